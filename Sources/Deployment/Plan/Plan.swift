@@ -1,0 +1,121 @@
+/// What runs on this machine for one deployment: the manifest resolved against the caller's environment, the Dynamo release and
+/// the leased ports. Pure data; the supervisor makes the machine match it, and the renderers print it.
+package struct Plan: Sendable, Hashable, Codable {
+    /// The deployment's name; unique among those that run on this machine.
+    package var deployment: String
+    /// Where the manifest was read from, for messages; nil for the embedded deployment.
+    package var manifestPath: String?
+    /// The planes that every process uses.
+    package var planes: PlaneSet
+    /// The Dynamo namespace of every process.
+    package var namespace: String
+    /// How processes find each other.
+    package var discovery: DiscoveryPlan
+    /// The release of Dynamo, when a process of the plan is Dynamo's own.
+    package var release: DynamoRelease?
+    /// The public HTTP address.
+    package var publicAddress: HTTPAddress
+    /// The model's name as clients give it; nil: the first one that the frontend lists.
+    package var model: String?
+    /// What a readiness request asks for.
+    package var canary: CanaryRequest
+    /// Where state, logs and the control socket of this deployment are.
+    package var directories: DeploymentDirectories
+    /// Every replica, in start order (dependencies first). Stopping takes the reverse.
+    package var replicas: [ReplicaPlan]
+    /// The process that arguments after `--` go to.
+    package var passthrough: String?
+    /// Things the user should know, such as a shell variable that was overridden.
+    package var notes: [String]
+
+    package init(
+        deployment: String,
+        manifestPath: String? = nil,
+        planes: PlaneSet,
+        namespace: String,
+        discovery: DiscoveryPlan,
+        release: DynamoRelease? = nil,
+        publicAddress: HTTPAddress,
+        model: String? = nil,
+        canary: CanaryRequest = CanaryRequest(),
+        directories: DeploymentDirectories,
+        replicas: [ReplicaPlan],
+        passthrough: String? = nil,
+        notes: [String] = []
+    ) {
+        self.deployment = deployment
+        self.manifestPath = manifestPath
+        self.planes = planes
+        self.namespace = namespace
+        self.discovery = discovery
+        self.release = release
+        self.publicAddress = publicAddress
+        self.model = model
+        self.canary = canary
+        self.directories = directories
+        self.replicas = replicas
+        self.passthrough = passthrough
+        self.notes = notes
+    }
+}
+
+/// A host and a port that speak HTTP.
+package struct HTTPAddress: Sendable, Hashable, Codable {
+    /// An address to bind or a name; `0.0.0.0` means every interface.
+    package var host: String
+    package var port: Int
+
+    package init(host: String, port: Int) {
+        self.host = host
+        self.port = port
+    }
+
+    /// The URL that a client on this machine uses.
+    package var localURL: String {
+        let host =
+            switch self.host {
+            case "0.0.0.0", "": "127.0.0.1"
+            case "::", "[::]": "[::1]"
+            default: self.host.contains(":") && !self.host.hasPrefix("[") ? "[\(self.host)]" : self.host
+            }
+        return "http://\(host):\(self.port)"
+    }
+}
+
+/// The request that proves that the deployment serves.
+package struct CanaryRequest: Sendable, Hashable, Codable {
+    /// The OpenAI endpoint that is used.
+    package enum Endpoint: String, Sendable, Hashable, Codable, CaseIterable {
+        case chat
+        case completions
+    }
+
+    package var endpoint: Endpoint
+    package var prompt: String
+    /// How long one request may take, in seconds.
+    package var timeout: Double
+
+    package init(endpoint: Endpoint = .chat, prompt: String = "Hello", timeout: Double = 30) {
+        self.endpoint = endpoint
+        self.prompt = prompt
+        self.timeout = timeout
+    }
+}
+
+/// Where a deployment keeps its files (absolute paths).
+package struct DeploymentDirectories: Sendable, Hashable, Codable {
+    /// Logs, with the exact argv and environment of each replica beside them. `$XDG_STATE_HOME/dynamo-launch/NAME`.
+    package var state: String
+    /// The control socket and the lock. `$XDG_RUNTIME_DIR/dynamo-launch/NAME`, else a private folder under the temporary directory.
+    package var runtime: String
+
+    package init(state: String, runtime: String) {
+        self.state = state
+        self.runtime = runtime
+    }
+
+    /// The Unix socket of the control interface.
+    package var controlSocket: String { "\(self.runtime)/control.sock" }
+    /// The folder of the log files.
+    package var logs: String { "\(self.state)/logs" }
+}

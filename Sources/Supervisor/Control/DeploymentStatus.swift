@@ -1,0 +1,84 @@
+package import Deployment
+
+/// What `status` shows: the whole deployment at one moment. Also the JSON of the control interface.
+package struct DeploymentStatus: Sendable, Hashable, Codable {
+    /// The deployment as a whole.
+    package enum State: String, Sendable, Hashable, Codable {
+        case starting
+        case ready
+        /// Was ready; a replica is not any more, and is being restarted.
+        case degraded
+        case stopping
+        case stopped
+        /// Given up; see `failure`.
+        case failed
+    }
+
+    package var deployment: String
+    package var state: State
+    /// Why the deployment failed, in one sentence that names the process, its exit and its log.
+    package var failure: String?
+    package var planes: PlaneSet
+    package var namespace: String
+    package var url: String
+    /// The model that the readiness request was answered by.
+    package var model: String?
+    package var manifest: String?
+    package var launcherPID: Int32
+    /// Seconds since the deployment was started.
+    package var uptime: Double
+    /// Seconds from start to ready; nil before.
+    package var readyAfter: Double?
+    package var replicas: [ReplicaStatus]
+    /// Conditions that need a person, such as a full disk for logs.
+    package var warnings: [String]
+}
+
+/// One replica at one moment.
+package struct ReplicaStatus: Sendable, Hashable, Codable {
+    /// The replica's life.
+    package enum State: String, Sendable, Hashable, Codable {
+        /// Its dependencies are not there yet.
+        case waiting
+        case starting
+        case ready
+        /// Was ready; its probes fail.
+        case unready
+        case backingOff = "backing-off"
+        case stopping
+        /// Ended as it should.
+        case stopped
+        /// Will not be started again.
+        case failed
+    }
+
+    package var name: String
+    package var process: String
+    package var role: Role
+    package var state: State
+    package var pid: Int32?
+    /// The highest layer reached by the running process.
+    package var layer: ReadinessLayer?
+    /// Seconds from the start of the process to each layer.
+    package var reached: [LayerReached]
+    /// The layer that is being waited for, and what its probe said last.
+    package var waitingFor: String?
+    package var restarts: Int
+    /// The last exit in words, for example `exit code 3` or `killed by SIGKILL`.
+    package var lastExit: String?
+    package var ports: [PortPlan]
+    package var logFile: String
+    package var uptime: Double?
+}
+
+/// When a layer was reached.
+package struct LayerReached: Sendable, Hashable, Codable {
+    package var layer: ReadinessLayer
+    /// Seconds since the process was started.
+    package var seconds: Double
+
+    package init(layer: ReadinessLayer, seconds: Double) {
+        self.layer = layer
+        self.seconds = seconds
+    }
+}
