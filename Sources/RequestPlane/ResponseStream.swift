@@ -1,3 +1,5 @@
+internal import Synchronization
+
 /// The answer to a request: items in order, pulled by the reader.
 ///
 /// One reader only. A normal end of the sequence means success (the final frame has arrived); anything else is thrown as
@@ -22,6 +24,13 @@ public struct ResponseStream: AsyncSequence, Sendable {
         self.requestStop = stop
     }
 
+    /// Wraps a transport's buffer.
+    package init(_ buffer: ResponseBuffer) {
+        let owner = ResponseReader.Owner(buffer)
+        self.makeNext = { AsyncIterator(owner.makeReader()) }
+        self.requestStop = { owner.buffer.stop() }
+    }
+
     /// Asks the worker to end the generation; the sequence then ends normally.
     public func stop() { self.requestStop() }
 
@@ -29,20 +38,33 @@ public struct ResponseStream: AsyncSequence, Sendable {
 
     /// Pulls the items.
     public struct AsyncIterator: AsyncIteratorProtocol {
-        private var base: any AsyncIteratorProtocol<ResponseItem, any Error>
+        private var source: Source
+
+        private enum Source {
+            case reader(ResponseReader)
+            case other(any AsyncIteratorProtocol<ResponseItem, any Error>)
+        }
+
+        init(_ reader: ResponseReader) { self.source = .reader(reader) }
 
         init<Base: AsyncIteratorProtocol>(_ base: Base) where Base.Element == ResponseItem {
-            self.base = Erased(base: base)
+            self.source = .other(Erased(base: base))
         }
 
         public mutating func next(
             isolation actor: isolated (any Actor)?
         ) async throws -> ResponseItem? {
-            try await self.base.next(isolation: actor)
+            switch self.source {
+            case .reader(let reader):
+                return try await reader.buffer.next()
+            case .other(var base):
+                defer { self.source = .other(base) }
+                return try await base.next(isolation: actor)
+            }
         }
 
         public mutating func next() async throws -> ResponseItem? {
-            try await self.base.next(isolation: nil)
+            try await self.next(isolation: #isolation)
         }
 
         private struct Erased<Base: AsyncIteratorProtocol>: AsyncIteratorProtocol where Base.Element == ResponseItem {
@@ -53,5 +75,29 @@ public struct ResponseStream: AsyncSequence, Sendable {
             }
             mutating func next() async throws -> ResponseItem? { try await self.next(isolation: nil) }
         }
+    }
+}
+
+/// The iterator's hold on the answer: when it goes, the request is cancelled.
+final class ResponseReader: Sendable {
+    let buffer: ResponseBuffer
+
+    init(_ buffer: ResponseBuffer) { self.buffer = buffer }
+
+    deinit { self.buffer.cancel() }
+
+    /// The stream's hold on the answer: when the stream goes before it was read, the request is cancelled.
+    final class Owner: Sendable {
+        let buffer: ResponseBuffer
+        private let wasRead = Atomic(false)
+
+        init(_ buffer: ResponseBuffer) { self.buffer = buffer }
+
+        func makeReader() -> ResponseReader {
+            self.wasRead.store(true, ordering: .relaxed)
+            return ResponseReader(self.buffer)
+        }
+
+        deinit { if !self.wasRead.load(ordering: .relaxed) { self.buffer.cancel() } }
     }
 }
