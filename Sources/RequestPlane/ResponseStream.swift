@@ -5,7 +5,9 @@ internal import Synchronization
 /// One reader only. A normal end of the sequence means success (the final frame has arrived); anything else is thrown as
 /// `RequestPlaneError`. Dropping the stream or cancelling the reading task cancels the generation in the worker.
 public struct ResponseStream: AsyncSequence, Sendable {
+    /// What an answer is made of.
     public typealias Element = ResponseItem
+    /// In practice a `RequestPlaneError`.
     public typealias Failure = any Error
 
     private let makeNext: @Sendable () -> AsyncIterator
@@ -34,6 +36,7 @@ public struct ResponseStream: AsyncSequence, Sendable {
     /// Asks the worker to end the generation; the sequence then ends normally.
     public func stop() { self.requestStop() }
 
+    /// Starts to read; call once.
     public func makeAsyncIterator() -> AsyncIterator { self.makeNext() }
 
     /// Pulls the items.
@@ -51,6 +54,11 @@ public struct ResponseStream: AsyncSequence, Sendable {
             self.source = .other(Erased(base: base))
         }
 
+        /// The next item; nil after the last one of a complete answer.
+        ///
+        /// - Parameter actor: where the reader runs.
+        /// - Returns: an item, or nil.
+        /// - Throws: `RequestPlaneError` when the answer is not complete.
         public mutating func next(
             isolation actor: isolated (any Actor)?
         ) async throws -> ResponseItem? {
@@ -63,6 +71,10 @@ public struct ResponseStream: AsyncSequence, Sendable {
             }
         }
 
+        /// The next item; nil after the last one of a complete answer.
+        ///
+        /// - Returns: an item, or nil.
+        /// - Throws: `RequestPlaneError` when the answer is not complete.
         public mutating func next() async throws -> ResponseItem? {
             try await self.next(isolation: #isolation)
         }

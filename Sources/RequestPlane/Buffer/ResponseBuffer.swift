@@ -16,6 +16,7 @@ package protocol ResponseProducer: AnyObject, Sendable {
 /// what it yields afterwards is dropped.
 package final class ResponseBuffer: Sendable {
     private let state: Mutex<ResponseBufferState>
+    private let onEnd: @Sendable () -> Void
 
     /// What a producer does after it has yielded.
     package enum Demand: Hashable, Sendable {
@@ -38,7 +39,13 @@ package final class ResponseBuffer: Sendable {
     /// - Parameters:
     ///   - highMark: bytes at which the producer must wait.
     ///   - lowMark: bytes at which it may go on.
-    package init(highMark: Int = 64 * 1024, lowMark: Int = 16 * 1024) {
+    ///   - onEnd: called once, when the producer has finished or the reader has cancelled.
+    package init(
+        highMark: Int = 64 * 1024,
+        lowMark: Int = 16 * 1024,
+        onEnd: @escaping @Sendable () -> Void = {}
+    ) {
+        self.onEnd = onEnd
         self.state = Mutex(ResponseBufferState(highMark: highMark, lowMark: lowMark))
     }
 
@@ -57,11 +64,18 @@ package final class ResponseBuffer: Sendable {
         return demand
     }
 
-    /// Ends the answer: nil is success. What was yielded before is still read.
+    /// Ends the answer: nil is success.
+    ///
+    /// What was yielded before is still read.
     package func finish(_ failure: PlaneFailure?) {
-        let (acceptance, delivery) = self.state.withLock { $0.finish(failure) }
-        if let failure { acceptance?.resume(returning: .failure(failure)) } else { acceptance?.resume(returning: .success(())) }
+        guard let (acceptance, delivery) = self.state.withLock({ $0.finish(failure) }) else { return }
+        if let failure {
+            acceptance?.resume(returning: .failure(failure))
+        } else {
+            acceptance?.resume(returning: .success(()))
+        }
         delivery?.run()
+        self.onEnd()
     }
 
     // MARK: Reader
@@ -111,10 +125,11 @@ package final class ResponseBuffer: Sendable {
 
     /// The reader is gone; does nothing when the answer is complete.
     package func cancel() {
-        let cancellation = self.state.withLock { $0.cancel() }
+        guard let cancellation = self.state.withLock({ $0.cancel() }) else { return }
         cancellation.acceptance?.resume(returning: .failure(ResponseBufferState.cancelledFailure))
         cancellation.delivery?.run()
         cancellation.producer?.cancelGeneration()
+        self.onEnd()
     }
 
     /// Asks for a graceful, early end; the answer then ends normally.

@@ -103,9 +103,9 @@ extension ResponseBufferState {
         return (self.producerWaits ? .wait : .more, delivery)
     }
 
-    mutating func finish(_ failure: PlaneFailure?) -> (Acceptance?, Delivery?) {
+    mutating func finish(_ failure: PlaneFailure?) -> (Acceptance?, Delivery?)? {
         switch self.phase {
-        case .cancelled, .ended: return (nil, nil)
+        case .cancelled, .ended: return nil
         case .waiting, .accepted: break
         }
         self.phase = .ended(failure)
@@ -115,7 +115,9 @@ extension ResponseBufferState {
             self.acceptance = nil
             self.waiter = nil
         }
-        return (self.acceptance, self.waiter.map { Delivery(waiter: $0, outcome: failure.map(Outcome.failure) ?? .end) })
+        return (
+            self.acceptance, self.waiter.map { Delivery(waiter: $0, outcome: failure.map(Outcome.failure) ?? .end) }
+        )
     }
 }
 
@@ -149,7 +151,10 @@ extension ResponseBufferState {
     /// Keeps the continuation, unless something has come in between or another reader waits.
     mutating func wait(_ waiter: Waiter) -> Delivery? {
         guard self.waiter == nil else {
-            let failure = PlaneFailure(.protocolViolation, "a response stream has one reader; two have asked for an item")
+            let failure = PlaneFailure(
+                .protocolViolation,
+                "a response stream has one reader; two have asked for an item"
+            )
             return Delivery(waiter: waiter, outcome: .failure(failure))
         }
         switch self.takeNext() {
@@ -160,9 +165,9 @@ extension ResponseBufferState {
         }
     }
 
-    mutating func cancel() -> Cancellation {
+    mutating func cancel() -> Cancellation? {
         switch self.phase {
-        case .cancelled, .ended: return Cancellation(acceptance: nil, delivery: nil, producer: nil)
+        case .cancelled, .ended: return nil
         case .waiting, .accepted: break
         }
         self.phase = .cancelled

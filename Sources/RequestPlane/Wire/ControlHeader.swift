@@ -10,7 +10,9 @@ package struct ControlHeader: Hashable, Sendable {
     package var transport: String
     /// Where the answer goes, as JSON text.
     package var info: String
-    /// The encoding of body and items; absent means JSON. Only releases after 1.2 write it.
+    /// The encoding of body and items; absent means JSON.
+    ///
+    /// Only releases after 1.2 write it.
     package var payloadCodec: String?
 
     /// The transport that this library knows.
@@ -90,7 +92,9 @@ package struct CallHomeAddress: Hashable, Sendable {
         let object: JSONObject
         do { object = try JSONObject(ByteBuffer(string: info)) } catch { throw .malformed("connection info: \(error)") }
         func field(_ name: String) throws(WireError) -> String {
-            guard let value = object.string(name) else { throw .malformed("connection info without a string '\(name)'") }
+            guard let value = object.string(name) else {
+                throw .malformed("connection info without a string '\(name)'")
+            }
             return value
         }
         self.init(

@@ -61,7 +61,9 @@ extension ItemFrame {
                 }
             }
             try self.scanner.finish(bytes)
-            guard let isFinal = self.completeFinal else { throw WireError.malformed("data frame without 'complete_final'") }
+            guard let isFinal = self.completeFinal else {
+                throw WireError.malformed("data frame without 'complete_final'")
+            }
             if !self.hasItem {
                 if isFinal { return ItemFrame(items: [], isFinal: true) }
                 throw WireError.malformed("empty data frame that is not the final one")

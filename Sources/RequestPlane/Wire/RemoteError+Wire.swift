@@ -3,7 +3,9 @@ package import NIOCore
 // Source: `request-plane.md` 5.5.
 
 extension RemoteError {
-    /// Reads an `error` object. Kinds that this library does not know are read as `unknown`.
+    /// Reads an `error` object.
+    ///
+    /// Kinds that this library does not know are read as `unknown`.
     package init?(json: ByteBuffer) {
         guard let object = try? JSONObject(json) else { return nil }
         self.init(
@@ -15,7 +17,9 @@ extension RemoteError {
     /// The type is a name, or an object `{"Backend":name}`.
     private static func kind(_ type: ByteBuffer) -> Kind {
         if let name = JSONObject.string(type) { return Kind(rawValue: name) ?? .unknown }
-        guard let object = try? JSONObject(type), let name = object.keys.first.flatMap(object.string) else { return .unknown }
+        guard let object = try? JSONObject(type), let name = object.keys.first.flatMap(object.string) else {
+            return .unknown
+        }
         return Kind(rawValue: name) ?? .unknown
     }
 }
@@ -33,7 +37,9 @@ extension RemoteError.Kind {
 }
 
 extension ByteBuffer {
-    /// Writes an `error` object. A kind that old callers do not know goes into a key of its own, which they ignore.
+    /// Writes an `error` object.
+    ///
+    /// A kind that old callers do not know goes into a key of its own, which they ignore.
     package mutating func writeRemoteError(_ error: RemoteError) {
         self.writeStaticString(#"{"error_type":"#)
         self.writeJSONString(error.kind.compatible.rawValue)

@@ -26,7 +26,10 @@ package struct TwoPartMessage: Hashable, Sendable {
     /// - Parameter payload: a request's payload.
     /// - Throws: `WireError` when the payload is too short for what it announces.
     package init(payload: ByteBuffer) throws(WireError) {
-        var accumulator = TwoPartDecoder(maximumHeaderSize: payload.readableBytes, maximumBodySize: payload.readableBytes)
+        var accumulator = TwoPartDecoder(
+            maximumHeaderSize: payload.readableBytes,
+            maximumBodySize: payload.readableBytes
+        )
         accumulator.append(payload)
         guard let message = try accumulator.next() else {
             throw .malformed("payload of \(payload.readableBytes) bytes is not a whole two-part message")

@@ -1,6 +1,8 @@
 package import NIOCore
 
-/// A small JSON object, read once: the control parts of the protocol. Values stay text until they are asked for.
+/// A small JSON object, read once: the control parts of the protocol.
+///
+/// Values stay text until they are asked for.
 package struct JSONObject: Sendable, Hashable {
     private var members: [String: ByteBuffer] = [:]
 
@@ -55,7 +57,9 @@ package struct JSONObject: Sendable, Hashable {
         var strings: [String] = []
         while let more = try? scanner.nextElement(bytes, isFirst: strings.isEmpty) {
             guard more else { return strings }
-            guard scanner.peek(bytes) == UInt8(ascii: "\""), let text = try? scanner.scanString(bytes) else { return nil }
+            guard scanner.peek(bytes) == UInt8(ascii: "\""), let text = try? scanner.scanString(bytes) else {
+                return nil
+            }
             strings.append(text.string(in: bytes))
         }
         return nil

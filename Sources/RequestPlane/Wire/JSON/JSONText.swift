@@ -3,7 +3,9 @@ package import NIOCore
 // Strings between Swift and JSON text.
 
 extension JSONScanner.Text {
-    /// The string that the text stands for. Bytes that are not UTF-8, and halves of surrogate pairs, become U+FFFD.
+    /// The string that the text stands for.
+    ///
+    /// Bytes that are not UTF-8, and halves of surrogate pairs, become U+FFFD.
     package func string(in bytes: Span<UInt8>) -> String {
         var utf8: [UInt8] = []
         utf8.reserveCapacity(self.range.count)
@@ -27,7 +29,8 @@ extension JSONScanner.Text {
             case UInt8(ascii: "n"): utf8.append(0x0A)
             case UInt8(ascii: "r"): utf8.append(0x0D)
             case UInt8(ascii: "t"): utf8.append(0x09)
-            case UInt8(ascii: "u"): utf8.append(contentsOf: Self.character(in: bytes, at: &index, end: self.range.upperBound))
+            case UInt8(ascii: "u"):
+                utf8.append(contentsOf: Self.character(in: bytes, at: &index, end: self.range.upperBound))
             default: utf8.append(escape)
             }
         }

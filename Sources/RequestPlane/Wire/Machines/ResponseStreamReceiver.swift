@@ -85,14 +85,18 @@ package struct ResponseStreamReceiver: Sendable, Hashable {
         return nil
     }
 
-    /// The reader wants no more items but a normal end. Returns whether to send the frame.
+    /// The reader wants no more items but a normal end.
+    ///
+    /// Returns whether to send the frame.
     package mutating func stop() -> Bool {
         guard self.state == .prologue || self.state == .streaming, !self.stopSent else { return false }
         self.stopSent = true
         return true
     }
 
-    /// The reader is gone. Returns whether to send the frame; close in any case.
+    /// The reader is gone.
+    ///
+    /// Returns whether to send the frame; close in any case.
     package mutating func kill() -> Bool {
         let isOpen = self.state == .prologue || self.state == .streaming
         self.state = .closed
@@ -109,10 +113,14 @@ package struct ResponseStreamReceiver: Sendable, Hashable {
         case .handshake, .matching, .complete: return .close
         case .closed: return nil
         case .prologue:
-            return .fail(PlaneFailure(.streamEndedEarly, "the worker closed the response stream before it had begun: \(reason)"))
+            return .fail(
+                PlaneFailure(.streamEndedEarly, "the worker closed the response stream before it had begun: \(reason)")
+            )
         case .streaming:
             if self.stopSent { return .finishAndClose }
-            return .fail(PlaneFailure(.streamEndedEarly, "the worker closed the response stream before its end: \(reason)"))
+            return .fail(
+                PlaneFailure(.streamEndedEarly, "the worker closed the response stream before its end: \(reason)")
+            )
         }
     }
 

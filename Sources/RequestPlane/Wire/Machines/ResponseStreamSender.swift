@@ -49,21 +49,30 @@ package struct ResponseStreamSender: Sendable, Hashable {
     /// Whether items may be written.
     package var isStreaming: Bool { self.state == .streaming }
 
-    /// The handler has accepted the request. Returns whether to write the prologue.
+    /// Whether the last frame was handed out.
+    package var hasEnded: Bool { self.state == .ended }
+
+    /// The handler has accepted the request.
+    ///
+    /// Returns whether to write the prologue.
     package mutating func accept() -> Bool {
         guard self.state == .undecided else { return false }
         self.state = .streaming
         return true
     }
 
-    /// The handler has refused the request. Returns whether to write an error prologue and the sentinel.
+    /// The handler has refused the request.
+    ///
+    /// Returns whether to write an error prologue and the sentinel.
     package mutating func refuse() -> Bool {
         guard self.state == .undecided else { return false }
         self.state = .ended
         return true
     }
 
-    /// The handler's items have ended. Returns whether to write the final frame and the sentinel.
+    /// The handler's items have ended.
+    ///
+    /// Returns whether to write the final frame and the sentinel.
     package mutating func finish() -> Bool {
         guard self.state == .streaming else { return false }
         self.state = .ended

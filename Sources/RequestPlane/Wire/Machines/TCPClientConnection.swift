@@ -85,13 +85,9 @@ package struct TCPClientConnection: Sendable, Hashable {
         return nil
     }
 
-    /// The caller of a request lost interest.
-    package mutating func abandon(_ token: Token) {
-        guard let index = self.pending.firstIndex(where: { $0.token == token }) else { return }
-        self.pending[index].isWanted = false
-    }
-
-    /// Returns the requests whose time is over. A peer that is late is not trusted with new requests on this connection.
+    /// Returns the requests whose time is over.
+    ///
+    /// A peer that is late is not trusted with new requests on this connection.
     package mutating func expire(now: NIODeadline) -> [Token] {
         var expired: [Token] = []
         for index in self.pending.indices {
