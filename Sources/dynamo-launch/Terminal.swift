@@ -6,6 +6,9 @@ enum Terminal {
     /// Writes a line to standard output.
     static func print(_ line: String) { self.write(line + "\n", to: STDOUT_FILENO) }
 
+    /// Writes text that has its own line ends to standard output.
+    static func printVerbatim(_ text: String) { self.write(text, to: STDOUT_FILENO) }
+
     /// Writes a line to standard error.
     static func printError(_ line: String) { self.write(line + "\n", to: STDERR_FILENO) }
 
