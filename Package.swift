@@ -48,7 +48,7 @@ let package = Package(
         ),
         .target(
             name: "Discovery",
-            dependencies: ["RequestPlane", core, posix, .product(name: "_NIOFileSystem", package: nio), asyncHTTPClient, logging]
+            dependencies: ["RequestPlane", core, posix, http1, asyncHTTPClient, logging]
         ),
         .target(
             name: "DynamoRuntime",
