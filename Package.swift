@@ -12,6 +12,8 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
@@ -33,6 +35,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.0"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
     ],
     targets: [
@@ -76,11 +79,14 @@ let package = Package(
         ),
         .executableTarget(
             name: "dynamo-frontend",
-            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", argumentParser, hummingbird, core, logging, lifecycle]
+            dependencies: [
+                "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", argumentParser, hummingbirdCore, httpTypes, core,
+                posix, logging, lifecycle,
+            ]
         ),
         .executableTarget(
             name: "dynamo-worker",
-            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
+            dependencies: ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
         ),
 
         // MARK: Tests

@@ -1,4 +1,6 @@
-/// Which namespaces a reader looks at. Source: `discovery.md` 6, "Namespaces".
+/// Which namespaces a reader looks at.
+///
+/// Source: `discovery.md` 6, "Namespaces".
 package enum NamespaceFilter: Sendable, Hashable {
     case all
     case exact(String)

@@ -2,7 +2,9 @@ package import Logging
 package import RequestPlane
 import Synchronization
 
-/// Discovery through an etcd cluster; Dynamo's default. Source: `discovery.md` 3.
+/// Discovery through an etcd cluster; Dynamo's default.
+///
+/// Source: `discovery.md` 3.
 ///
 /// The lease is asked for at the first publication, and its id is the id of the instance. When a lease was lost (etcd was
 /// unreachable for too long), a new one takes its place but the records keep the id that callers know.

@@ -3,7 +3,9 @@ import FoundationEssentials
 import NIOCore
 import NIOHTTP1
 
-/// The calls of etcd's JSON gateway (`/v3/...`) that discovery needs. Keys and values travel in base64, numbers as strings.
+/// The calls of etcd's JSON gateway (`/v3/...`) that discovery needs.
+///
+/// Keys and values travel in base64, numbers as strings.
 struct EtcdGateway: Sendable {
     /// A key with its value; no value means that the key was deleted.
     struct Change: Sendable, Hashable {

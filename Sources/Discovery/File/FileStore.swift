@@ -1,6 +1,8 @@
 import Glibc
 
-/// The directory of Dynamo's file backend. Every call blocks for as long as the file system does.
+/// The directory of Dynamo's file backend.
+///
+/// Every call blocks for as long as the file system does.
 ///
 /// Source: `discovery.md` 2.
 struct FileStore: Sendable {

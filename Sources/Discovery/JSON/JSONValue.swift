@@ -63,7 +63,9 @@ package struct JSONObject: Sendable, Hashable {
 
     package init(_ members: [Member] = []) { self.members = members }
 
-    /// The member's value; of two members with one name the last counts. Setting nil removes every member of that name.
+    /// The member's value; of two members with one name the last counts.
+    ///
+    /// Setting nil removes every member of that name.
     package subscript(_ name: String) -> JSONValue? {
         get { self.members.last { $0.name == name }?.value }
         set {

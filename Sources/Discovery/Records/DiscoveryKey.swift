@@ -4,7 +4,9 @@ package enum DiscoveryBucket: String, Sendable, Hashable, CaseIterable {
     case models = "v1/mdc"
 }
 
-/// Where a record is stored. Source: `discovery.md` 1.
+/// Where a record is stored.
+///
+/// Source: `discovery.md` 1.
 package struct DiscoveryKey: Sendable, Hashable, Comparable {
     package var bucket: DiscoveryBucket
     /// The key inside the bucket, not escaped: `namespace/component/endpoint/id`.

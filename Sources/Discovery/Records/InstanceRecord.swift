@@ -1,11 +1,15 @@
 package import RequestPlane
 
-/// A running copy of an endpoint as it stands in discovery. Source: `discovery.md` 4.
+/// A running copy of an endpoint as it stands in discovery.
+///
+/// Source: `discovery.md` 4.
 package struct InstanceRecord: Sendable, Hashable {
     package var instance: Instance
     /// For example `cuda`; Dynamo 1.0 does not write it.
     package var deviceType: String?
-    /// How the instance likes request bodies; Dynamo 1.6 only. Absent means JSON, and every release takes JSON.
+    /// How the instance likes request bodies; Dynamo 1.6 only.
+    ///
+    /// Absent means JSON, and every release takes JSON.
     package var codec: PayloadCodec?
 
     package enum PayloadCodec: String, Sendable, Hashable {

@@ -1,4 +1,6 @@
-/// What a worker says about its model. Source: `discovery.md` 6.
+/// What a worker says about its model.
+///
+/// Source: `discovery.md` 6.
 ///
 /// All fields are kept as they were read, so that a card can be passed on unchanged; the properties are views of those that
 /// matter here.
