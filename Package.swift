@@ -12,6 +12,8 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
@@ -34,6 +36,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.0"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
     ],
@@ -54,9 +57,7 @@ let package = Package(
         ),
         .target(
             name: "Discovery",
-            dependencies: [
-                "RequestPlane", core, posix, .product(name: "_NIOFileSystem", package: nio), asyncHTTPClient, logging,
-            ]
+            dependencies: ["RequestPlane", core, posix, http1, asyncHTTPClient, logging]
         ),
         .target(
             name: "DynamoRuntime",
@@ -90,12 +91,13 @@ let package = Package(
         .executableTarget(
             name: "dynamo-frontend",
             dependencies: [
-                "DynamoRuntime", "RequestPlane", "Discovery", argumentParser, hummingbird, core, logging, lifecycle,
+                "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", argumentParser, hummingbirdCore, httpTypes, core,
+                posix, logging, lifecycle,
             ]
         ),
         .executableTarget(
             name: "dynamo-worker",
-            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
+            dependencies: ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
         ),
 
         // MARK: Tests
