@@ -23,6 +23,8 @@ package struct Plan: Sendable, Hashable, Codable {
     package var directories: DeploymentDirectories
     /// Every replica, in start order (dependencies first). Stopping takes the reverse.
     package var replicas: [ReplicaPlan]
+    /// Servers that run elsewhere and must answer before anything is started.
+    package var externalServices: [ExternalService]
     /// The process that arguments after `--` go to.
     package var passthrough: String?
     /// Things the user should know, such as a shell variable that was overridden.
@@ -40,6 +42,7 @@ package struct Plan: Sendable, Hashable, Codable {
         canary: CanaryRequest = CanaryRequest(),
         directories: DeploymentDirectories,
         replicas: [ReplicaPlan],
+        externalServices: [ExternalService] = [],
         passthrough: String? = nil,
         notes: [String] = []
     ) {
@@ -54,6 +57,7 @@ package struct Plan: Sendable, Hashable, Codable {
         self.canary = canary
         self.directories = directories
         self.replicas = replicas
+        self.externalServices = externalServices
         self.passthrough = passthrough
         self.notes = notes
     }
