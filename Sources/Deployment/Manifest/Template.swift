@@ -81,6 +81,7 @@ package struct Template: Sendable, Hashable {
     /// The text for one replica.
     ///
     /// - Parameter values: What each name stands for.
+    /// - Returns: The text.
     /// - Throws: `Failure` when a name has no value or a calculation has no result.
     func resolved(_ values: [String: Value]) throws(Failure) -> String {
         var result = ""

@@ -10,6 +10,7 @@ struct TemplateParser {
     /// The template that a text is.
     ///
     /// - Parameter text: What the manifest says, variables replaced.
+    /// - Returns: The template.
     /// - Throws: `Template.Failure` when an expression cannot be read.
     static func parse(_ text: String) throws(Template.Failure) -> Template {
         guard text.contains("{{") else { return Template(literal: text) }
