@@ -156,7 +156,9 @@ struct DependencyGraph {
         return nil
     }
 
-    /// The processes with each after those that it waits for, otherwise in the order of the manifest. Without cycles, all of them.
+    /// The processes with each after those that it waits for, otherwise in the order of the manifest.
+    ///
+    /// Without cycles, all of them.
     func ordered() -> [ProcessManifest] {
         var placed: Set<Int> = []
         var order: [Int] = []

@@ -1,5 +1,6 @@
-/// The keys of a manifest, by the mapping that they stand in. The decoder, the JSON schema's test and the documentation's test use
-/// these lists.
+/// The keys of a manifest, by the mapping that they stand in.
+///
+/// The decoder, the JSON schema's test and the documentation's test use these lists.
 enum ManifestKey {
     static let root = [
         "name", "model", "planes", "discovery", "namespace", "dynamo", "http", "device", "env", "unset", "inherit",

@@ -1,4 +1,6 @@
-/// What can be wrong although every key by itself is right. Looks at nothing but the manifest.
+/// What can be wrong although every key by itself is right.
+///
+/// Looks at nothing but the manifest.
 struct ManifestValidation {
     let manifest: Manifest
     private(set) var diagnostics: [Diagnostic] = []

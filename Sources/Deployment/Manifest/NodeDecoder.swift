@@ -1,5 +1,6 @@
-/// Reads typed values from nodes and collects what is wrong with them. Every reader returns nil after a complaint (or in silence, when
-/// the node is `invalid`).
+/// Reads typed values from nodes and collects what is wrong with them.
+///
+/// Every reader returns nil after a complaint (or in silence, when the node is `invalid`).
 struct NodeDecoder {
     private(set) var diagnostics: [Diagnostic] = []
 

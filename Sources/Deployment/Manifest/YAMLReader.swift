@@ -1,6 +1,8 @@
 import Yams
 
-/// Reads YAML into a tree of nodes with positions. Refuses what a manifest has no use for (anchors, aliases, merge keys, tags).
+/// Reads YAML into a tree of nodes with positions.
+///
+/// Refuses what a manifest has no use for (anchors, aliases, merge keys, tags).
 struct YAMLReader {
     /// Deeper than any manifest; keeps the recursion of those who read the tree small.
     private static let depthLimit = 40

@@ -1,4 +1,6 @@
-/// The deployment that runs without a manifest: our own frontend and an echo worker. The same text as `launch/embedded.yaml`.
+/// The deployment that runs without a manifest: our own frontend and an echo worker.
+///
+/// The same text as `launch/embedded.yaml`.
 package enum EmbeddedManifest {
     /// How messages call it.
     package static let path = "(embedded deployment)"

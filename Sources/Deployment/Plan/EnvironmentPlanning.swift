@@ -102,7 +102,9 @@ extension Planner {
         return result
     }
 
-    /// What is the same for every process that takes part in the planes. A missing variable is removed.
+    /// What is the same for every process that takes part in the planes.
+    ///
+    /// A missing variable is removed.
     private func shared(_ context: ReplicaContext) -> [OwnedVariable: String] {
         var result: [OwnedVariable: String] = [
             .requestPlane: context.planes.request.rawValue,

@@ -1,4 +1,6 @@
-/// What the planner needs to know about the machine and the caller. With the same facts it always makes the same plan.
+/// What the planner needs to know about the machine and the caller.
+///
+/// With the same facts it always makes the same plan.
 package struct PlanFacts {
     /// The caller's environment.
     package var environment: [String: String]

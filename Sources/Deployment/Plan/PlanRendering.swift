@@ -1,5 +1,7 @@
 extension Plan {
-    /// The plan for people: what is started in which order, with argv, environment, ports and readiness. Without secrets.
+    /// The plan for people: what is started in which order, with argv, environment, ports and readiness.
+    ///
+    /// Without secrets.
     ///
     /// - Parameter showsInherited: Whether variables that are only passed on are listed too.
     /// - Returns: Lines, the last one ended.
