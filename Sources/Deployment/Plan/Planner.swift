@@ -92,9 +92,11 @@ package struct Planner {
             self.facts.environment[variable].flatMap { $0.hasPrefix("/") ? $0 : nil }
         }
         let state = absolute("XDG_STATE_HOME") ?? "\(self.facts.homeDirectory)/.local/state"
-        let runtime =
-            absolute("XDG_RUNTIME_DIR").map { "\($0)/dynamo-launch" }
-            ?? "\(self.facts.temporaryDirectory)/dynamo-launch-\(self.facts.userID)"
+        let runtime = DeploymentDirectories.runtimeRoot(
+            environment: self.facts.environment,
+            temporaryDirectory: self.facts.temporaryDirectory,
+            userID: self.facts.userID
+        )
         let directories = DeploymentDirectories(
             state: FilePathText.resolve("dynamo-launch/\(name)", against: state),
             runtime: FilePathText.resolve(name, against: runtime)
