@@ -16,6 +16,7 @@ let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", packa
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 
 let package = Package(
@@ -37,10 +38,15 @@ let package = Package(
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.0"),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
     ],
     targets: [
         // MARK: C, behind one door each
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CNATS", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
+        // No pkg-config: Debian's file for libzmq names flags that the package manager refuses, and the defaults suffice.
+        .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .target(name: "CProcess"),
 
         // MARK: Serving half
@@ -55,7 +61,10 @@ let package = Package(
         ),
         .target(
             name: "DynamoRuntime",
-            dependencies: ["RequestPlane", "RequestPlaneTransports", "Discovery", core, posix, http1, lifecycle, unixSignals, logging]
+            dependencies: [
+                "RequestPlane", "RequestPlaneTransports", "Discovery", core, posix, http1, lifecycle, unixSignals,
+                logging,
+            ]
         ),
 
         // MARK: Operating half
@@ -64,7 +73,8 @@ let package = Package(
         .target(
             name: "Supervisor",
             dependencies: [
-                "Deployment", "Systemd", "CProcess", "RequestPlane", core, posix, http1, hummingbird, asyncHTTPClient, logging,
+                "Deployment", "Systemd", "CProcess", "RequestPlane", core, posix, http1, hummingbird, asyncHTTPClient,
+                logging,
                 lifecycle, collections,
             ]
         ),
@@ -73,8 +83,9 @@ let package = Package(
         .executableTarget(
             name: "dynamo-launch",
             dependencies: [
-                "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "DynamoRuntime", argumentParser, asyncHTTPClient,
-                unixSignals, logging, core, posix,
+                "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "DynamoRuntime", argumentParser,
+                asyncHTTPClient,
+                subprocess, unixSignals, logging, core, posix,
             ]
         ),
         .executableTarget(
@@ -92,7 +103,7 @@ let package = Package(
         // MARK: Tests
         .target(
             name: "TestSupport",
-            dependencies: ["RequestPlane", "Discovery", asyncHTTPClient, core, posix, logging],
+            dependencies: ["RequestPlane", "Discovery", asyncHTTPClient, subprocess, http1, core, posix, logging],
             path: "Tests/TestSupport"
         ),
         .testTarget(name: "RequestPlaneTests", dependencies: ["RequestPlane", "TestSupport", core]),
@@ -102,14 +113,22 @@ let package = Package(
         ),
         .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "RequestPlane", "TestSupport", core]),
         .testTarget(name: "DeploymentTests", dependencies: ["Deployment", "TestSupport"]),
-        .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "Deployment", "TestSupport", "CProcess", core, asyncHTTPClient, logging]),
-        .testTarget(name: "DynamoRuntimeTests", dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", logging]),
+        .testTarget(
+            name: "SupervisorTests",
+            dependencies: ["Supervisor", "Deployment", "TestSupport", "CProcess", core, asyncHTTPClient, logging]
+        ),
+        .testTarget(
+            name: "DynamoRuntimeTests",
+            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", logging]
+        ),
+        .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime", "TestSupport",
-                "dynamo-launch", "dynamo-frontend", "dynamo-worker", asyncHTTPClient, core, posix, logging,
+                "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+                "TestSupport",
+                "dynamo-launch", "dynamo-frontend", "dynamo-worker", asyncHTTPClient, subprocess, core, posix, logging,
             ]
         ),
     ]
