@@ -34,6 +34,7 @@ package final class RuntimeService: Service {
     private let start: @Sendable (RuntimeService) async throws -> Void
     private let components: [any Service]
     private let uptime: MetricsRegistry.Metric
+    private let endpointMetrics: EndpointMetrics
 
     /// Creates the runtime of a process.
     ///
@@ -58,6 +59,7 @@ package final class RuntimeService: Service {
         self.logger = logger
         self.components = components
         self.start = start
+        self.endpointMetrics = EndpointMetrics(registry: self.metrics)
         self.uptime = self.metrics.gauge("dynamo_component_uptime_seconds", "Total uptime of the process in seconds")
     }
 
@@ -92,6 +94,7 @@ package final class RuntimeService: Service {
 
     /// The metrics in Prometheus's format.
     package var metricsText: String {
+        self.endpointMetrics.update(self.network.statistics)
         self.metrics.set(self.uptime, self.health.uptime.inSeconds)
         return self.metrics.text
     }

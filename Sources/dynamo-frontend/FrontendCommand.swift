@@ -71,7 +71,11 @@ struct FrontendCommand: AsyncParsableCommand {
                 models: models,
                 generation: GenerationHandler(
                     models: models,
-                    dispatcher: Dispatcher(client: network.client, mode: self.routerMode ?? mode, logger: environment.logger),
+                    dispatcher: Dispatcher(
+                        client: network.client,
+                        mode: self.routerMode ?? mode,
+                        logger: environment.logger
+                    ),
                     metrics: metrics,
                     activity: Activity(),
                     bodyLimit: megabytes << 20,

@@ -27,20 +27,37 @@ struct FrontendMetrics: Sendable {
 
     init(registry: MetricsRegistry) {
         self.registry = registry
-        let name = { "dynamo_frontend_\($0)" }
-        self.active = registry.gauge(name("active_requests"), "Number of requests being handled, from HTTP handler entry to completion")
+        let name: (String) -> String = { "dynamo_frontend_\($0)" }
+        self.active = registry.gauge(
+            name("active_requests"),
+            "Number of requests being handled, from HTTP handler entry to completion"
+        )
         self.disconnected = registry.gauge(name("disconnected_clients"), "Number of disconnected clients")
         self.inFlight = registry.gauge(name("inflight_requests"), "Number of inflight requests")
-        self.contextLength = registry.gauge(name("model_context_length"), "Maximum context length in tokens of the model")
+        self.contextLength = registry.gauge(
+            name("model_context_length"),
+            "Maximum context length in tokens of the model"
+        )
         self.blockSize = registry.gauge(name("model_kv_cache_block_size"), "KV cache block size in tokens of the model")
-        self.migrationLimit = registry.gauge(name("model_migration_limit"), "Maximum number of request migrations of the model")
+        self.migrationLimit = registry.gauge(
+            name("model_migration_limit"),
+            "Maximum number of request migrations of the model"
+        )
         self.queued = registry.gauge(name("queued_requests"), "Number of requests waiting for their first response")
         self.duration = registry.histogram(name("request_duration_seconds"), "Duration of LLM requests")
         self.requests = registry.counter(name("requests_total"), "Total number of LLM requests processed")
         self.firstToken = registry.histogram(name("time_to_first_token_seconds"), "Time to first token in seconds")
         let sizes: [Double] = [1, 8, 32, 128, 512, 2048, 8192, 32768, 131_072]
-        self.inputTokens = registry.histogram(name("input_sequence_tokens"), "Input sequence length in tokens", buckets: sizes)
-        self.outputTokens = registry.histogram(name("output_sequence_tokens"), "Output sequence length in tokens", buckets: sizes)
+        self.inputTokens = registry.histogram(
+            name("input_sequence_tokens"),
+            "Input sequence length in tokens",
+            buckets: sizes
+        )
+        self.outputTokens = registry.histogram(
+            name("output_sequence_tokens"),
+            "Output sequence length in tokens",
+            buckets: sizes
+        )
         registry.set(self.disconnected, 0)
     }
 
@@ -85,10 +102,18 @@ struct FrontendMetrics: Sendable {
     func begin(_ request: TextRequest, started: ContinuousClock.Instant) -> Measurement {
         let labels: MetricsRegistry.Labels = ["model": request.model]
         for gauge in [self.active, self.inFlight, self.queued] { self.registry.add(1, to: gauge, labels) }
-        return Measurement(metrics: self, kind: request.kind, model: request.model, streams: request.streams, started: started)
+        return Measurement(
+            metrics: self,
+            kind: request.kind,
+            model: request.model,
+            streams: request.streams,
+            started: started
+        )
     }
 
-    /// Counts a request. One that names no known model counts under `unknown`: a label takes no client's word.
+    /// Counts a request.
+    ///
+    /// One that names no known model counts under `unknown`: a label takes no client's word.
     func count(_ outcome: Outcome, kind: TextRequestKind, model: String = "unknown", streams: Bool = false) {
         let (status, errorType) =
             switch outcome {

@@ -13,6 +13,23 @@ struct WorkerCommand: AsyncParsableCommand {
         case echo
     }
 
+    /// The kinds of requests on the model card.
+    ///
+    /// All of them are answered.
+    enum Offer: String, ExpressibleByArgument, CaseIterable {
+        case both
+        case chat
+        case completions
+
+        var kind: ModelCard.Kind {
+            switch self {
+            case .both: [.chat, .completions]
+            case .chat: .chat
+            case .completions: .completions
+            }
+        }
+    }
+
     static let configuration = CommandConfiguration(
         commandName: "dynamo-worker",
         abstract: "Serves a model in a Dynamo deployment.",
@@ -36,7 +53,15 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: "The component to register in.")
     var component = "backend"
 
-    @Option(help: "The endpoint for chat; completions are served beside it with the suffix _completions.")
+    @Option(
+        help: """
+            What the model card offers: both, chat or completions. A frontend of Dynamo 1.0 to 1.2 serves only chat for both; there, \
+            completions need a worker with a model name of its own.
+            """
+    )
+    var serve: Offer = .both
+
+    @Option(help: "The endpoint to register.")
     var endpoint = "generate"
 
     @Option(help: "The most tokens that prompt and answer may have together.")
@@ -53,7 +78,9 @@ struct WorkerCommand: AsyncParsableCommand {
             throw ValidationError("--context-length is \(self.contextLength); it must be at least 1")
         }
         guard self.startupDelay >= 0, self.startupDelay <= 86_400 else {
-            throw ValidationError("--startup-delay is \(self.startupDelay); it must be a number of seconds from 0 to 86400")
+            throw ValidationError(
+                "--startup-delay is \(self.startupDelay); it must be a number of seconds from 0 to 86400"
+            )
         }
         for (flag, name) in [("--component", self.component), ("--endpoint", self.endpoint)] {
             guard !name.isEmpty, !name.contains(where: { "/. ".contains($0) }) else {
@@ -71,26 +98,20 @@ struct WorkerCommand: AsyncParsableCommand {
             discovery: environment.runtime.makeDiscovery(logger: environment.logger),
             logger: environment.logger
         ) { runtime in
-            let endpoints = self.endpoints(namespace: runtime.configuration.workerNamespace)
-            runtime.prepare(endpoints)
+            let endpoint = self.endpoint(namespace: runtime.configuration.workerNamespace)
+            runtime.prepare([endpoint])
             try await Task.sleep(for: .milliseconds(Int(self.startupDelay * 1000)))
-            try await runtime.serve(endpoints)
+            try await runtime.serve([endpoint])
         }
         try await ProcessRunner.run(runtime, logger: environment.logger)
     }
 
-    /// Chat and completions on an endpoint each: Dynamo up to 1.2 serves only chat for a card that names both.
-    private func endpoints(namespace: String) -> [RuntimeService.Endpoint] {
-        let kinds: [(TextRequestKind, ModelCard.Kind, String)] = [
-            (.chat, .chat, self.endpoint), (.completions, .completions, "\(self.endpoint)_completions"),
-        ]
-        return kinds.map { kind, cardKind, name in
-            let engine = EchoEngine(kind: kind, contextLength: self.contextLength, rate: self.rate)
-            return RuntimeService.Endpoint(
-                id: EndpointID(namespace: namespace, component: self.component, name: name),
-                card: .text(name: self.modelName, kind: cardKind, contextLength: self.contextLength),
-                handler: { engine.answer($0) }
-            )
-        }
+    private func endpoint(namespace: String) -> RuntimeService.Endpoint {
+        let engine = EchoEngine(contextLength: self.contextLength, rate: self.rate)
+        return RuntimeService.Endpoint(
+            id: EndpointID(namespace: namespace, component: self.component, name: self.endpoint),
+            card: .text(name: self.modelName, kind: self.serve.kind, contextLength: self.contextLength),
+            handler: { engine.answer($0) }
+        )
     }
 }

@@ -67,7 +67,7 @@ struct JSONParser {
 
     private mutating func object() throws(JSONError) -> JSONValue {
         self.position += 1
-        var object = JSONObject()
+        var object = JSONFields()
         self.skipSpace()
         if self.take(UInt8(ascii: "}")) { return .object(object) }
         while true {

@@ -9,7 +9,7 @@ package enum JSONValue: Sendable, Hashable {
     case number(String)
     case string(String)
     case array([JSONValue])
-    case object(JSONObject)
+    case object(JSONFields)
 
     package init(_ value: some BinaryInteger) { self = .number(String(value)) }
 
@@ -20,7 +20,7 @@ package enum JSONValue: Sendable, Hashable {
 
     package var array: [JSONValue]? { if case .array(let value) = self { value } else { nil } }
 
-    package var object: JSONObject? { if case .object(let value) = self { value } else { nil } }
+    package var object: JSONFields? { if case .object(let value) = self { value } else { nil } }
 
     /// The number, if it is an integer in the range of an unsigned 64-bit number.
     package var uint64: UInt64? { if case .number(let text) = self { UInt64(text) } else { nil } }
@@ -48,7 +48,7 @@ package enum JSONValue: Sendable, Hashable {
 }
 
 /// The members of a JSON object in the order in which they were written.
-package struct JSONObject: Sendable, Hashable {
+package struct JSONFields: Sendable, Hashable {
     package struct Member: Sendable, Hashable {
         package var name: String
         package var value: JSONValue
@@ -93,7 +93,7 @@ extension JSONValue: ExpressibleByStringLiteral, ExpressibleByBooleanLiteral, Ex
     package init(integerLiteral value: Int) { self = .number(String(value)) }
     package init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
     package init(dictionaryLiteral elements: (String, JSONValue)...) {
-        self = .object(JSONObject(elements.map { JSONObject.Member($0.0, $0.1) }))
+        self = .object(JSONFields(elements.map { JSONFields.Member($0.0, $0.1) }))
     }
     package init(nilLiteral: ()) { self = .null }
 }

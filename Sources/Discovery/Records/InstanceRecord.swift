@@ -26,7 +26,7 @@ package struct InstanceRecord: Sendable, Hashable {
     package var key: DiscoveryKey { DiscoveryKey(bucket: .instances, path: self.instance.keyPath) }
 
     package var json: JSONValue {
-        var record: JSONObject = ["type": "Endpoint"]
+        var record: JSONFields = ["type": "Endpoint"]
         record.append(self.instance)
         if let deviceType = self.deviceType { record.append("device_type", .string(deviceType)) }
         if let codec = self.codec { record.append("request_plane_codec", .string(codec.rawValue)) }
@@ -63,7 +63,7 @@ package struct InstanceRecord: Sendable, Hashable {
     }
 }
 
-extension JSONObject: ExpressibleByDictionaryLiteral {
+extension JSONFields: ExpressibleByDictionaryLiteral {
     package init(dictionaryLiteral elements: (String, JSONValue)...) {
         self.init(elements.map { Member($0.0, $0.1) })
     }

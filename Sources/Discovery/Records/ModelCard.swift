@@ -5,7 +5,7 @@
 /// All fields are kept as they were read, so that a card can be passed on unchanged; the properties are views of those that
 /// matter here.
 package struct ModelCard: Sendable, Hashable {
-    package var fields: JSONObject
+    package var fields: JSONFields
 
     /// What kind of input the worker takes.
     package enum Input: String, Sendable, Hashable, CaseIterable {
@@ -44,7 +44,7 @@ package struct ModelCard: Sendable, Hashable {
         }
     }
 
-    package init(fields: JSONObject) { self.fields = fields }
+    package init(fields: JSONFields) { self.fields = fields }
 
     /// The smallest card that every supported release accepts for a worker that takes un-tokenized requests.
     ///

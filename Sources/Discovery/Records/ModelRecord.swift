@@ -21,7 +21,7 @@ package struct ModelRecord: Sendable, Hashable {
     }
 
     package var json: JSONValue {
-        var record: JSONObject = [
+        var record: JSONFields = [
             "type": "Model",
             "namespace": .string(self.endpoint.namespace),
             "component": .string(self.endpoint.component),

@@ -83,9 +83,19 @@ package final class MetricsRegistry: Sendable {
         self.families.withLock { $0[metric.index].values[labels, default: 0] += amount }
     }
 
-    /// Sets a gauge.
+    /// Sets a gauge, or a counter that is counted elsewhere.
     package func set(_ metric: Metric, _ value: Double, _ labels: Labels = [:]) {
         self.families.withLock { $0[metric.index].values[labels] = value }
+    }
+
+    /// Replaces what a histogram has observed; the counts are cumulative and the last one counts all.
+    package func set(_ metric: Metric, cumulative counts: [Int], sum: Double, _ labels: Labels) {
+        var before = 0
+        let single = counts.map { count in
+            defer { before = count }
+            return UInt64(max(0, count - before))
+        }
+        self.families.withLock { $0[metric.index].distributions[labels] = Distribution(counts: single, sum: sum) }
     }
 
     /// Replaces all samples of a gauge.

@@ -39,7 +39,7 @@ package final class HealthStatus: Sendable {
             "status": .string(self.isReady ? "ready" : "notready"),
             "uptime": ["secs": JSONValue(uptime.seconds), "nanos": JSONValue(uptime.attoseconds / 1_000_000_000)],
             "endpoints": .object(
-                JSONObject(
+                JSONFields(
                     endpoints.sorted { $0.key < $1.key }.map { .init($0.key, .string($0.value ? "ready" : "notready")) }
                 )
             ),

@@ -22,7 +22,9 @@ struct Answer: Sendable {
     init(_ error: OpenAIError) { self.init(error.status, error.json) }
 }
 
+// Like all that hold a writer these are concurrent: it belongs to no actor and cannot be sent to one.
 extension ResponseWriter {
+    @concurrent
     consuming func write(_ answer: Answer, withBody: Bool = true, headers: HTTPFields = [:]) async throws {
         var fields = headers
         fields[.contentType] = answer.contentType
@@ -31,6 +33,7 @@ extension ResponseWriter {
         try await self.write(response: head, body: withBody ? ResponseBody(byteBuffer: answer.body) : ResponseBody())
     }
 
+    @concurrent
     consuming func write(_ error: OpenAIError, headers: HTTPFields = [:]) async throws {
         try await self.write(Answer(error), headers: headers)
     }

@@ -47,7 +47,9 @@ final class FrontendServer: Service {
     }
 
     func run() async throws {
-        let connection = WatchedConnection { [handler] request, writer, _ in try await handler.respond(to: request, writer) }
+        let connection = WatchedConnection { [handler] request, writer, _ in
+            try await handler.respond(to: request, writer)
+        }
         let server = try await self.listen(connection)
         self.logger.info(
             "frontend listens",
@@ -76,7 +78,8 @@ final class FrontendServer: Service {
         }
     }
 
-    private func listen(_ connection: WatchedConnection) async throws -> NIOAsyncChannel<WatchedConnection.Value, Never> {
+    private func listen(_ connection: WatchedConnection) async throws -> NIOAsyncChannel<WatchedConnection.Value, Never>
+    {
         let (host, port) = (self.configuration.host, self.configuration.port)
         do {
             return try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)

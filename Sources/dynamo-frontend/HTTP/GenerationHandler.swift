@@ -18,6 +18,7 @@ struct GenerationHandler: Sendable {
     let bodyLimit: Int
     let logger: Logger
 
+    @concurrent
     func respond(to request: Request, kind: TextRequestKind, _ writer: consuming ResponseWriter) async throws {
         let started = ContinuousClock.now
         guard self.activity.begin() else { return try await writer.write(.draining, headers: [.connection: "close"]) }
@@ -49,6 +50,7 @@ struct GenerationHandler: Sendable {
 
     // MARK: Before the worker
 
+    @concurrent
     private func `continue`(_ writer: borrowing ResponseWriter) async throws(OpenAIError) {
         do { try await writer.writeInformationalHead(HTTPResponse(status: .continue)) } catch {
             throw .invalid("the connection broke: \(error)")
@@ -56,7 +58,9 @@ struct GenerationHandler: Sendable {
     }
 
     private func read(_ request: Request, _ kind: TextRequestKind) async throws(OpenAIError) -> TextRequest {
-        let type = request.headers[.contentType]?.split(separator: ";").first.map { $0.filter { $0 != " " }.lowercased() }
+        let type = request.headers[.contentType]?.split(separator: ";").first.map {
+            $0.filter { $0 != " " }.lowercased()
+        }
         guard let type, type == "application/json" || type.hasSuffix("+json") else {
             throw OpenAIError(
                 status: .unsupportedMediaType,
@@ -90,7 +94,8 @@ struct GenerationHandler: Sendable {
             throw OpenAIError(
                 status: .notFound,
                 kind: .notFound,
-                message: "The model `\(request.model)` does not serve \(request.kind.rawValue); it serves \(kinds.text)",
+                message:
+                    "The model `\(request.model)` does not serve \(request.kind.rawValue); it serves \(kinds.text)",
                 param: "model",
                 code: "model_not_found"
             )
@@ -115,6 +120,7 @@ struct GenerationHandler: Sendable {
     // MARK: With the worker
 
     /// Errors of the worker are answered; what is thrown concerns the client's connection.
+    @concurrent
     private func generate(
         _ parsed: TextRequest,
         _ request: Request,
@@ -142,6 +148,7 @@ struct GenerationHandler: Sendable {
         }
     }
 
+    @concurrent
     private func stream(
         _ parsed: TextRequest,
         _ first: ResponseItem?,
@@ -191,6 +198,7 @@ struct GenerationHandler: Sendable {
         measurement.end(outcome)
     }
 
+    @concurrent
     private func fold(
         _ parsed: TextRequest,
         _ first: ResponseItem?,
@@ -235,7 +243,8 @@ struct GenerationHandler: Sendable {
                     message: "The worker sent a chunk that is not JSON: \(error)",
                     code: "worker_error"
                 )
-            default: OpenAIError(status: .internalServerError, kind: .server, message: "\(error)", code: "internal_error")
+            default:
+                OpenAIError(status: .internalServerError, kind: .server, message: "\(error)", code: "internal_error")
             }
         self.logger.warning(
             "request failed",

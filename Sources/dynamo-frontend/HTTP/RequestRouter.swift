@@ -3,6 +3,7 @@ import DynamoRuntime
 import HTTPTypes
 import HummingbirdCore
 import NIOCore
+import RequestPlane
 
 /// Sends each request to what answers it.
 struct RequestRouter: Sendable {
@@ -13,6 +14,7 @@ struct RequestRouter: Sendable {
 
     var activity: Activity { self.generation.activity }
 
+    @concurrent
     func respond(to request: Request, _ writer: consuming ResponseWriter) async throws {
         let path = request.uri.path
         switch path {
@@ -39,6 +41,7 @@ struct RequestRouter: Sendable {
         }
     }
 
+    @concurrent
     private func refuse(_ request: Request, allowed: String, _ writer: consuming ResponseWriter) async throws {
         let error = OpenAIError(
             status: .methodNotAllowed,
@@ -56,7 +59,11 @@ struct RequestRouter: Sendable {
         case "/health": return self.health()
         case "/metrics":
             self.metrics.describe(self.models.current)
-            return Answer(status: .ok, contentType: "text/plain; version=0.0.4; charset=utf-8", body: ByteBuffer(string: self.metricsText()))
+            return Answer(
+                status: .ok,
+                contentType: "text/plain; version=0.0.4; charset=utf-8",
+                body: ByteBuffer(string: self.metricsText())
+            )
         case "/v1/models":
             return Answer(.ok, ["object": "list", "data": .array(self.models.current.listings.map(Self.json))])
         default:
@@ -79,7 +86,7 @@ struct RequestRouter: Sendable {
                 "endpoints": .array(endpoints.map(JSONValue.string)),
                 "instances": .array(
                     instances.map { record in
-                        var fields = JSONObject()
+                        var fields = JSONFields()
                         fields.append(record.instance)
                         if let deviceType = record.deviceType { fields.append("device_type", .string(deviceType)) }
                         return .object(fields)
@@ -112,21 +119,21 @@ struct RequestRouter: Sendable {
 
     /// The form of Dynamo 1.6, the first release whose frontend answers here.
     private static func readiness(_ listing: ModelDirectory.Listing) -> Answer {
-        var body: JSONObject = ["model": .string(listing.name), "ready": .bool(listing.isReady)]
+        var body: JSONFields = ["model": .string(listing.name), "ready": .bool(listing.isReady)]
         if !listing.isReady { body.append("reason", "no namespace has all required worker types live") }
         let namespaces = listing.namespaces.sorted { $0.key < $1.key }.map { namespace, workers in
-            JSONObject.Member(
+            JSONFields.Member(
                 namespace,
                 [
                     "ready": .bool(workers > 0),
-                    "reason": workers > 0 ? "\(workers) worker(s) live" : "no live worker",
+                    "reason": .string(workers > 0 ? "\(workers) worker(s) live" : "no live worker"),
                     "worker_types": workers > 0 ? ["aggregated": JSONValue(workers)] : [:],
                     "present": workers > 0 ? ["aggregated"] : [],
                     "missing_worker_types": workers > 0 ? [] : ["aggregated"],
                 ]
             )
         }
-        body.append("namespaces", .object(JSONObject(namespaces)))
+        body.append("namespaces", .object(JSONFields(namespaces)))
         return Answer(listing.isReady ? .ok : .serviceUnavailable, .object(body))
     }
 }

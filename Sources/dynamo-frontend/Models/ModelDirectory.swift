@@ -70,7 +70,11 @@ struct ModelDirectory: Sendable {
         self.instances = snapshot.instances
         var alive: [DiscoveryKey: Instance] = [:]
         for record in snapshot.instances where record.instance.transport.mode == mode {
-            let base = ModelRecord(endpoint: record.instance.endpoint, id: record.instance.id, card: ModelCard(fields: [:]))
+            let base = ModelRecord(
+                endpoint: record.instance.endpoint,
+                id: record.instance.id,
+                card: ModelCard(fields: [:])
+            )
             alive[base.key] = record.instance
         }
         let present = Set(snapshot.models.map(\.key))
@@ -106,7 +110,8 @@ struct ModelDirectory: Sendable {
             return nil
         }
         guard entry.terms == terms else {
-            let found = "context_length \(Self.text(terms.contextLength)), kv_cache_block_size \(Self.text(terms.blockSize))"
+            let found =
+                "context_length \(Self.text(terms.contextLength)), kv_cache_block_size \(Self.text(terms.blockSize))"
             let held = "\(Self.text(entry.terms.contextLength)), \(Self.text(entry.terms.blockSize))"
             return "its \(found) differ from those of `\(name)` in this namespace (\(held))"
         }

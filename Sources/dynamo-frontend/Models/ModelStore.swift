@@ -26,9 +26,14 @@ final class ModelStore: Sendable {
                 return (Set(refusals), Set(directory.listings.map(\.name)))
             }
             for refusal in refusals.subtracting(refused) {
-                self.logger.error("model card refused", metadata: ["key": "\(refusal.key.full)", "reason": "\(refusal.reason)"])
+                self.logger.error(
+                    "model card refused",
+                    metadata: ["key": "\(refusal.key.full)", "reason": "\(refusal.reason)"]
+                )
             }
-            for name in names.subtracting(listed) { self.logger.info("model is served", metadata: ["model": "\(name)"]) }
+            for name in names.subtracting(listed) {
+                self.logger.info("model is served", metadata: ["model": "\(name)"])
+            }
             for name in listed.subtracting(names) { self.logger.info("model is gone", metadata: ["model": "\(name)"]) }
             refused = refusals
             listed = names

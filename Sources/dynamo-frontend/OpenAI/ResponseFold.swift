@@ -7,14 +7,14 @@ struct ResponseFold: Sendable {
     private struct Choice: Sendable {
         var text = ""
         /// What else the deltas said, by name: texts joined, lists appended, other values replaced.
-        var delta = JSONObject()
-        var toolCalls: [Int: JSONObject] = [:]
+        var delta = JSONFields()
+        var toolCalls: [Int: JSONFields] = [:]
         var logprobs: JSONValue = .null
         var finishReason: JSONValue = .null
     }
 
     private let kind: TextRequestKind
-    private var head = JSONObject()
+    private var head = JSONFields()
     private var choices: [Int: Choice] = [:]
     private var usage: JSONValue = .null
 
@@ -42,20 +42,24 @@ struct ResponseFold: Sendable {
 
     private func add(_ chunk: JSONValue, to choice: inout Choice) {
         if let reason = chunk["finish_reason"], !reason.isNull { choice.finishReason = reason }
-        if let logprobs = chunk["logprobs"], !logprobs.isNull { choice.logprobs = Self.merged(choice.logprobs, logprobs) }
+        if let logprobs = chunk["logprobs"], !logprobs.isNull {
+            choice.logprobs = Self.merged(choice.logprobs, logprobs)
+        }
         choice.text += chunk["text"]?.string ?? ""
         for member in chunk["delta"]?.object?.members ?? [] where !member.value.isNull {
             switch member.name {
             case "role": choice.delta["role"] = member.value
             case "tool_calls":
-                for call in member.value.array ?? [] { Self.add(call, to: &choice.toolCalls[call["index"]?.int ?? 0, default: [:]]) }
+                for call in member.value.array ?? [] {
+                    Self.add(call, to: &choice.toolCalls[call["index"]?.int ?? 0, default: [:]])
+                }
             default: choice.delta[member.name] = Self.merged(choice.delta[member.name] ?? .null, member.value)
             }
         }
     }
 
     /// A tool call comes in pieces: its name once, its arguments as text to be joined.
-    private static func add(_ piece: JSONValue, to call: inout JSONObject) {
+    private static func add(_ piece: JSONValue, to call: inout JSONFields) {
         for member in piece.object?.members ?? [] where !member.value.isNull && member.name != "index" {
             guard member.name == "function", case .object(var function)? = call["function"] else {
                 call[member.name] = member.value
@@ -91,16 +95,23 @@ struct ResponseFold: Sendable {
     }
 
     private func choice(_ index: Int, _ choice: Choice) -> JSONValue {
-        var result: JSONObject = ["index": JSONValue(index)]
+        var result: JSONFields = ["index": JSONValue(index)]
         switch self.kind {
         case .completions: result.append("text", .string(choice.text))
         case .chat:
-            var message: JSONObject = ["role": choice.delta["role"] ?? "assistant", "content": choice.delta["content"] ?? .null]
+            var message: JSONFields = [
+                "role": choice.delta["role"] ?? "assistant", "content": choice.delta["content"] ?? .null,
+            ]
             // A choice without any content but tool calls has none; every other has at least an empty one.
             if message["content"] == .null, choice.toolCalls.isEmpty { message["content"] = "" }
-            for member in choice.delta.members where message[member.name] == nil { message.append(member.name, member.value) }
+            for member in choice.delta.members where message[member.name] == nil {
+                message.append(member.name, member.value)
+            }
             if !choice.toolCalls.isEmpty {
-                message.append("tool_calls", .array(choice.toolCalls.sorted { $0.key < $1.key }.map { .object($0.value) }))
+                message.append(
+                    "tool_calls",
+                    .array(choice.toolCalls.sorted { $0.key < $1.key }.map { .object($0.value) })
+                )
             }
             result.append("message", .object(message))
         }
@@ -111,7 +122,8 @@ struct ResponseFold: Sendable {
 
     /// The numbers of the worker, if it gave any.
     var tokenCounts: (prompt: Int, completion: Int)? {
-        guard let prompt = self.usage["prompt_tokens"]?.int, let completion = self.usage["completion_tokens"]?.int else {
+        guard let prompt = self.usage["prompt_tokens"]?.int, let completion = self.usage["completion_tokens"]?.int
+        else {
             return nil
         }
         return (prompt, completion)

@@ -33,7 +33,7 @@ struct TextRequest: Sendable, Hashable {
     /// Makes the few changes that Dynamo's frontend makes.
     ///
     /// - Returns: whether anything had to be changed.
-    private static func normalize(_ fields: inout JSONObject, streams: Bool) throws(OpenAIError) -> Bool {
+    private static func normalize(_ fields: inout JSONFields, streams: Bool) throws(OpenAIError) -> Bool {
         let before = fields
         if !streams { fields["stream"] = nil }
         if let options = fields["stream_options"], !options.isNull {
@@ -43,7 +43,9 @@ struct TextRequest: Sendable, Hashable {
                     param: "stream_options"
                 )
             }
-            guard case .object(var options) = options else { throw Self.wrongType(options, "stream_options", "an object") }
+            guard case .object(var options) = options else {
+                throw Self.wrongType(options, "stream_options", "an object")
+            }
             if options["include_usage"] == nil { options.append("include_usage", false) }
             if options["continuous_usage_stats"] == nil { options.append("continuous_usage_stats", false) }
             fields["stream_options"] = .object(options)
@@ -59,14 +61,14 @@ struct TextRequest: Sendable, Hashable {
 
     // MARK: Checks
 
-    private static func model(_ fields: JSONObject) throws(OpenAIError) -> String {
+    private static func model(_ fields: JSONFields) throws(OpenAIError) -> String {
         guard let value = fields["model"] else { throw .invalid("missing field `model`", param: "model") }
         guard let name = value.string else { throw self.wrongType(value, "model", "a string") }
         guard !name.isEmpty else { throw .invalid("Model cannot be empty", param: "model") }
         return name
     }
 
-    private static func checkNames(_ fields: JSONObject, _ kind: TextRequestKind) throws(OpenAIError) {
+    private static func checkNames(_ fields: JSONFields, _ kind: TextRequestKind) throws(OpenAIError) {
         let known = RequestFields.known(for: kind)
         let unknown = fields.members.map(\.name).filter { !known.contains($0) }
         guard let first = unknown.first else { return }
@@ -74,7 +76,7 @@ struct TextRequest: Sendable, Hashable {
         throw .invalid("Unsupported parameter(s): \(names)", param: first, code: "unsupported_parameter")
     }
 
-    private static func checkContent(_ fields: JSONObject, _ kind: TextRequestKind) throws(OpenAIError) {
+    private static func checkContent(_ fields: JSONFields, _ kind: TextRequestKind) throws(OpenAIError) {
         switch kind {
         case .chat: try self.checkMessages(fields)
         case .completions: try self.checkPrompt(fields)
@@ -84,7 +86,7 @@ struct TextRequest: Sendable, Hashable {
         throw .invalid("Maximum of \(most) stop sequences allowed, got \(stop.count)", param: "stop")
     }
 
-    private static func checkMessages(_ fields: JSONObject) throws(OpenAIError) {
+    private static func checkMessages(_ fields: JSONFields) throws(OpenAIError) {
         guard let value = fields["messages"] else { throw .invalid("missing field `messages`", param: "messages") }
         guard let messages = value.array else { throw self.wrongType(value, "messages", "a list") }
         guard !messages.isEmpty else {
@@ -93,7 +95,9 @@ struct TextRequest: Sendable, Hashable {
         for (index, message) in messages.enumerated() {
             let place = "messages[\(index)]"
             guard message.object != nil else { throw self.wrongType(message, place, "an object") }
-            guard let role = message["role"] else { throw .invalid("missing field `\(place).role`", param: "\(place).role") }
+            guard let role = message["role"] else {
+                throw .invalid("missing field `\(place).role`", param: "\(place).role")
+            }
             guard let name = role.string, RequestFields.roles.contains(name) else {
                 let roles = RequestFields.roles.sorted().joined(separator: ", ")
                 throw .invalid("`\(place).role` must be one of \(roles), not \(role.text)", param: "\(place).role")
@@ -108,12 +112,15 @@ struct TextRequest: Sendable, Hashable {
         }
     }
 
-    private static func checkPrompt(_ fields: JSONObject) throws(OpenAIError) {
-        guard let prompt = fields["prompt"], !prompt.isNull else { throw .invalid("missing field `prompt`", param: "prompt") }
+    private static func checkPrompt(_ fields: JSONFields) throws(OpenAIError) {
+        guard let prompt = fields["prompt"], !prompt.isNull else {
+            throw .invalid("missing field `prompt`", param: "prompt")
+        }
         switch prompt {
         case .string(let text) where !text.isEmpty: return
         case .string: throw .invalid("Prompt string cannot be empty", param: "prompt")
-        case .array(let elements) where elements.isEmpty: throw .invalid("Prompt string array cannot be empty", param: "prompt")
+        case .array(let elements) where elements.isEmpty:
+            throw .invalid("Prompt string array cannot be empty", param: "prompt")
         case .array(let elements):
             if let index = elements.firstIndex(of: "") {
                 throw .invalid("Prompt string at index \(index) cannot be empty", param: "prompt")
@@ -122,7 +129,7 @@ struct TextRequest: Sendable, Hashable {
         }
     }
 
-    private static func checkNumbers(_ fields: JSONObject) throws(OpenAIError) {
+    private static func checkNumbers(_ fields: JSONFields) throws(OpenAIError) {
         for (name, range) in RequestFields.ranges {
             guard let value = fields[name], !value.isNull else { continue }
             guard let number = value.double else { throw self.wrongType(value, name, "a number") }
@@ -139,7 +146,7 @@ struct TextRequest: Sendable, Hashable {
         }
     }
 
-    private static func bool(_ fields: JSONObject, _ name: String) throws(OpenAIError) -> Bool? {
+    private static func bool(_ fields: JSONFields, _ name: String) throws(OpenAIError) -> Bool? {
         guard let value = fields[name], !value.isNull else { return nil }
         guard let bool = value.bool else { throw self.wrongType(value, name, "a boolean") }
         return bool

@@ -26,7 +26,10 @@ struct ChunkWriter: Sendable {
                 bytes.append(contentsOf: #"{"index":\#(token.index),"#.utf8)
                 switch self.kind {
                 case .chat:
-                    bytes.append(contentsOf: (isFirst ? #""delta":{"role":"assistant","content":"# : #""delta":{"content":"#).utf8)
+                    bytes.append(
+                        contentsOf: (isFirst ? #""delta":{"role":"assistant","content":"# : #""delta":{"content":"#)
+                            .utf8
+                    )
                     JSONWriter.append(String(token.text), to: &bytes)
                     bytes.append(UInt8(ascii: "}"))
                 case .completions:
@@ -52,7 +55,8 @@ struct ChunkWriter: Sendable {
     /// The numbers at the end.
     func usage(prompt: Int, completion: Int) -> ByteBuffer {
         var bytes = self.head
-        let numbers = #""prompt_tokens":\#(prompt),"completion_tokens":\#(completion),"total_tokens":\#(prompt + completion)"#
+        let numbers =
+            #""prompt_tokens":\#(prompt),"completion_tokens":\#(completion),"total_tokens":\#(prompt + completion)"#
         bytes.append(contentsOf: #"],"usage":{\#(numbers)}}"#.utf8)
         return ByteBuffer(bytes: bytes)
     }

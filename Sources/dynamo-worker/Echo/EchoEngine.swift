@@ -4,7 +4,6 @@ import RequestPlane
 
 /// Answers a request with its own last user message.
 struct EchoEngine: Sendable {
-    let kind: TextRequestKind
     let contextLength: Int
     /// Tokens per second; 0 is as fast as possible.
     let rate: Double
@@ -15,11 +14,9 @@ struct EchoEngine: Sendable {
     /// worker and leaves it out of its routing.
     func answer(_ request: IncomingRequest) -> EchoStream {
         do throws(RemoteError) {
-            let plan = try EchoPlan(
-                request: EchoRequest(parsing: request.payload, kind: self.kind),
-                contextLength: self.contextLength
-            )
-            let writer = ChunkWriter(kind: self.kind, requestID: request.id, model: plan.model)
+            let echo = try EchoRequest(parsing: request.payload)
+            let plan = try EchoPlan(request: echo, contextLength: self.contextLength)
+            let writer = ChunkWriter(kind: echo.kind, requestID: request.id, model: plan.model)
             return EchoStream(plan: plan, writer: writer, interval: self.rate > 0 ? .seconds(1 / self.rate) : nil)
         } catch {
             return EchoStream(failure: error)

@@ -24,7 +24,8 @@ struct EchoPlan: Sendable, Hashable {
         guard self.promptTokens < contextLength else {
             throw RemoteError(
                 kind: .invalidArgument,
-                message: "the prompt has \(self.promptTokens) tokens; the context of `\(request.model)` has \(contextLength)"
+                message:
+                    "the prompt has \(self.promptTokens) tokens; the context of `\(request.model)` has \(contextLength)"
             )
         }
         let limit = min(request.maxTokens ?? .max, contextLength - self.promptTokens)

@@ -5,6 +5,8 @@ import RequestPlane
 
 /// What of an OpenAI request matters to an echo.
 struct EchoRequest: Sendable, Hashable {
+    /// A request with a prompt is a completion, every other one a chat.
+    var kind: TextRequestKind
     var model: String
     /// One text to send back for each prompt; a chat has one.
     var texts: [String]
@@ -13,15 +15,18 @@ struct EchoRequest: Sendable, Hashable {
     var choices = 1
     var maxTokens: Int?
     var stop: [String] = []
-    /// Whether the answer ends with a chunk of usage numbers. Only a caller that streams may not want them.
+    /// Whether the answer ends with a chunk of usage numbers.
+    ///
+    /// Only a caller that streams may not want them.
     var includesUsage = true
 
-    init(parsing payload: ByteBuffer, kind: TextRequestKind) throws(RemoteError) {
+    init(parsing payload: ByteBuffer) throws(RemoteError) {
         let body: JSONValue
         do { body = try JSONValue(parsing: payload) } catch { throw Self.invalid("the request is not JSON: \(error)") }
         guard let model = body["model"]?.string else { throw Self.invalid("`model` must be a string") }
         self.model = model
-        switch kind {
+        self.kind = body["prompt"] == nil ? .chat : .completions
+        switch self.kind {
         case .chat: (self.texts, self.promptTexts) = try Self.messages(body["messages"])
         case .completions:
             self.texts = try Self.prompts(body["prompt"])
@@ -63,7 +68,9 @@ struct EchoRequest: Sendable, Hashable {
         case .string(let text): return [text]
         case .array(let elements) where !elements.isEmpty:
             let texts = elements.compactMap(\.string)
-            guard texts.count == elements.count else { throw self.invalid("this worker takes text prompts, not token ids") }
+            guard texts.count == elements.count else {
+                throw self.invalid("this worker takes text prompts, not token ids")
+            }
             return texts
         default: throw self.invalid("`prompt` must be a string or a list of strings that is not empty")
         }
@@ -75,7 +82,9 @@ struct EchoRequest: Sendable, Hashable {
         case .string(let text): return text.isEmpty ? [] : [text]
         case .array(let elements):
             let texts = elements.compactMap(\.string)
-            guard texts.count == elements.count else { throw self.invalid("`stop` must be a string or a list of strings") }
+            guard texts.count == elements.count else {
+                throw self.invalid("`stop` must be a string or a list of strings")
+            }
             return texts.filter { !$0.isEmpty }
         case .some(let other): throw self.invalid("`stop` must be a string or a list of strings, not \(other.kind)")
         }
@@ -87,5 +96,7 @@ struct EchoRequest: Sendable, Hashable {
         return number
     }
 
-    private static func invalid(_ message: String) -> RemoteError { RemoteError(kind: .invalidArgument, message: message) }
+    private static func invalid(_ message: String) -> RemoteError {
+        RemoteError(kind: .invalidArgument, message: message)
+    }
 }

@@ -53,7 +53,9 @@ struct EchoStream: AsyncSequence, Sendable {
             }
         }
 
-        /// Waits until the next token is due. A reader that was slow gets no burst afterwards.
+        /// Waits until the next token is due.
+        ///
+        /// A reader that was slow gets no burst afterwards.
         private mutating func pace(_ interval: Duration?) async throws {
             guard let interval else {
                 try Task.checkCancellation()
