@@ -74,7 +74,7 @@ import Testing
             try await deployment.waitUntilReady()
             deployment.program.send(signal)
             try await deployment.program.waitForExit()
-            #expect(!ProcessTable.isListening(port: deployment.port))
+            #expect(!SystemProcesses.isListening(port: deployment.port))
         }
         #expect(exit == .code(0))
     }

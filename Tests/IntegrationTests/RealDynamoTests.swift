@@ -63,7 +63,7 @@ import Testing
             #expect(stop.exit == .code(0), "\(stop.output)")
             try await deployment.program.waitForExit()
             #expect(deployment.processes.isEmpty)
-            #expect(!ProcessTable.isListening(port: deployment.port))
+            #expect(!SystemProcesses.isListening(port: deployment.port))
         }
         #expect(exit == .code(0))
     }
