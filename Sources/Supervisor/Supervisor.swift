@@ -98,7 +98,12 @@ package final class Supervisor: Sendable {
                 notices: self.notices,
                 sender: sender
             )
-            let outcome = await loop.run(self.events, in: &group)
+            // Probes and the like are no longer of interest when the loop has ended.
+            let outcome = await withDiscardingTaskGroup { questions in
+                let outcome = await loop.run(self.events, in: &questions)
+                questions.cancelAll()
+                return outcome
+            }
             await control.shutDown()
             keeper.finish()
             pump.send(.stop)

@@ -75,7 +75,9 @@ struct ControlTests {
             let followed = Collected()
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask {
-                    try await client.logs(lines: 0, follow: true) { line in followed.texts.withLock { $0.append(line.text) } }
+                    try await client.logs(lines: 0, follow: true) { line in
+                        followed.texts.withLock { $0.append(line.text) }
+                    }
                 }
                 // The restart after this writes both lines again.
                 try await eventually("followed") {

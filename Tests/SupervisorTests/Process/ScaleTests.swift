@@ -27,6 +27,7 @@ struct ScaleTests {
         let outcome = try await RunningSupervisor.run(plan) { running in
             try await running.becomesReady()
             #expect(ContinuousClock.now - start < .seconds(5))
+            print("ready in \(start.duration(to: .now))")
             // Nothing is polled in the steady state: the processor time of a whole second stays under one percent of it.
             let before = Self.processorTime()
             try await eventually(within: .seconds(3), "a second of rest") { ContinuousClock.now - start > .seconds(2) }
