@@ -90,13 +90,12 @@ let package = Package(
         .executableTarget(
             name: "dynamo-frontend",
             dependencies: [
-                "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", argumentParser, hummingbirdCore, httpTypes, core,
-                posix, logging, lifecycle,
+                "DynamoRuntime", "RequestPlane", "Discovery", argumentParser, hummingbirdCore, httpTypes, core, logging, lifecycle,
             ]
         ),
         .executableTarget(
             name: "dynamo-worker",
-            dependencies: ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
+            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
         ),
 
         // MARK: Tests
@@ -110,7 +109,11 @@ let package = Package(
             name: "RequestPlaneTransportsTests",
             dependencies: ["RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, embedded, logging]
         ),
-        .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "RequestPlane", "TestSupport", core]),
+        .testTarget(
+            name: "DiscoveryTests",
+            dependencies: ["Discovery", "RequestPlane", "TestSupport", core, logging],
+            exclude: ["Fixtures"]
+        ),
         .testTarget(name: "DeploymentTests", dependencies: ["Deployment", "TestSupport"]),
         .testTarget(
             name: "SupervisorTests",
@@ -118,7 +121,19 @@ let package = Package(
         ),
         .testTarget(
             name: "DynamoRuntimeTests",
-            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", logging]
+            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core, lifecycle, logging]
+        ),
+        .testTarget(
+            name: "FrontendTests",
+            dependencies: [
+                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", asyncHTTPClient, http1, httpTypes, core,
+                lifecycle, logging,
+            ],
+            exclude: ["Fixtures"]
+        ),
+        .testTarget(
+            name: "WorkerTests",
+            dependencies: ["dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),

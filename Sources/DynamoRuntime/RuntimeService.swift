@@ -1,8 +1,9 @@
 package import Discovery
 package import Logging
 package import RequestPlane
-package import RequestPlaneTransports
+import RequestPlaneTransports
 package import ServiceLifecycle
+import Synchronization
 
 /// What every process of a deployment runs: its request plane, its place in discovery, its system server.
 ///
@@ -26,42 +27,44 @@ package final class RuntimeService: Service {
     private static let noticeTime: Duration = .milliseconds(500)
 
     package let configuration: RuntimeConfiguration
-    package let network: NetworkManager
     package let discovery: any DiscoveryClient
     package let health = HealthStatus()
     package let metrics = MetricsRegistry()
     package let logger: Logger
+    private let network: NetworkManager
     private let start: @Sendable (RuntimeService) async throws -> Void
-    private let components: [any Service]
+    private let components: Mutex<[any Service]> = Mutex([])
     private let uptime: MetricsRegistry.Metric
     private let endpointMetrics: EndpointMetrics
 
-    /// Creates the runtime of a process.
+    /// Creates the runtime of a process; nothing is opened before it runs.
     ///
     /// - Parameters:
-    ///   - configuration: from the environment.
-    ///   - network: the request plane.
-    ///   - discovery: the client made from the same configuration.
-    ///   - logger: the program's logger.
-    ///   - components: run beside the runtime; asked to stop, they must return in their own time.
+    ///   - environment: the settings.
     ///   - start: called once everything runs; the place to serve endpoints.
     package init(
-        configuration: RuntimeConfiguration,
-        network: NetworkManager,
-        discovery: any DiscoveryClient,
-        logger: Logger,
-        components: [any Service] = [],
+        _ environment: ProcessEnvironment,
         start: @escaping @Sendable (RuntimeService) async throws -> Void = { _ in }
     ) {
-        self.configuration = configuration
-        self.network = network
-        self.discovery = discovery
-        self.logger = logger
-        self.components = components
+        self.configuration = environment.runtime
+        self.network = NetworkManager(configuration: environment.requestPlane, logger: environment.logger)
+        self.discovery = environment.runtime.makeDiscovery(logger: environment.logger)
+        self.logger = environment.logger
         self.start = start
         self.endpointMetrics = EndpointMetrics(registry: self.metrics)
         self.uptime = self.metrics.gauge("dynamo_component_uptime_seconds", "Total uptime of the process in seconds")
     }
+
+    /// Adds something that runs beside the runtime, before it runs itself.
+    ///
+    /// Asked to stop, a component must return in its own time; the request plane goes on until then.
+    package func add(_ component: any Service) { self.components.withLock { $0.append(component) } }
+
+    /// Sends requests to instances.
+    package var client: any RequestPlaneClient { self.network.client }
+
+    /// The plane of this process.
+    package var mode: RequestPlaneMode { self.network.server.mode }
 
     /// Announces endpoints that will be served once they are set up; until then `/health` says so.
     package func prepare(_ endpoints: [Endpoint]) {
@@ -128,7 +131,8 @@ package final class RuntimeService: Service {
                     return .ended(.systemServer)
                 }
             }
-            for component in self.components {
+            let components = self.components.withLock { $0 }
+            for component in components {
                 group.addTask {
                     try await component.run()
                     return .ended(.component)
@@ -142,7 +146,7 @@ package final class RuntimeService: Service {
                 try await gracefulShutdown()
                 return .shutdownRequested
             }
-            try await self.supervise(&group)
+            try await self.supervise(&group, components: components.count)
             group.cancelAll()
             // What was cancelled ends with an error of cancellation.
             while let result = await group.nextResult() { _ = result }
@@ -150,8 +154,11 @@ package final class RuntimeService: Service {
     }
 
     /// Returns when everything that has to end in an orderly way has ended.
-    private func supervise(_ group: inout ThrowingTaskGroup<Event, any Error>) async throws {
-        var running = self.components.count
+    private func supervise(
+        _ group: inout ThrowingTaskGroup<Event, any Error>,
+        components: Int
+    ) async throws {
+        var running = components
         var isStopping = false
         while let event = try await group.next() {
             switch event {

@@ -2,7 +2,6 @@ import ArgumentParser
 import Discovery
 import DynamoRuntime
 import RequestPlane
-import RequestPlaneTransports
 
 /// An OpenAI-compatible HTTP server in front of the text workers of a Dynamo deployment.
 @main
@@ -47,56 +46,33 @@ struct FrontendCommand: AsyncParsableCommand {
         let mode = reader.choice("DYN_ROUTER_MODE", default: InstanceSelector.Mode.roundRobin)
         let megabytes = reader.integer("DYN_HTTP_BODY_LIMIT_MB", in: 1...1024, default: 45)
         guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
-        let environment = try ProcessEnvironment(variables, label: "dynamo_frontend")
-
-        let network = NetworkManager(configuration: environment.requestPlane, logger: environment.logger)
-        let discovery = environment.runtime.makeDiscovery(logger: environment.logger)
-        let registry = MetricsRegistry()
-        let models = ModelStore(mode: network.server.mode, logger: environment.logger)
-        let metrics = FrontendMetrics(registry: registry)
-        let server = FrontendServer(
-            configuration: FrontendServer.Configuration(
-                host: host,
-                port: self.httpPort ?? port,
-                namespaces: NamespaceFilter(
-                    namespace: self.namespace ?? variables["DYN_NAMESPACE"],
-                    prefix: self.namespacePrefix ?? environment.runtime.namespacePrefix
-                ),
-                bodyLimit: megabytes << 20,
-                drainTimeout: environment.runtime.drainTimeout
-            ),
-            discovery: discovery,
-            models: models,
-            handler: RequestRouter(
-                models: models,
-                generation: GenerationHandler(
-                    models: models,
-                    dispatcher: Dispatcher(
-                        client: network.client,
-                        mode: self.routerMode ?? mode,
-                        logger: environment.logger
-                    ),
-                    metrics: metrics,
-                    activity: Activity(),
-                    bodyLimit: megabytes << 20,
-                    logger: environment.logger
-                ),
-                metrics: metrics,
-                metricsText: { registry.text }
-            ),
-            logger: environment.logger
-        )
+        var environment = try ProcessEnvironment(variables, label: "dynamo_frontend")
         // A frontend serves no endpoint: the system port of its environment belongs to a worker.
-        var configuration = environment.runtime
-        configuration.system = nil
-        let runtime = RuntimeService(
-            configuration: configuration,
-            network: network,
-            discovery: discovery,
-            logger: environment.logger,
-            components: [server]
+        environment.runtime.system = nil
+        let runtime = RuntimeService(environment)
+        let configuration = FrontendServer.Configuration(
+            host: host,
+            port: self.httpPort ?? port,
+            namespaces: NamespaceFilter(
+                namespace: self.namespace ?? variables["DYN_NAMESPACE"],
+                prefix: self.namespacePrefix ?? environment.runtime.namespacePrefix
+            ),
+            routerMode: self.routerMode ?? mode,
+            bodyLimit: megabytes << 20,
+            drainTimeout: environment.runtime.drainTimeout
         )
-        try await ProcessRunner.run(runtime, logger: environment.logger)
+        runtime.add(
+            FrontendServer(
+                configuration: configuration,
+                discovery: runtime.discovery,
+                client: runtime.client,
+                mode: runtime.mode,
+                metrics: runtime.metrics,
+                metricsText: { runtime.metricsText },
+                logger: runtime.logger
+            )
+        )
+        try await ProcessRunner.run(runtime, logger: runtime.logger)
     }
 }
 

@@ -3,7 +3,6 @@ import Discovery
 import DynamoRuntime
 import Logging
 import RequestPlane
-import RequestPlaneTransports
 
 /// A worker that serves un-tokenized requests in a deployment of Dynamo.
 @main
@@ -92,12 +91,7 @@ struct WorkerCommand: AsyncParsableCommand {
 
     func run() async throws {
         let environment = try ProcessEnvironment(ProcessEnvironment.variables, label: "dynamo_worker")
-        let runtime = RuntimeService(
-            configuration: environment.runtime,
-            network: NetworkManager(configuration: environment.requestPlane, logger: environment.logger),
-            discovery: environment.runtime.makeDiscovery(logger: environment.logger),
-            logger: environment.logger
-        ) { runtime in
+        let runtime = RuntimeService(environment) { runtime in
             let endpoint = self.endpoint(namespace: runtime.configuration.workerNamespace)
             runtime.prepare([endpoint])
             try await Task.sleep(for: .milliseconds(Int(self.startupDelay * 1000)))

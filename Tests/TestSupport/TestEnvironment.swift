@@ -1,6 +1,8 @@
 package import Foundation
 
-/// What `Tests/run.sh` provides. Something missing fails a test; it never skips one.
+/// What `Tests/run.sh` provides.
+///
+/// Something missing fails a test; it never skips one.
 package enum TestEnvironment {
     /// A release of Dynamo that is installed for the tests.
     package enum DynamoPeer: String, Sendable, CaseIterable {

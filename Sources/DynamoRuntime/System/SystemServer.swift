@@ -2,7 +2,6 @@ import Discovery
 package import Logging
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 
 /// The HTTP server of a worker for probes and metrics: `/health`, `/live`, `/metrics`.
 ///
@@ -52,36 +51,24 @@ package struct SystemServer: Sendable {
     /// - Parameter onListening: called with the port once the server listens.
     /// - Throws: `ConfigurationError` when the address cannot be used.
     package func run(onListening: @Sendable (Int) -> Void = { _ in }) async throws {
-        let server: NIOAsyncChannel<Connection, Never>
-        do {
-            server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .bind(host: self.configuration.host, port: self.configuration.port) { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.configureHTTPServerPipeline()
-                        return try Connection(wrappingChannelSynchronously: channel)
-                    }
-                }
-        } catch {
-            throw ConfigurationError([
-                "the system server cannot listen on \(self.configuration.host):\(self.configuration.port) "
-                    + "(DYN_SYSTEM_HOST, DYN_SYSTEM_PORT): \(error)"
-            ])
-        }
-        let port = server.channel.localAddress?.port ?? self.configuration.port
-        self.logger.info("system server listens", metadata: ["host": "\(self.configuration.host)", "port": "\(port)"])
-        onListening(port)
-        try await server.executeThenClose { connections in
-            try await withThrowingDiscardingTaskGroup { group in
-                for try await connection in connections {
-                    group.addTask {
-                        // A client that breaks off is no concern of the server.
-                        do { try await self.serve(connection) } catch {
-                            self.logger.trace("system connection: \(error)")
-                        }
-                    }
-                }
+        let listener = try await ConnectionListener(
+            host: self.configuration.host,
+            port: self.configuration.port,
+            remedy: "set DYN_SYSTEM_HOST and DYN_SYSTEM_PORT to a free address"
+        ) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+                return try Connection(wrappingChannelSynchronously: channel)
             }
+        }
+        self.logger.info(
+            "system server listens",
+            metadata: ["host": "\(self.configuration.host)", "port": "\(listener.port)"]
+        )
+        onListening(listener.port)
+        try await listener.run { connection in
+            // A client that breaks off is no concern of the server.
+            do { try await self.serve(connection) } catch { self.logger.trace("system connection: \(error)") }
         }
     }
 

@@ -3,9 +3,8 @@ import DynamoRuntime
 import HummingbirdCore
 import Logging
 import NIOCore
-import NIOPosix
+import RequestPlane
 import ServiceLifecycle
-import Synchronization
 
 /// The public HTTP server with what it needs to answer.
 ///
@@ -15,6 +14,7 @@ final class FrontendServer: Service {
         var host: String
         var port: Int
         var namespaces: NamespaceFilter
+        var routerMode: InstanceSelector.Mode
         /// The largest body of a request, in bytes.
         var bodyLimit: Int
         /// How long running generations may take after the request to stop.
@@ -26,19 +26,49 @@ final class FrontendServer: Service {
     private let models: ModelStore
     private let handler: RequestRouter
     private let logger: Logger
+    private let onListening: @Sendable (Int) -> Void
 
+    /// Creates a frontend.
+    ///
+    /// - Parameters:
+    ///   - configuration: where to listen and whom to serve.
+    ///   - discovery: tells which models there are.
+    ///   - client: sends requests to workers.
+    ///   - mode: the plane that the client speaks.
+    ///   - metrics: where the frontend counts.
+    ///   - metricsText: the text of `/metrics`, asked for at each request.
+    ///   - logger: where problems go.
+    ///   - onListening: called with the port once the server listens.
     init(
         configuration: Configuration,
         discovery: any DiscoveryClient,
-        models: ModelStore,
-        handler: RequestRouter,
-        logger: Logger
+        client: any RequestPlaneClient,
+        mode: RequestPlaneMode,
+        metrics: MetricsRegistry,
+        metricsText: @escaping @Sendable () -> String,
+        logger: Logger,
+        onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
+        let models = ModelStore(mode: mode, logger: logger)
+        let frontendMetrics = FrontendMetrics(registry: metrics)
         self.configuration = configuration
         self.discovery = discovery
         self.models = models
-        self.handler = handler
+        self.handler = RequestRouter(
+            models: models,
+            generation: GenerationHandler(
+                models: models,
+                dispatcher: Dispatcher(client: client, mode: configuration.routerMode, logger: logger),
+                metrics: frontendMetrics,
+                activity: Activity(),
+                bodyLimit: configuration.bodyLimit,
+                logger: logger
+            ),
+            metrics: frontendMetrics,
+            metricsText: metricsText
+        )
         self.logger = logger
+        self.onListening = onListening
     }
 
     private enum Event: Sendable {
@@ -50,18 +80,21 @@ final class FrontendServer: Service {
         let connection = WatchedConnection { [handler] request, writer, _ in
             try await handler.respond(to: request, writer)
         }
-        let server = try await self.listen(connection)
-        self.logger.info(
-            "frontend listens",
-            metadata: ["host": "\(self.configuration.host)", "port": "\(server.channel.localAddress?.port ?? 0)"]
-        )
+        let (host, port) = (self.configuration.host, self.configuration.port)
+        let listener = try await ConnectionListener(
+            host: host,
+            port: port,
+            remedy: "choose another address with --http-host and --http-port (DYN_HTTP_HOST, DYN_HTTP_PORT)"
+        ) { [logger] channel in connection.setup(channel: channel, logger: logger) }
+        self.logger.info("frontend listens", metadata: ["host": "\(host)", "port": "\(listener.port)"])
+        self.onListening(listener.port)
         try await withThrowingTaskGroup(of: Event?.self) { group in
             group.addTask {
                 await self.models.follow(self.discovery.watch(self.configuration.namespaces))
                 return nil
             }
             group.addTask {
-                try await self.serve(server, connection)
+                try await listener.run { await connection.handle(value: $0, logger: self.logger) }
                 return .serverEnded
             }
             group.addTask {
@@ -75,37 +108,6 @@ final class FrontendServer: Service {
             }
             group.cancelAll()
             while let result = await group.nextResult() { _ = result }
-        }
-    }
-
-    private func listen(_ connection: WatchedConnection) async throws -> NIOAsyncChannel<WatchedConnection.Value, Never>
-    {
-        let (host, port) = (self.configuration.host, self.configuration.port)
-        do {
-            return try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-                .serverChannelOption(.backlog, value: 1024)
-                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .childChannelOption(.allowRemoteHalfClosure, value: true)
-                .bind(host: host, port: port) { [logger] channel in connection.setup(channel: channel, logger: logger) }
-        } catch {
-            throw ConfigurationError([
-                "cannot listen on \(host):\(port): \(error); choose another address with --http-host and --http-port "
-                    + "(DYN_HTTP_HOST, DYN_HTTP_PORT)"
-            ])
-        }
-    }
-
-    private func serve(
-        _ server: NIOAsyncChannel<WatchedConnection.Value, Never>,
-        _ connection: WatchedConnection
-    ) async throws {
-        try await server.executeThenClose { clients in
-            try await withThrowingDiscardingTaskGroup { group in
-                for try await client in clients {
-                    group.addTask { [logger] in await connection.handle(value: client, logger: logger) }
-                }
-            }
         }
     }
 }
