@@ -1,3 +1,99 @@
 #ifndef CPROCESS_H
 #define CPROCESS_H
+
+#include <stdint.h>
+#include <sys/types.h>
+
+// The keeper: a small single-threaded process between the launcher and everything that the launcher starts. It is forked without
+// exec, so it needs no program of its own, and it outlives the launcher just long enough to end what is left.
+//
+// Both directions use one SOCK_SEQPACKET pair: one request or report is one packet.
+
+enum {
+    DYNAMO_REQUEST_SPAWN = 1,
+    DYNAMO_REQUEST_SIGNAL = 2,
+};
+
+enum {
+    DYNAMO_REPORT_HELLO = 1,
+    DYNAMO_REPORT_SPAWNED = 2,
+    DYNAMO_REPORT_SPAWN_FAILED = 3,
+    DYNAMO_REPORT_EXITED = 4,
+};
+
+// The step at which a start failed; `status` of the report is then the errno.
+enum {
+    DYNAMO_STEP_REQUEST = 1,
+    DYNAMO_STEP_FORK = 2,
+    DYNAMO_STEP_SESSION = 3,
+    DYNAMO_STEP_DESCRIPTORS = 4,
+    DYNAMO_STEP_DIRECTORY = 5,
+    DYNAMO_STEP_EXECUTE = 6,
+};
+
+struct dynamo_request {
+    uint32_t kind;
+    int32_t signal;
+    // Chosen by the launcher, never 0; names the started process in every report.
+    uint64_t id;
+    uint32_t argument_count;
+    uint32_t environment_count;
+    uint64_t size;
+};
+
+struct dynamo_report {
+    uint32_t kind;
+    int32_t pid;
+    // The wait status of EXITED, an errno otherwise.
+    int32_t status;
+    int32_t step;
+    // 0: an adopted process that the launcher did not ask for.
+    uint64_t id;
+};
+
+// Forks the keeper. `lock_descriptor` (or -1) stays open in it, so that a lock outlives the launcher until all is ended.
+// Returns 0 or an errno; `socket` is the launcher's end.
+int dynamo_keeper_start(int lock_descriptor, int *socket, pid_t *pid);
+
+// Asks the keeper to start a program. `text` holds NUL-terminated strings: executable, directory, arguments (argv[0] first),
+// environment. `descriptors` become 1, 2, 3... of the program; its 0 is /dev/null. Returns 0 or an errno.
+int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, uint32_t argument_count,
+                        uint32_t environment_count, const int *descriptors, uint32_t descriptor_count);
+
+// Asks the keeper to signal the started process `id`, if it still runs. Returns 0 or an errno.
+int dynamo_keeper_signal(int socket, uint64_t id, int signal);
+
+// Waits for the next report. Returns 1, 0 when the keeper is gone, or a negated errno.
+int dynamo_keeper_receive(int socket, struct dynamo_report *report);
+
+// Tells the keeper that nothing more will be asked: it ends what is left, then itself.
+void dynamo_keeper_finish(int socket);
+
+// Signals a process only if it is still the one that was started at `start_time` (field 22 of /proc/PID/stat).
+// Returns 0 or an errno; ESRCH when it is gone.
+int dynamo_signal_process(pid_t pid, uint64_t start_time, int signal);
+
+// Waits up to `milliseconds` for a child to end and reaps it. Returns 1 when reaped, 0 when it still runs, or a negated errno.
+int dynamo_reap(pid_t pid, int milliseconds, int *status);
+
+// Orphans below this process become its children instead of init's. Returns 0 or an errno.
+int dynamo_become_subreaper(void);
+
+// A pipe whose ends are not inherited and whose reading end does not block. Returns 0 or an errno.
+int dynamo_pipe(int *reading, int *writing);
+
+// A file in memory, not inherited; -1 on failure.
+int dynamo_memory_file(void);
+
+// Waiting for many descriptors at once (epoll): each is known by a number of the caller's choice.
+int dynamo_poller_make(void);
+int dynamo_poller_add(int poller, int descriptor, uint64_t id);
+// Fills `ids` with those that can be read; returns how many. A negative timeout waits for good.
+int dynamo_poller_wait(int poller, uint64_t *ids, int capacity, int milliseconds);
+
+// A descriptor that interrupts such a wait: ring it from any thread, and silence it in the one that waits.
+int dynamo_bell_make(void);
+void dynamo_bell_ring(int bell);
+void dynamo_bell_silence(int bell);
+
 #endif

@@ -1,6 +1,8 @@
 package import Deployment
 
-/// What `status` shows: the whole deployment at one moment. Also the JSON of the control interface.
+/// What `status` shows: the whole deployment at one moment.
+///
+/// Also the JSON of the control interface.
 package struct DeploymentStatus: Sendable, Hashable, Codable {
     /// The deployment as a whole.
     package enum State: String, Sendable, Hashable, Codable {

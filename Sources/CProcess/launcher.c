@@ -1,0 +1,166 @@
+// The launcher's side: starting the keeper and talking to it, and signals that cannot hit a stranger.
+
+#define _GNU_SOURCE
+#include "CProcess.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+int dynamo_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? errno : 0; }
+
+int dynamo_keeper_start(int lock_descriptor, int *socket, pid_t *pid) {
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return errno;
+    pid_t launcher = getpid();
+    // No signal handler of the launcher may run in the keeper before it has its own mask.
+    sigset_t all, previous;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &previous);
+    pid_t child = _Fork();
+    if (child == 0) dynamo_keeper_main(pair[1], lock_descriptor, launcher);
+    int error = errno;
+    pthread_sigmask(SIG_SETMASK, &previous, NULL);
+    close(pair[1]);
+    if (child < 0) {
+        close(pair[0]);
+        return error;
+    }
+    struct dynamo_report hello;
+    int result = dynamo_keeper_receive(pair[0], &hello);
+    if (result == 1 && hello.kind == DYNAMO_REPORT_HELLO && hello.status == 0) {
+        *socket = pair[0];
+        *pid = child;
+        return 0;
+    }
+    close(pair[0]);
+    while (waitpid(child, NULL, 0) < 0 && errno == EINTR) {
+    }
+    return result == 1 && hello.status != 0 ? hello.status : ECHILD;
+}
+
+static int send_request(int socket, const struct dynamo_request *request, const int *descriptors, uint32_t count) {
+    union {
+        char bytes[CMSG_SPACE(sizeof(int) * DYNAMO_MAXIMUM_DESCRIPTORS)];
+        struct cmsghdr alignment;
+    } control;
+    struct iovec part = {.iov_base = (void *)request, .iov_len = sizeof *request};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    if (count > 0) {
+        memset(&control, 0, sizeof control);
+        message.msg_control = control.bytes;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(header), descriptors, sizeof(int) * count);
+    }
+    while (sendmsg(socket, &message, MSG_NOSIGNAL) < 0) {
+        if (errno != EINTR) return errno;
+    }
+    return 0;
+}
+
+int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, uint32_t argument_count,
+                        uint32_t environment_count, const int *descriptors, uint32_t descriptor_count) {
+    if (descriptor_count + 1 > DYNAMO_MAXIMUM_DESCRIPTORS) return EINVAL;
+    // A file in memory, because arguments and environment may be larger than a packet.
+    int file = memfd_create("spawn", MFD_CLOEXEC);
+    if (file < 0) return errno;
+    for (size_t written = 0; written < size;) {
+        ssize_t count = write(file, text + written, size - written);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) {
+            int error = errno;
+            close(file);
+            return error;
+        }
+        written += (size_t)count;
+    }
+    int all[DYNAMO_MAXIMUM_DESCRIPTORS];
+    all[0] = file;
+    if (descriptor_count > 0) memcpy(all + 1, descriptors, sizeof(int) * descriptor_count);
+    struct dynamo_request request = {
+        .kind = DYNAMO_REQUEST_SPAWN,
+        .id = id,
+        .argument_count = argument_count,
+        .environment_count = environment_count,
+        .size = size,
+    };
+    int error = send_request(socket, &request, all, descriptor_count + 1);
+    close(file);
+    return error;
+}
+
+int dynamo_keeper_signal(int socket, uint64_t id, int signal) {
+    struct dynamo_request request = {.kind = DYNAMO_REQUEST_SIGNAL, .id = id, .signal = signal};
+    return send_request(socket, &request, NULL, 0);
+}
+
+int dynamo_keeper_receive(int socket, struct dynamo_report *report) {
+    for (;;) {
+        ssize_t size = recv(socket, report, sizeof *report, 0);
+        if (size == (ssize_t)sizeof *report) return 1;
+        if (size == 0) return 0;
+        if (size < 0 && errno != EINTR) return errno == ECONNRESET ? 0 : -errno;
+    }
+}
+
+void dynamo_keeper_finish(int socket) { shutdown(socket, SHUT_WR); }
+
+static uint64_t start_time_of(pid_t pid) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0) return 0;
+    char line[1024];
+    ssize_t size = read(file, line, sizeof line - 1);
+    close(file);
+    if (size <= 0) return 0;
+    line[size] = 0;
+    char *cursor = strrchr(line, ')');
+    for (int field = 2; cursor != NULL && field < 22; field++) {
+        cursor = strchr(cursor + 1, ' ');
+    }
+    return cursor == NULL ? 0 : strtoull(cursor + 1, NULL, 10);
+}
+
+int dynamo_signal_process(pid_t pid, uint64_t start_time, int signal) {
+    int descriptor = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (descriptor < 0) return errno;
+    int error = 0;
+    // Read after the descriptor was taken: from here on it means this process and no later one of the same number.
+    if (start_time_of(pid) != start_time) {
+        error = ESRCH;
+    } else if (syscall(SYS_pidfd_send_signal, descriptor, signal, NULL, 0) < 0) {
+        error = errno;
+    }
+    close(descriptor);
+    return error;
+}
+
+int dynamo_reap(pid_t pid, int milliseconds, int *status) {
+    int descriptor = (int)syscall(SYS_pidfd_open, pid, 0);
+    if (descriptor >= 0) {
+        struct pollfd entry = {.fd = descriptor, .events = POLLIN};
+        while (poll(&entry, 1, milliseconds) < 0 && errno == EINTR) {
+        }
+        close(descriptor);
+    }
+    pid_t result;
+    while ((result = waitpid(pid, status, WNOHANG)) < 0 && errno == EINTR) {
+    }
+    return result < 0 ? -errno : result == pid;
+}

@@ -1,0 +1,163 @@
+package import Deployment
+internal import FoundationEssentials
+internal import NIOCore
+
+/// Asks a running launcher over its control socket.
+package struct ControlClient: Sendable {
+    /// What to wait for before the status is answered.
+    package enum Wait: String, Sendable, Hashable {
+        /// Ready, failed or stopped.
+        case ready
+        case stopped
+    }
+
+    /// Why there is no answer.
+    package struct Failure: Error, Sendable, CustomStringConvertible {
+        package var description: String
+        /// Nobody serves the socket: no launcher runs this deployment.
+        package var isNotRunning: Bool
+    }
+
+    package let socket: String
+
+    package init(socket: String) {
+        self.socket = socket
+    }
+
+    /// The client of a deployment on this machine.
+    package init(_ directories: DeploymentDirectories) {
+        self.init(socket: directories.controlSocket)
+    }
+
+    /// The status, at once or after a wait.
+    ///
+    /// - Parameters:
+    ///   - wait: what to wait for; nil answers at once.
+    ///   - timeout: the longest wait; the status is then answered as it is.
+    /// - Returns: the status.
+    /// - Throws: `Failure` when no launcher answers.
+    package func status(waitingFor wait: Wait? = nil, timeout: Duration? = nil) async throws -> DeploymentStatus {
+        var query: [String] = []
+        if let wait { query.append("wait=\(wait.rawValue)") }
+        if let timeout { query.append("timeout=\(timeout.inSeconds)") }
+        return try await self.ask("GET", "/v1/status", query)
+    }
+
+    /// What the launcher runs.
+    ///
+    /// - Returns: the plan, secrets masked.
+    /// - Throws: `Failure` when no launcher answers.
+    package func plan() async throws -> Plan {
+        try await self.ask("GET", "/v1/plan", [])
+    }
+
+    /// Stops the deployment.
+    ///
+    /// - Parameters:
+    ///   - now: kill instead of asking the processes to end.
+    ///   - wait: answer when all is stopped.
+    /// - Returns: the status afterwards.
+    /// - Throws: `Failure` when no launcher answers.
+    package func stop(now: Bool = false, wait: Bool = true) async throws -> DeploymentStatus {
+        try await self.ask("POST", "/v1/stop", wait ? [] : ["wait=false"], body: "{\"now\":\(now)}")
+    }
+
+    /// The last log lines, and, if wanted, those that come, until the deployment ends or the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - process: a process or replica; nil for all.
+    ///   - lines: how many lines of the past.
+    ///   - follow: whether to go on with what comes.
+    ///   - receive: called with each line.
+    /// - Throws: `Failure` when no launcher answers.
+    package func logs(
+        of process: String? = nil,
+        lines: Int = 100,
+        follow: Bool = false,
+        receive: (LogLine) async throws -> Void
+    ) async throws {
+        var query = ["lines=\(lines)", "follow=\(follow)"]
+        if let process { query.append("process=\(ModelProbe.percentEncoded(process))") }
+        var splitter = LineSplitter(limit: 1 << 20)
+        let decoder = JSONDecoder()
+        let request = HTTPRequest(target: .unix(path: self.socket), path: "/v1/logs?\(query.joined(separator: "&"))")
+        let answer: HTTPAnswer
+        do {
+            answer = try await HTTPClient.stream(request) { buffer in
+                for line in splitter.append(buffer.readableBytesView) {
+                    if let record = try? decoder.decode(LogRecord.self, from: Data(line.bytes)), let line = record.line
+                    {
+                        try await receive(line)
+                    }
+                }
+            }
+        } catch let failure as HTTPFailure {
+            throw self.failure(failure)
+        }
+        guard answer.isSuccess else { throw Self.refusal(answer) }
+    }
+
+    private func ask<Value: Decodable>(
+        _ method: String,
+        _ path: String,
+        _ query: [String],
+        body: String? = nil
+    ) async throws -> Value {
+        let path = query.isEmpty ? path : "\(path)?\(query.joined(separator: "&"))"
+        let request = HTTPRequest(
+            target: .unix(path: self.socket),
+            method: method,
+            path: path,
+            body: body.map { Array($0.utf8) }
+        )
+        let answer: HTTPAnswer
+        do {
+            answer = try await HTTPClient.send(request, timeout: nil)
+        } catch {
+            throw self.failure(error)
+        }
+        guard answer.isSuccess else { throw Self.refusal(answer) }
+        do {
+            return try JSONDecoder().decode(Value.self, from: Data(answer.body.readableBytesView))
+        } catch {
+            throw Failure(description: "\(self.socket) answered something unexpected: \(error)", isNotRunning: false)
+        }
+    }
+
+    private func failure(_ failure: HTTPFailure) -> Failure {
+        failure.isRefused
+            ? Failure(description: "no launcher serves \(self.socket)", isNotRunning: true)
+            : Failure(description: "\(self.socket): \(failure)", isNotRunning: false)
+    }
+
+    private static func refusal(_ answer: HTTPAnswer) -> Failure {
+        struct Body: Decodable {
+            struct Detail: Decodable { var message: String }
+            var error: Detail
+        }
+        let body = try? JSONDecoder().decode(Body.self, from: Data(answer.body.readableBytesView))
+        return Failure(description: body?.error.message ?? answer.words, isNotRunning: false)
+    }
+}
+
+/// One line of `GET /v1/logs`.
+private struct LogRecord: Decodable {
+    var time: String
+    var process: String
+    var replica: String
+    var stream: LogLine.Stream
+    var message: String
+    var partial: Bool?
+
+    var line: LogLine? {
+        guard let time = LogTime(ascii: Array(self.time.utf8)[...]) else { return nil }
+        return LogLine(
+            process: self.process,
+            replica: self.replica,
+            stream: self.stream,
+            time: time,
+            text: self.message,
+            isPartial: self.partial ?? false
+        )
+    }
+}

@@ -1,0 +1,164 @@
+internal import Deployment
+internal import FoundationEssentials
+internal import HTTPTypes
+internal import Hummingbird
+internal import NIOCore
+internal import NIOPosix
+
+/// The routes of the control interface.
+struct ControlRoutes: Sendable {
+    let server: ControlServer
+
+    private static let routes = [
+        "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
+        "GET /v1/logs[?process=NAME&lines=N&follow=true]",
+    ]
+
+    var router: Router<BasicRequestContext> {
+        let router = Router(context: BasicRequestContext.self)
+        router.add(middleware: UnknownRoute(routes: Self.routes))
+        router.get("/v1/status") { request, _ in try await self.status(request) }
+        router.get("/v1/plan") { _, _ in try Self.json(self.server.plan.masked) }
+        router.post("/v1/stop") { request, context in try await self.stop(request, context) }
+        router.get("/v1/logs") { request, _ in try await self.logs(request) }
+        return router
+    }
+
+    private func status(_ request: Request) async throws -> Response {
+        let query = request.uri.queryParameters
+        let wait = query["wait"].map(String.init)
+        guard wait == nil || wait == "ready" || wait == "stopped" else {
+            return Self.error(.badRequest, "wait can be 'ready' or 'stopped', not '\(wait ?? "")'")
+        }
+        var limit: Duration?
+        if let text = query["timeout"] {
+            guard let seconds = Double(String(text)), seconds >= 0, seconds <= 1e7 else {
+                return Self.error(.badRequest, "timeout is a number of seconds, not '\(text)'")
+            }
+            limit = .seconds(seconds)
+        }
+        let moment: StatusQuery.Moment =
+            switch wait {
+            case "ready": .readyOrEnded
+            case "stopped": .ended
+            default: .now
+            }
+        guard let status = await self.server.status(moment, limit: limit) else {
+            return Self.error(.serviceUnavailable, "the deployment has ended")
+        }
+        return try Self.json(status)
+    }
+
+    private func stop(_ request: Request, _ context: BasicRequestContext) async throws -> Response {
+        struct Body: Decodable { var now: Bool? }
+        let buffer = try await request.body.collect(upTo: 64 << 10)
+        var body = Body(now: false)
+        if buffer.readableBytes > 0 {
+            guard let decoded = try? JSONDecoder().decode(Body.self, from: Data(buffer.readableBytesView)) else {
+                return Self.error(.badRequest, "the body must be a JSON object such as {\"now\": false}")
+            }
+            body = decoded
+        }
+        self.server.stop(now: body.now ?? false)
+        let waits = request.uri.queryParameters["wait"] != "false"
+        guard let status = await self.server.status(waits ? .ended : .now, limit: nil) else {
+            return Self.error(.serviceUnavailable, "the deployment has ended")
+        }
+        return try Self.json(status)
+    }
+
+    private func logs(_ request: Request) async throws -> Response {
+        let query = request.uri.queryParameters
+        var indexes = Array(self.server.plan.replicas.indices)
+        if let process = query["process"].map(String.init) {
+            indexes = indexes.filter {
+                let replica = self.server.plan.replicas[$0]
+                return replica.process == process || replica.name == process
+            }
+            guard !indexes.isEmpty else {
+                let names = Set(self.server.plan.replicas.flatMap { [$0.process, $0.name] }).sorted()
+                return Self.error(
+                    .notFound,
+                    "there is no process '\(process)'; there are: \(names.joined(separator: ", "))"
+                )
+            }
+        }
+        var count = 100
+        if let text = query["lines"] {
+            guard let number = Int(String(text)), (0...100_000).contains(number) else {
+                return Self.error(.badRequest, "lines is a number from 0 to 100000, not '\(text)'")
+            }
+            count = number
+        }
+        let follows = query["follow"] == "true"
+        // Before the files are read, so that nothing falls between; a line that is in both comes twice at most.
+        let following = follows ? self.server.pump.follow(Set(indexes)) : nil
+        let plan = self.server.plan
+        let wanted = indexes
+        let limit = count
+        let past = try await self.server.threads.runIfActive { LogTail.lines(of: wanted, in: plan, count: limit) }
+        let body = ResponseBody { writer in
+            for line in past { try await writer.write(Self.buffer(of: line)) }
+            if let following {
+                for await line in following { try await writer.write(Self.buffer(of: line)) }
+            }
+            try await writer.finish(nil)
+        }
+        return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
+    }
+
+    private static func buffer(of line: LogLine) -> ByteBuffer {
+        ByteBuffer(string: ConsoleFormatter.json(line) + "\n")
+    }
+
+    // MARK: Answers
+
+    static func json(_ value: some Encodable) throws -> Response {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
+        let data = try encoder.encode(value)
+        return Response(
+            status: .ok,
+            headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(bytes: Array(data) + [UInt8(ascii: "\n")]))
+        )
+    }
+
+    static func error(_ status: HTTPResponse.Status, _ message: String, routes: [String] = []) -> Response {
+        var text = "{\"error\":{\"status\":\(status.code),\"message\":\(ConsoleFormatter.quoted(message))"
+        if !routes.isEmpty { text += ",\"routes\":[\(routes.map(ConsoleFormatter.quoted).joined(separator: ","))]" }
+        return Response(
+            status: status,
+            headers: [.contentType: "application/json"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: text + "}}\n"))
+        )
+    }
+}
+
+/// Turns errors into JSON that says what there is instead.
+private struct UnknownRoute: RouterMiddleware {
+    typealias Context = BasicRequestContext
+
+    let routes: [String]
+
+    @concurrent
+    func handle(
+        _ request: Request,
+        context: Context,
+        next: @concurrent (Request, Context) async throws -> Response
+    ) async throws -> Response {
+        do {
+            return try await next(request, context)
+        } catch let error as any HTTPResponseError where error.status == .notFound {
+            let what = "\(request.method.rawValue) \(request.uri.path)"
+            let knowsPath = self.routes.contains { $0.split(separator: " ").last?.hasPrefix(request.uri.path) == true }
+            return ControlRoutes.error(
+                knowsPath ? .methodNotAllowed : .notFound,
+                "there is no \(what)",
+                routes: self.routes
+            )
+        } catch let error as any HTTPResponseError {
+            return ControlRoutes.error(error.status, "\(error)")
+        }
+    }
+}

@@ -1,0 +1,34 @@
+/// A line that a replica wrote.
+package struct LogLine: Sendable, Hashable {
+    package enum Stream: String, Sendable, Hashable, Codable {
+        case stdout, stderr
+    }
+
+    /// The manifest's name of the process.
+    package var process: String
+    package var replica: String
+    package var stream: Stream
+    package var time: LogTime
+    package var text: String
+    /// The line goes on in the next one: it was too long for one.
+    package var isPartial: Bool
+
+    package init(
+        process: String,
+        replica: String,
+        stream: Stream,
+        time: LogTime,
+        text: String,
+        isPartial: Bool = false
+    ) {
+        self.process = process
+        self.replica = replica
+        self.stream = stream
+        self.time = time
+        self.text = text
+        self.isPartial = isPartial
+    }
+}
+
+/// Receives every line, on the thread that reads the pipes: slow receivers slow the processes down, not the supervision.
+package typealias LogSink = @Sendable (LogLine) -> Void

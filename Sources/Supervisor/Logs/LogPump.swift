@@ -1,0 +1,131 @@
+internal import CProcess
+internal import Glibc
+internal import Synchronization
+
+/// The thread that reads what the replicas write: every pipe gets at most one bounded read per turn, so a replica that floods
+/// its log waits in its own pipe and starves nobody.
+final class LogPump: Sendable {
+    /// What the pump tells the supervisor.
+    enum Event: Sendable, Equatable {
+        case matched(replica: Int, run: Int, index: Int)
+        /// All output of the run was read.
+        case drained(replica: Int, run: Int)
+        /// A log cannot be written (or can again: nil).
+        case trouble(replica: Int, String?)
+    }
+
+    /// A run whose output is to be read.
+    struct Run: Sendable {
+        var replica: Int
+        var run: Int
+        var stdout: Int32
+        var stderr: Int32
+        /// Patterns that are waited for, with the index of their layer.
+        var patterns: [(index: Int, pattern: String)]
+        /// What is written beside the log.
+        var commandFile: (path: String, content: [UInt8])?
+    }
+
+    enum Command: Sendable {
+        case add(Run)
+        case finish(replica: Int, run: Int)
+        case stop
+    }
+
+    private struct Shared: Sendable {
+        var commands: [Command] = []
+        var rings: [LogRing]
+        var followers: [Int: (replicas: Set<Int>, continuation: AsyncStream<LogLine>.Continuation)] = [:]
+        var nextFollower = 0
+        var isStopped = false
+    }
+
+    struct Replica: Sendable {
+        var process: String
+        var name: String
+        var logFile: String
+    }
+
+    let replicas: [Replica]
+    private let sink: LogSink
+    private let events: @Sendable (Event) -> Void
+    private let shared: Mutex<Shared>
+    /// An eventfd that interrupts the thread's wait.
+    private let bell: Int32
+
+    init(replicas: [Replica], sink: @escaping LogSink, events: @escaping @Sendable (Event) -> Void) {
+        self.replicas = replicas
+        self.sink = sink
+        self.events = events
+        self.shared = Mutex(Shared(rings: Array(repeating: LogRing(), count: replicas.count)))
+        self.bell = dynamo_bell_make()
+    }
+
+    deinit {
+        close(self.bell)
+    }
+
+    /// Gives the thread something to do, in order.
+    func send(_ command: Command) {
+        self.shared.withLock { $0.commands.append(command) }
+        dynamo_bell_ring(self.bell)
+    }
+
+    func lastLines(of replica: Int, _ count: Int) -> [String] {
+        self.shared.withLock { $0.rings[replica].last(count) }
+    }
+
+    /// The lines from now on; a follower that does not keep up loses lines instead of slowing the replicas down.
+    func follow(_ replicas: Set<Int>) -> AsyncStream<LogLine> {
+        let (stream, continuation) = AsyncStream.makeStream(of: LogLine.self, bufferingPolicy: .bufferingNewest(4096))
+        let id: Int? = self.shared.withLock { shared in
+            guard !shared.isStopped else { return nil }
+            shared.nextFollower += 1
+            shared.followers[shared.nextFollower] = (replicas, continuation)
+            return shared.nextFollower
+        }
+        guard let id else {
+            continuation.finish()
+            return stream
+        }
+        continuation.onTermination = { [weak self] _ in
+            self?.shared.withLock { _ = $0.followers.removeValue(forKey: id) }
+        }
+        return stream
+    }
+
+    /// Reads until told to stop.
+    ///
+    /// Blocks its thread.
+    func run() {
+        var worker = LogPumpWorker(pump: self, bell: self.bell)
+        worker.run()
+        let followers = self.shared.withLock { shared in
+            shared.isStopped = true
+            return shared.followers.values.map(\.continuation)
+        }
+        for follower in followers { follower.finish() }
+    }
+
+    // MARK: For the worker
+
+    func takeCommands() -> [Command] {
+        self.shared.withLock { shared in
+            defer { shared.commands = [] }
+            return shared.commands
+        }
+    }
+
+    func publish(_ lines: [LogLine], of replica: Int) {
+        let followers = self.shared.withLock { shared in
+            for line in lines { shared.rings[replica].append(line.text) }
+            return shared.followers.values.filter { $0.replicas.contains(replica) }.map(\.continuation)
+        }
+        for line in lines {
+            self.sink(line)
+            for follower in followers { follower.yield(line) }
+        }
+    }
+
+    func tell(_ event: Event) { self.events(event) }
+}

@@ -1,0 +1,183 @@
+internal import CProcess
+internal import Glibc
+
+/// The state of the pump's thread.
+///
+/// Never leaves it.
+struct LogPumpWorker {
+    private struct Source {
+        var replica: Int
+        var run: Int
+        var stream: LogLine.Stream
+        var descriptor: Int32
+        var splitter = LineSplitter()
+    }
+
+    private struct Pattern {
+        var replica: Int
+        var run: Int
+        var index: Int
+        var expression: Regex<AnyRegexOutput>
+    }
+
+    private static let bellID: UInt64 = 0
+    private static let chunk = 64 * 1024
+    /// After its processes are gone, a pipe holds at most this much.
+    private static let drainLimit = 4 << 20
+
+    private let pump: LogPump
+    private let poller: Int32
+    private let bell: Int32
+    private var sources: [UInt64: Source] = [:]
+    private var lastSource: UInt64 = 0
+    private var patterns: [Pattern] = []
+    private var files: [LogFile]
+    private var troubled: Set<Int> = []
+    private var isStopping = false
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.chunk, alignment: 16)
+
+    init(pump: LogPump, bell: Int32) {
+        self.pump = pump
+        self.bell = bell
+        self.poller = dynamo_poller_make()
+        self.files = pump.replicas.map { LogFile(path: $0.logFile) }
+        _ = dynamo_poller_add(self.poller, bell, Self.bellID)
+    }
+
+    mutating func run() {
+        var ready = [UInt64](repeating: 0, count: 64)
+        while !self.isStopping {
+            let timeout: Int32 = self.troubled.isEmpty ? -1 : 1000
+            let count = dynamo_poller_wait(self.poller, &ready, Int32(ready.count), timeout)
+            for id in ready.prefix(Int(count)) {
+                if id == Self.bellID { dynamo_bell_silence(self.bell) } else { self.readOnce(id) }
+            }
+            for command in self.pump.takeCommands() { self.perform(command) }
+            for replica in self.troubled {
+                self.report(self.files[replica].retryIfDue(at: .now), of: replica)
+            }
+        }
+        for id in Array(self.sources.keys) { self.closeSource(id) }
+        for index in self.files.indices { self.files[index].close() }
+        close(self.poller)
+        self.buffer.deallocate()
+    }
+
+    private mutating func perform(_ command: LogPump.Command) {
+        switch command {
+        case .add(let run):
+            if let file = run.commandFile { self.writeCommandFile(file.path, file.content, of: run.replica) }
+            for (index, pattern) in run.patterns {
+                // Validated with the manifest; one that does not compile after all never matches, and its layer says so.
+                guard let expression = try? Regex(pattern) else { continue }
+                self.patterns.append(
+                    Pattern(replica: run.replica, run: run.run, index: index, expression: expression)
+                )
+            }
+            self.addSource(run.stdout, .stdout, run)
+            self.addSource(run.stderr, .stderr, run)
+        case .finish(let replica, let run):
+            for (id, source) in self.sources where source.replica == replica && source.run == run {
+                var total = 0
+                while total < Self.drainLimit {
+                    let count = self.readOnce(id)
+                    if count <= 0 { break }
+                    total += count
+                }
+                self.closeSource(id)
+            }
+            self.patterns.removeAll { $0.replica == replica && $0.run == run }
+            self.pump.tell(.drained(replica: replica, run: run))
+        case .stop:
+            self.isStopping = true
+        }
+    }
+
+    private mutating func addSource(_ descriptor: Int32, _ stream: LogLine.Stream, _ run: LogPump.Run) {
+        guard descriptor >= 0 else { return }
+        self.lastSource += 1
+        self.sources[self.lastSource] = Source(
+            replica: run.replica,
+            run: run.run,
+            stream: stream,
+            descriptor: descriptor
+        )
+        _ = dynamo_poller_add(self.poller, descriptor, self.lastSource)
+    }
+
+    private mutating func closeSource(_ id: UInt64) {
+        guard var source = self.sources.removeValue(forKey: id) else { return }
+        if let line = source.splitter.finish() { self.deliver([line], from: source) }
+        close(source.descriptor)
+    }
+
+    /// Returns the number of bytes, 0 at the end, or a negative number when there is nothing now.
+    @discardableResult
+    private mutating func readOnce(_ id: UInt64) -> Int {
+        guard let descriptor = self.sources[id]?.descriptor else { return 0 }
+        let count = read(descriptor, self.buffer.baseAddress, self.buffer.count)
+        if count < 0 { return errno == EINTR ? self.readOnce(id) : -1 }
+        guard count > 0 else {
+            self.closeSource(id)
+            return 0
+        }
+        let lines = self.sources[id]?.splitter.append(self.buffer[..<count]) ?? []
+        if let source = self.sources[id] { self.deliver(lines, from: source) }
+        return count
+    }
+
+    private mutating func deliver(_ lines: [LineSplitter.Line], from source: Source) {
+        guard !lines.isEmpty else { return }
+        let time = LogTime.now
+        let ascii = time.ascii
+        let records = lines.map { LogLine.fileRecord(time: ascii, stream: source.stream, line: $0) }
+        self.report(self.files[source.replica].append(records, at: .now), of: source.replica)
+        let replica = self.pump.replicas[source.replica]
+        let texts = lines.map { line in
+            LogLine(
+                process: replica.process,
+                replica: replica.name,
+                stream: source.stream,
+                time: time,
+                text: String(decoding: line.bytes, as: UTF8.self),
+                isPartial: line.isPartial
+            )
+        }
+        self.match(texts, from: source)
+        self.pump.publish(texts, of: source.replica)
+    }
+
+    private mutating func match(_ lines: [LogLine], from source: Source) {
+        guard !self.patterns.isEmpty else { return }
+        self.patterns.removeAll { pattern in
+            guard pattern.replica == source.replica, pattern.run == source.run else { return false }
+            guard lines.contains(where: { $0.text.firstMatch(of: pattern.expression) != nil }) else { return false }
+            self.pump.tell(.matched(replica: pattern.replica, run: pattern.run, index: pattern.index))
+            return true
+        }
+    }
+
+    private mutating func report(_ change: LogFile.Change?, of replica: Int) {
+        switch change {
+        case .failed(let reason):
+            self.troubled.insert(replica)
+            let path = self.pump.replicas[replica].logFile
+            let text = "\(path) cannot be written: \(reason); the last lines are kept in memory until it can"
+            self.pump.tell(.trouble(replica: replica, text))
+        case .recovered:
+            self.troubled.remove(replica)
+            self.pump.tell(.trouble(replica: replica, nil))
+        case nil:
+            break
+        }
+    }
+
+    private func writeCommandFile(_ path: String, _ content: [UInt8], of replica: Int) {
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        let written = descriptor < 0 ? -1 : write(descriptor, content, content.count)
+        if written != content.count {
+            self.pump.tell(.trouble(replica: replica, "\(path) cannot be written: \(errorText(errno))"))
+        }
+        if descriptor >= 0 { close(descriptor) }
+    }
+}

@@ -1,0 +1,326 @@
+package import Deployment
+
+/// The whole deployment as a value: starts replicas when their dependencies are there, knows when all are ready, and stops
+/// everything in reverse order, whatever the cause.
+struct DeploymentMachine: Sendable {
+    enum Event: Sendable, Equatable {
+        case begin
+        case portsTaken([String])
+        case spawned(replica: Int, run: Int, pid: Int32)
+        case notStarted(replica: Int, run: Int, reason: String, permanent: Bool)
+        case exited(replica: Int, run: Int, ProcessExit)
+        case cleared(replica: Int, run: Int)
+        case probeFinished(replica: Int, run: Int, index: Int, ProbeOutcome)
+        case logMatched(replica: Int, run: Int, index: Int)
+        case timerFired(replica: Int, ReplicaMachine.Timer)
+        /// The discovery entries were compared with the plan; each text is one mismatch.
+        case verified([String])
+        case stopRequested(now: Bool)
+        case keeperLost(String)
+    }
+
+    enum Action: Equatable {
+        case replica(Int, ReplicaMachine.Action)
+        /// Answered by `verified`.
+        case verify
+        case ready(seconds: Double)
+        case recovered
+        case degraded(replicas: [String])
+        case firstExit(replica: Int, code: Int32)
+        case failed(SupervisorOutcome.Failure)
+        case stopping(now: Bool)
+        case finish(SupervisorOutcome)
+    }
+
+    enum Phase: Sendable, Equatable {
+        case starting
+        case verifying
+        case ready
+        case degraded
+        case stopping
+        case finished
+    }
+
+    let plan: Plan
+    private(set) var replicas: [ReplicaMachine]
+    private(set) var phase: Phase = .starting
+    private(set) var failure: SupervisorOutcome.Failure?
+    /// Seconds from `begin` to ready.
+    private(set) var readyAfter: Double?
+    private let exitOnFirst: Bool
+    private let levels: [Int]
+    private let members: [String: [Int]]
+    private var startedAt: ContinuousClock.Instant?
+    private var outcome = SupervisorOutcome(exitCode: 0, reason: .requested)
+    /// The level that is being stopped; those above it are gone.
+    private var stoppingLevel = 0
+
+    init(plan: Plan, exitOnFirst: Bool, seed: UInt64) {
+        self.plan = plan
+        self.exitOnFirst = exitOnFirst
+        var generator = SplitMix64(state: seed)
+        self.replicas = plan.replicas.map { ReplicaMachine(plan: $0, seed: generator.next()) }
+        self.levels = Self.levels(of: plan.replicas)
+        self.members = Dictionary(grouping: plan.replicas.indices) { plan.replicas[$0].process }
+    }
+
+    /// A replica's level is one above the highest of its dependencies.
+    ///
+    /// The plan lists dependencies first, so one pass is enough, and a cycle, which validation excludes, could not make
+    /// it endless.
+    static func levels(of replicas: [ReplicaPlan]) -> [Int] {
+        var byProcess: [String: Int] = [:]
+        return replicas.map { replica in
+            let below = replica.dependencies.compactMap { $0.process == replica.process ? nil : byProcess[$0.process] }
+            let level = below.max().map { $0 + 1 } ?? 0
+            byProcess[replica.process] = max(level, byProcess[replica.process] ?? 0)
+            return level
+        }
+    }
+
+    private var isStopping: Bool { self.phase == .stopping || self.phase == .finished }
+
+    // MARK: Events
+
+    mutating func handle(_ event: Event, at now: ContinuousClock.Instant) -> [Action] {
+        guard self.phase != .finished else { return [] }
+        var actions: [Action] = []
+        switch event {
+        case .begin:
+            self.startedAt = now
+            actions += self.startWaiting(at: now)
+        case .portsTaken(let reasons):
+            let failure = SupervisorOutcome.Failure(message: reasons.joined(separator: "\n"))
+            actions += self.fail(failure, at: now)
+        case .spawned(let index, let run, let pid):
+            actions += self.apply(index, self.replicas[index].spawned(run: run, pid: pid, at: now), at: now)
+        case .notStarted(let index, let run, let reason, let permanent):
+            let inner = self.replicas[index].notStarted(run: run, reason: reason, permanent: permanent, at: now)
+            actions += self.apply(index, inner, at: now)
+        case .exited(let index, let run, let status):
+            let mayRestart = !self.isStopping && !self.exitOnFirst
+            let inner = self.replicas[index].exited(run: run, status: status, mayRestart: mayRestart, at: now)
+            actions += self.apply(index, inner, at: now)
+            if self.exitOnFirst, inner.contains(.exited(status)) {
+                actions += self.firstExit(index, status, at: now)
+            }
+        case .cleared(let index, let run):
+            actions += self.apply(index, self.replicas[index].cleared(run: run, at: now), at: now)
+        case .probeFinished(let index, let run, let probe, let outcome):
+            let inner = self.replicas[index].probeFinished(run: run, index: probe, outcome: outcome, at: now)
+            actions += self.apply(index, inner, at: now)
+        case .logMatched(let index, let run, let probe):
+            actions += self.apply(index, self.replicas[index].logMatched(run: run, index: probe, at: now), at: now)
+        case .timerFired(let index, let timer):
+            actions += self.apply(index, self.replicas[index].timerFired(timer, at: now), at: now)
+        case .verified(let mismatches):
+            actions += self.verified(mismatches, at: now)
+        case .stopRequested(let atOnce):
+            actions += self.stop(now: atOnce, at: now)
+        case .keeperLost(let reason):
+            let message = "the keeper process ended (\(reason)); everything it kept was killed"
+            actions += self.fail(SupervisorOutcome.Failure(message: message), at: now)
+            actions += self.stop(now: true, at: now)
+        }
+        return actions + self.settle(at: now)
+    }
+
+    private mutating func apply(
+        _ index: Int,
+        _ inner: [ReplicaMachine.Action],
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        var actions = inner.map { Action.replica(index, $0) }
+        for action in inner {
+            switch action {
+            case .layerReached, .backoffOver:
+                actions += self.startWaiting(at: now)
+            case .stateChanged:
+                actions += self.stateChanged(index, at: now)
+            case .hopeless(let reason):
+                actions += self.fail(self.failure(of: index, reason), at: now)
+            case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning:
+                break
+            }
+        }
+        return actions
+    }
+
+    private mutating func stateChanged(_ index: Int, at now: ContinuousClock.Instant) -> [Action] {
+        switch self.replicas[index].state {
+        case .failed(let reason):
+            return self.fail(self.failure(of: index, reason), at: now)
+        case .stopped where !self.isStopping:
+            return self.startWaiting(at: now) + self.failDependents(of: index, at: now)
+        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped:
+            return []
+        }
+    }
+
+    /// A process that has done its work without reaching the layer that others wait for can never reach it.
+    private mutating func failDependents(of index: Int, at now: ContinuousClock.Instant) -> [Action] {
+        let process = self.replicas[index].plan.process
+        for waiting in self.replicas where waiting.state == .waiting {
+            for dependency in waiting.plan.dependencies
+            where dependency.process == process && !self.replicas[index].satisfies(dependency.layer) {
+                let reason =
+                    "ended (\(self.replicas[index].lastExit ?? "exit code 0")) before it reached \(dependency.layer.rawValue), "
+                    + "which \(waiting.plan.name) waits for"
+                return self.fail(self.failure(of: index, reason), at: now)
+            }
+        }
+        return []
+    }
+
+    // MARK: Starting
+
+    private mutating func startWaiting(at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isStopping else { return [] }
+        var actions: [Action] = []
+        for index in self.replicas.indices where self.replicas[index].state == .waiting {
+            guard self.missingDependency(of: index) == nil else { continue }
+            actions += self.apply(index, self.replicas[index].start(at: now), at: now)
+        }
+        return actions
+    }
+
+    /// The first dependency of a replica that is not there yet.
+    func missingDependency(of index: Int) -> Dependency? {
+        self.replicas[index].plan.dependencies.first { dependency in
+            guard let members = self.members[dependency.process] else { return false }
+            return !members.allSatisfy { self.replicas[$0].satisfies(dependency.layer) }
+        }
+    }
+
+    // MARK: Ready
+
+    /// What follows from the states of all replicas together.
+    private mutating func settle(at now: ContinuousClock.Instant) -> [Action] {
+        switch self.phase {
+        case .starting, .verifying, .ready, .degraded:
+            if self.replicas.allSatisfy({ $0.state == .stopped }) {
+                self.outcome = SupervisorOutcome(exitCode: 0, reason: .completed)
+                self.phase = .finished
+                return [.finish(self.outcome)]
+            }
+            let missing = self.replicas.filter { !$0.isReadyOrDone }
+            switch (self.phase, missing.isEmpty) {
+            case (.starting, true):
+                self.phase = .verifying
+                return [.verify]
+            case (.ready, false):
+                self.phase = .degraded
+                return [.degraded(replicas: missing.map(\.plan.name))]
+            case (.degraded, true):
+                self.phase = .ready
+                return [.recovered]
+            default:
+                return []
+            }
+        case .stopping:
+            return self.continueStopping(at: now)
+        case .finished:
+            return []
+        }
+    }
+
+    private mutating func verified(_ mismatches: [String], at now: ContinuousClock.Instant) -> [Action] {
+        guard self.phase == .verifying else { return [] }
+        guard mismatches.isEmpty else {
+            return self.fail(SupervisorOutcome.Failure(message: mismatches.joined(separator: "\n")), at: now)
+        }
+        self.phase = .ready
+        let seconds = self.seconds(at: now)
+        self.readyAfter = seconds
+        return [.ready(seconds: seconds)]
+    }
+
+    private func seconds(at now: ContinuousClock.Instant) -> Double {
+        self.startedAt.map { (now - $0).inSeconds } ?? 0
+    }
+
+    // MARK: Stopping
+
+    private func failure(of index: Int, _ reason: String) -> SupervisorOutcome.Failure {
+        let replica = self.replicas[index]
+        let log = self.plan.logFile(of: replica.plan)
+        return SupervisorOutcome.Failure(
+            replica: replica.plan.name,
+            exit: replica.lastExit,
+            logFile: log,
+            message: "\(replica.plan.name): \(reason); log: \(log)"
+        )
+    }
+
+    private mutating func fail(_ failure: SupervisorOutcome.Failure, at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isStopping else { return [] }
+        self.failure = failure
+        self.outcome = SupervisorOutcome(exitCode: 1, reason: .failed, failure: failure)
+        return [.failed(failure)] + self.stop(now: false, at: now)
+    }
+
+    private mutating func firstExit(_ index: Int, _ status: ProcessExit, at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isStopping else { return [] }
+        let failure = self.failure(of: index, "ended with \(status.words)")
+        self.failure = status.isSuccess ? nil : failure
+        self.outcome = SupervisorOutcome(exitCode: status.shellCode, reason: .firstExit, failure: self.failure)
+        return [.firstExit(replica: index, code: status.shellCode)] + self.stop(now: false, at: now)
+    }
+
+    private mutating func stop(now atOnce: Bool, at now: ContinuousClock.Instant) -> [Action] {
+        let wasStopping = self.isStopping
+        guard self.phase != .finished, !wasStopping || atOnce else { return [] }
+        self.phase = .stopping
+        var actions: [Action] = [.stopping(now: atOnce)]
+        if atOnce {
+            for index in self.replicas.indices {
+                actions += self.replicas[index].kill(at: now).map { .replica(index, $0) }
+            }
+        } else {
+            self.stoppingLevel = self.levels.max() ?? 0
+            // What has not been started yet must not start while others are being stopped.
+            for index in self.replicas.indices where self.replicas[index].isIdle {
+                actions += self.replicas[index].stop(at: now).map { .replica(index, $0) }
+            }
+            actions += self.stopLevel(at: now)
+        }
+        return actions
+    }
+
+    private mutating func stopLevel(at now: ContinuousClock.Instant) -> [Action] {
+        var actions: [Action] = []
+        for index in self.replicas.indices where self.levels[index] >= self.stoppingLevel {
+            guard !self.replicas[index].isStoppingOrGone else { continue }
+            actions += self.replicas[index].stop(at: now).map { .replica(index, $0) }
+        }
+        return actions
+    }
+
+    private mutating func continueStopping(at now: ContinuousClock.Instant) -> [Action] {
+        var actions: [Action] = []
+        while self.replicas.indices.allSatisfy({ self.levels[$0] < self.stoppingLevel || self.replicas[$0].isGone }) {
+            if self.stoppingLevel == 0 {
+                if self.replicas.allSatisfy(\.isGone) { return actions + self.finish() }
+                return actions
+            }
+            self.stoppingLevel -= 1
+            actions += self.stopLevel(at: now)
+        }
+        return actions
+    }
+
+    private mutating func finish() -> [Action] {
+        self.phase = .finished
+        let survivors = self.replicas.filter(\.survived)
+        self.outcome.survivors = survivors.map { replica in
+            if case .failed(let reason) = replica.state { "\(replica.plan.name): \(reason)" } else { replica.plan.name }
+        }
+        if !survivors.isEmpty, self.outcome.exitCode == 0 { self.outcome.exitCode = 1 }
+        return [.finish(self.outcome)]
+    }
+}
+
+extension Plan {
+    /// The log file of a replica.
+    package func logFile(of replica: ReplicaPlan) -> String { "\(self.directories.logs)/\(replica.name).log" }
+}

@@ -1,0 +1,83 @@
+internal import Deployment
+
+/// What others ask about a replica.
+extension ReplicaMachine {
+    /// The run that exists, in any state.
+    var run: Run? {
+        switch self.state {
+        case .starting(let run), .ready(let run), .unready(let run), .ending(let run, _), .clearing(let run, _, _): run
+        case .waiting, .backingOff, .stopped, .failed: nil
+        }
+    }
+
+    /// Whether dependents that wait for a layer may start.
+    ///
+    /// A replica that did its work keeps the layers that it had reached.
+    func satisfies(_ layer: ReadinessLayer) -> Bool {
+        switch self.state {
+        case .ready: true
+        case .starting, .unready: (self.lastLayer ?? .alive) >= layer && self.lastLayer != nil
+        case .stopped: self.lastLayer.map { $0 >= layer } ?? false
+        case .waiting, .ending, .clearing, .backingOff, .failed: false
+        }
+    }
+
+    var isReadyOrDone: Bool {
+        switch self.state {
+        case .ready, .stopped: true
+        case .waiting, .starting, .unready, .ending, .clearing, .backingOff, .failed: false
+        }
+    }
+
+    /// Nothing runs and nothing is left behind.
+    var isGone: Bool {
+        switch self.state {
+        case .stopped, .failed: true
+        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff: false
+        }
+    }
+
+    /// Has no process.
+    var isIdle: Bool {
+        switch self.state {
+        case .waiting, .backingOff: true
+        case .starting, .ready, .unready, .ending, .clearing, .stopped, .failed: false
+        }
+    }
+
+    var isStoppingOrGone: Bool {
+        switch self.state {
+        case .ending(_, .stop), .clearing(_, .stop, _), .stopped, .failed: true
+        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff: false
+        }
+    }
+
+    /// The state as it is shown.
+    var shownState: ReplicaStatus.State {
+        switch self.state {
+        case .waiting: .waiting
+        case .starting: .starting
+        case .ready: .ready
+        case .unready: .unready
+        case .ending(_, .stop), .clearing(_, .stop, _): .stopping
+        case .ending: .unready
+        case .clearing, .backingOff: .backingOff
+        case .stopped: .stopped
+        case .failed: .failed
+        }
+    }
+
+    /// The layer that is being waited for and what its probe said last, in words.
+    var waitingFor: String? {
+        switch self.state {
+        case .starting(let run):
+            guard run.next < self.schedule.layers.count else { return nil }
+            let layer = self.schedule.layers[run.next].layer.rawValue
+            return run.lastReason.map { "\(layer): \($0)" } ?? layer
+        case .unready(let run):
+            return run.lastReason
+        case .waiting, .ready, .ending, .clearing, .backingOff, .stopped, .failed:
+            return nil
+        }
+    }
+}

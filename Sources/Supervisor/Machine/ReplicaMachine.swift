@@ -1,0 +1,515 @@
+internal import Deployment
+
+/// The life of one replica, as a value: inputs are methods, outputs are actions.
+///
+/// It does nothing itself.
+///
+///     waiting -> starting -> ready <-> unready
+///                   |          |         |
+///                   +----------+---------+--> ending (told to end) --> clearing (leader gone, descendants being ended)
+///                   |                                                       |
+///                   +--(exited)-------------------------------------------->+--> backingOff -> starting
+///                                                                           +--> stopped | failed
+///
+/// What an exit that nobody asked for means:
+/// - the exit code is not 0, or a signal ended it: restarted by `on-failure` and `always`; with `never` the replica has failed;
+/// - exit code 0 of infrastructure: work done, unless the policy is `always`;
+/// - exit code 0 of a frontend, router or worker: serving has ended though nobody asked for it, so `on-failure` restarts it too;
+///   with `never` the work is done.
+struct ReplicaMachine: Sendable {
+    enum Timer: Hashable, Sendable, CaseIterable {
+        case probe, startup, stuck, grace, killLimit, backoff
+    }
+
+    enum Action: Equatable {
+        case spawn(run: Int)
+        /// Answered by `probeFinished` with the same numbers.
+        case probe(run: Int, index: Int)
+        case arm(Timer, at: ContinuousClock.Instant)
+        case cancel(Timer)
+        case signal(run: Int, Int32)
+        case kill(run: Int)
+        /// End what the leader left behind and read its output to the end; answered by `cleared`.
+        case clear(run: Int, grace: Duration)
+        case layerReached(ReadinessLayer, seconds: Double)
+        case stateChanged(String?)
+        case stuck(layer: ReadinessLayer, seconds: Double, reason: String?)
+        case exited(ProcessExit)
+        /// Waits for its dependencies, as before the first start.
+        case backoffOver
+        case restarting(reason: String, delay: Duration, attempt: Int)
+        case warning(String)
+        /// This replica can not become ready, although its process runs.
+        case hopeless(String)
+    }
+
+    /// One process of the replica, from the request to start it until nothing is left of it.
+    struct Run: Sendable, Hashable {
+        var number: Int
+        var startedAt: ContinuousClock.Instant
+        var pid: Int32?
+        /// The layer that is being waited for, an index into the schedule.
+        var next = 0
+        var waitingSince: ContinuousClock.Instant
+        var reached: [LayerReached] = []
+        var matched: Set<Int> = []
+        var lastReason: String?
+        /// Where the round of steady probes stands.
+        var steadyPosition = 0
+        var failedRounds = 0
+        var failedOwnRounds = 0
+        /// SIGKILL was sent: what is left behind gets no grace either.
+        var killed = false
+    }
+
+    /// Why a run ends.
+    enum Ending: Sendable, Hashable {
+        /// The deployment does not want it any more.
+        case stop
+        /// To start again, for this reason.
+        case restart(String)
+        /// It ended by itself.
+        case exit(ProcessExit)
+        /// It could not be started.
+        case notStarted(String, permanent: Bool)
+    }
+
+    enum State: Sendable, Hashable {
+        case waiting
+        case starting(Run)
+        case ready(Run)
+        case unready(Run)
+        case ending(Run, Ending)
+        case clearing(Run, Ending, lifetime: Duration)
+        case backingOff
+        case stopped
+        case failed(String)
+    }
+
+    let plan: ReplicaPlan
+    let schedule: ReadinessSchedule
+    private(set) var state: State = .waiting
+    private(set) var lastExit: String?
+    /// How often a process was started again.
+    private(set) var restarts = 0
+    /// The highest layer that the last run reached, kept when it has ended.
+    private(set) var lastLayer: ReadinessLayer?
+    /// A process of it could not be killed.
+    private(set) var survived = false
+    private var wasReady = false
+    private var runs = 0
+    private var backoff: Backoff
+
+    /// What the leader leaves behind may take this long after SIGTERM.
+    static let clearingGrace: Duration = .seconds(2)
+    /// How long a process may take to go after SIGKILL.
+    static let killLimit: Duration = .seconds(5)
+    static let stuckAfter: Duration = .seconds(10)
+
+    init(plan: ReplicaPlan, seed: UInt64) {
+        self.plan = plan
+        self.schedule = ReadinessSchedule(layers: plan.readiness, timing: plan.timing)
+        self.backoff = Backoff(policy: plan.restart, seed: seed)
+    }
+
+    // MARK: Starting
+
+    /// The dependencies are there.
+    ///
+    /// Anything but a waiting replica stays as it is, so asking twice starts nothing twice.
+    mutating func start(at now: ContinuousClock.Instant) -> [Action] {
+        guard case .waiting = self.state else { return [] }
+        return self.beginRun(at: now)
+    }
+
+    private mutating func beginRun(at now: ContinuousClock.Instant) -> [Action] {
+        self.runs += 1
+        self.lastLayer = nil
+        self.state = .starting(Run(number: self.runs, startedAt: now, waitingSince: now))
+        var actions: [Action] = [.stateChanged(nil), .spawn(run: self.runs)]
+        if let limit = self.schedule.timing.startupTimeout {
+            actions.append(.arm(.startup, at: now + .seconds(limit)))
+        }
+        actions.append(.arm(.stuck, at: now + Self.stuckAfter))
+        return actions
+    }
+
+    mutating func spawned(run number: Int, pid: Int32, at now: ContinuousClock.Instant) -> [Action] {
+        switch self.state {
+        case .starting(var run) where run.number == number:
+            run.pid = pid
+            return self.advance(run, at: now)
+        case .ending(var run, let ending) where run.number == number:
+            // Told to end while it was being started.
+            run.pid = pid
+            self.state = .ending(run, ending)
+            return run.killed ? [.kill(run: number)] : [.signal(run: number, self.plan.stop.signal)]
+        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped, .failed:
+            return []
+        }
+    }
+
+    mutating func notStarted(
+        run number: Int,
+        reason: String,
+        permanent: Bool,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        switch self.state {
+        case .starting(let run) where run.number == number:
+            self.lastExit = reason
+            return self.runEnded(run, .notStarted(reason, permanent: permanent), at: now)
+        case .ending(let run, let ending) where run.number == number:
+            return self.runEnded(run, ending, at: now)
+        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped, .failed:
+            return []
+        }
+    }
+
+    // MARK: Readiness
+
+    /// Passes every layer that needs no question, then asks for the next one.
+    private mutating func advance(_ run: Run, at now: ContinuousClock.Instant) -> [Action] {
+        var run = run
+        var actions: [Action] = []
+        while run.next < self.schedule.layers.count {
+            let layer = self.schedule.layers[run.next]
+            switch layer.probe {
+            case .process:
+                break
+            case .logLine where run.matched.contains(run.next):
+                break
+            case .logLine:
+                self.state = .starting(run)
+                return actions
+            case .tcp, .http, .exec, .natsPing, .systemHealth, .modelListed, .modelReady, .generate, .requestPlane:
+                self.state = .starting(run)
+                return actions + [.probe(run: run.number, index: run.next)]
+            }
+            actions += self.reach(&run, at: now)
+        }
+        self.wasReady = true
+        run.lastReason = nil
+        self.state = .ready(run)
+        actions += [.cancel(.startup), .cancel(.stuck), .stateChanged(nil)]
+        return actions + self.armSteadyRound(at: now)
+    }
+
+    private mutating func reach(_ run: inout Run, at now: ContinuousClock.Instant) -> [Action] {
+        let layer = self.schedule.layers[run.next].layer
+        let seconds = (now - run.startedAt).inSeconds
+        run.reached.append(LayerReached(layer: layer, seconds: seconds))
+        run.next += 1
+        run.waitingSince = now
+        run.lastReason = nil
+        self.lastLayer = layer
+        return [.layerReached(layer, seconds: seconds), .arm(.stuck, at: now + Self.stuckAfter)]
+    }
+
+    private func armSteadyRound(at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.schedule.steady.isEmpty else { return [] }
+        let interval = max(.milliseconds(50), Duration.seconds(self.schedule.timing.steadyInterval))
+        return [.arm(.probe, at: now + interval)]
+    }
+
+    mutating func probeFinished(
+        run number: Int,
+        index: Int,
+        outcome: ProbeOutcome,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        switch self.state {
+        case .starting(var run) where run.number == number && run.next == index:
+            switch outcome {
+            case .success:
+                let actions = self.reach(&run, at: now)
+                return actions + self.advance(run, at: now)
+            case .failure(let reason):
+                run.lastReason = reason
+                self.state = .starting(run)
+                return [.arm(.probe, at: now + self.schedule.startupPause(elapsed: now - run.startedAt))]
+            }
+        case .ready(let run) where run.number == number:
+            return self.steadyProbeFinished(run, index: index, outcome: outcome, at: now)
+        case .unready(let run) where run.number == number:
+            return self.steadyProbeFinished(run, index: index, outcome: outcome, at: now)
+        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped, .failed:
+            return []
+        }
+    }
+
+    private mutating func steadyProbeFinished(
+        _ run: Run,
+        index: Int,
+        outcome: ProbeOutcome,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        var run = run
+        guard run.steadyPosition < self.schedule.steady.count, self.schedule.steady[run.steadyPosition] == index else {
+            return []
+        }
+        switch outcome {
+        case .success:
+            run.steadyPosition += 1
+            if self.schedule.isOwn(index) { run.failedOwnRounds = 0 }
+            if run.steadyPosition < self.schedule.steady.count {
+                self.keep(run)
+                return [.probe(run: run.number, index: self.schedule.steady[run.steadyPosition])]
+            }
+            run.failedRounds = 0
+            run.lastReason = nil
+            var actions: [Action] = []
+            if case .unready = self.state { actions.append(.stateChanged("its probes succeed again")) }
+            self.state = .ready(run)
+            return actions + self.armSteadyRound(at: now)
+        case .failure(let reason):
+            return self.steadyRoundFailed(run, index: index, reason: reason, at: now)
+        }
+    }
+
+    private mutating func steadyRoundFailed(
+        _ run: Run,
+        index: Int,
+        reason: String,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        var run = run
+        let layer = self.schedule.layers[index].layer.rawValue
+        let threshold = max(1, self.schedule.timing.failureThreshold)
+        run.failedRounds += 1
+        if self.schedule.isOwn(index) { run.failedOwnRounds += 1 }
+        run.lastReason = "\(layer): \(reason)"
+        let next = self.armSteadyRound(at: now)
+        guard run.failedRounds >= threshold else {
+            self.keep(run)
+            return next
+        }
+        let wasUnready = if case .unready = self.state { true } else { false }
+        self.state = .unready(run)
+        let actions: [Action] = wasUnready ? [] : [.stateChanged(run.lastReason)]
+        guard run.failedOwnRounds >= threshold, self.plan.restart.condition != .never else { return actions + next }
+        let cause = "probe \(layer) failed \(run.failedOwnRounds) times in a row: \(reason)"
+        return actions + self.beginEnding(run, .restart(cause), at: now)
+    }
+
+    private mutating func keep(_ run: Run) {
+        if case .unready = self.state { self.state = .unready(run) } else { self.state = .ready(run) }
+    }
+
+    mutating func logMatched(run number: Int, index: Int, at now: ContinuousClock.Instant) -> [Action] {
+        guard case .starting(var run) = self.state, run.number == number else { return [] }
+        run.matched.insert(index)
+        self.state = .starting(run)
+        // Before the pid is known the first layer cannot have been passed.
+        guard run.pid != nil, run.next == index else { return [] }
+        return self.advance(run, at: now)
+    }
+
+    // MARK: Time
+
+    mutating func timerFired(_ timer: Timer, at now: ContinuousClock.Instant) -> [Action] {
+        switch (timer, self.state) {
+        case (.probe, .starting(let run)):
+            return run.pid == nil ? [] : self.advance(run, at: now)
+        case (.probe, .ready(var run)), (.probe, .unready(var run)):
+            guard let first = self.schedule.steady.first else { return [] }
+            run.steadyPosition = 0
+            self.keep(run)
+            return [.probe(run: run.number, index: first)]
+        case (.startup, .starting(let run)):
+            return self.startupTimedOut(run, at: now)
+        case (.stuck, .starting(let run)):
+            guard run.next < self.schedule.layers.count else { return [] }
+            let waited = now - run.waitingSince
+            let layer = self.schedule.layers[run.next].layer
+            return [
+                .stuck(layer: layer, seconds: waited.inSeconds, reason: run.lastReason),
+                .arm(.stuck, at: now + max(waited, Self.stuckAfter)),
+            ]
+        case (.grace, .ending(var run, let ending)):
+            run.killed = true
+            self.state = .ending(run, ending)
+            let grace = self.plan.stop.grace.shortWords
+            let warning = "\(self.plan.name) did not end within \(grace) s of \(self.plan.stop.signalName); killing it"
+            return [.warning(warning), .kill(run: run.number), .arm(.killLimit, at: now + Self.killLimit)]
+        case (.killLimit, .ending(let run, _)):
+            let limit = Self.killLimit.inSeconds.shortWords
+            self.survived = true
+            self.state = .failed("pid \(run.pid ?? 0) is still there \(limit) s after SIGKILL")
+            return [.stateChanged("cannot be killed")]
+        case (.backoff, .backingOff):
+            // Started by the deployment, at once if its dependencies are there: what it needs may have ended too.
+            self.restarts += 1
+            self.state = .waiting
+            return [.backoffOver]
+        case (.probe, _), (.startup, _), (.stuck, _), (.grace, _), (.killLimit, _), (.backoff, _):
+            return []
+        }
+    }
+
+    private mutating func startupTimedOut(_ run: Run, at now: ContinuousClock.Instant) -> [Action] {
+        guard run.next < self.schedule.layers.count else { return [] }
+        let layer = self.schedule.layers[run.next].layer.rawValue
+        let limit = (self.schedule.timing.startupTimeout ?? 0).shortWords
+        let said = run.lastReason.map { ": \($0)" } ?? ""
+        let cause = "layer \(layer) not reached within \(limit) s\(said)"
+        if self.schedule.isOwn(run.next) {
+            if self.plan.restart.condition == .never { return [.hopeless(cause)] }
+            return self.beginEnding(run, .restart(cause), at: now)
+        }
+        // What is missing is not this process's own work, so starting it again would not help.
+        return self.wasReady ? [.warning("\(self.plan.name): \(cause); still waiting")] : [.hopeless(cause)]
+    }
+
+    // MARK: Ending
+
+    mutating func exited(
+        run number: Int,
+        status: ProcessExit,
+        mayRestart: Bool,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        switch self.state {
+        case .starting(let run) where run.number == number,
+            .ready(let run) where run.number == number,
+            .unready(let run) where run.number == number:
+            self.lastExit = status.words
+            return [.exited(status)] + self.runEnded(run, mayRestart ? .exit(status) : .stop, at: now)
+        case .ending(let run, let ending) where run.number == number:
+            self.lastExit = status.words
+            return self.runEnded(run, ending, at: now)
+        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped, .failed:
+            return []
+        }
+    }
+
+    private mutating func runEnded(_ run: Run, _ ending: Ending, at now: ContinuousClock.Instant) -> [Action] {
+        self.state = .clearing(run, ending, lifetime: now - run.startedAt)
+        let grace = run.killed ? .zero : Self.clearingGrace
+        return Timer.allCases.map { .cancel($0) } + [.clear(run: run.number, grace: grace)]
+    }
+
+    /// Nothing is left of the run.
+    mutating func cleared(run number: Int, at now: ContinuousClock.Instant) -> [Action] {
+        guard case .clearing(let run, let ending, let lifetime) = self.state, run.number == number else { return [] }
+        switch ending {
+        case .stop:
+            self.state = .stopped
+            return [.stateChanged(self.lastExit)]
+        case .exit(let status):
+            return self.decide(afterExit: status, lifetime: lifetime, at: now)
+        case .restart(let reason):
+            return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
+        case .notStarted(let reason, let permanent):
+            if permanent || self.plan.restart.condition == .never { return self.fail(reason) }
+            return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
+        }
+    }
+
+    private mutating func decide(
+        afterExit status: ProcessExit,
+        lifetime: Duration,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        let isDone: Bool =
+            switch self.plan.restart.condition {
+            case .never: status.isSuccess
+            case .onFailure: status.isSuccess && self.plan.role == .infrastructure
+            case .always: false
+            }
+        if isDone {
+            self.state = .stopped
+            return [.stateChanged(status.words)]
+        }
+        if self.plan.restart.condition == .never { return self.fail(status.words) }
+        return self.decideRestart(reason: status.words, lifetime: lifetime, at: now)
+    }
+
+    private mutating func decideRestart(
+        reason: String,
+        lifetime: Duration,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        switch self.backoff.runEnded(after: lifetime) {
+        case .restart(let delay, let attempt):
+            self.state = .backingOff
+            return [
+                .stateChanged(reason), .restarting(reason: reason, delay: delay, attempt: attempt),
+                .arm(.backoff, at: now + delay),
+            ]
+        case .giveUp(let count):
+            return self.fail("given up after \(count) \(count == 1 ? "restart" : "restarts") in a row; last: \(reason)")
+        }
+    }
+
+    private mutating func fail(_ reason: String) -> [Action] {
+        self.state = .failed(reason)
+        return [.stateChanged(reason)]
+    }
+
+    private mutating func beginEnding(_ run: Run, _ ending: Ending, at now: ContinuousClock.Instant) -> [Action] {
+        self.state = .ending(run, ending)
+        var actions: [Action] = [.cancel(.probe), .cancel(.startup), .cancel(.stuck)]
+        actions.append(.stateChanged(nil))
+        if run.pid != nil { actions.append(.signal(run: run.number, self.plan.stop.signal)) }
+        return actions + [.arm(.grace, at: now + .seconds(self.plan.stop.grace))]
+    }
+
+    /// Asks the replica to end.
+    mutating func stop(at now: ContinuousClock.Instant) -> [Action] {
+        switch self.state {
+        case .waiting, .backingOff:
+            self.state = .stopped
+            return [.cancel(.backoff), .stateChanged(nil)]
+        case .starting(let run), .ready(let run), .unready(let run):
+            return self.beginEnding(run, .stop, at: now)
+        case .ending(let run, _):
+            self.state = .ending(run, .stop)
+            return [.stateChanged(nil)]
+        case .clearing(let run, _, let lifetime):
+            self.state = .clearing(run, .stop, lifetime: lifetime)
+            return [.stateChanged(nil)]
+        case .stopped, .failed:
+            return []
+        }
+    }
+
+    /// Ends the replica at once.
+    mutating func kill(at now: ContinuousClock.Instant) -> [Action] {
+        switch self.state {
+        case .waiting, .backingOff, .stopped, .failed:
+            return self.stop(at: now)
+        case .starting(var run), .ready(var run), .unready(var run), .ending(var run, _):
+            let wasEnding = if case .ending = self.state { true } else { false }
+            let actions = wasEnding ? [] : self.beginEnding(run, .stop, at: now).filter { !$0.isSignal }
+            run.killed = true
+            self.state = .ending(run, .stop)
+            return actions + [
+                .cancel(.grace), .kill(run: run.number), .arm(.killLimit, at: now + Self.killLimit),
+            ]
+        case .clearing(let run, _, let lifetime):
+            self.state = .clearing(run, .stop, lifetime: lifetime)
+            return [.clear(run: run.number, grace: .zero)]
+        }
+    }
+}
+
+extension ReplicaMachine.Action {
+    fileprivate var isSignal: Bool {
+        if case .signal = self { true } else { false }
+    }
+}
+
+extension Duration {
+    var inSeconds: Double {
+        let (seconds, attoseconds) = self.components
+        return Double(seconds) + Double(attoseconds) * 1e-18
+    }
+}
+
+extension Double {
+    /// Without a fraction when there is none: `10`, `2.5`.
+    var shortWords: String {
+        self == self.rounded() && abs(self) < 1e15 ? "\(Int(self))" : "\((self * 100).rounded() / 100)"
+    }
+}

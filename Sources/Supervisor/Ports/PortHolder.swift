@@ -1,0 +1,69 @@
+internal import Glibc
+
+/// Who listens on a port.
+package struct PortHolder: Sendable, Hashable {
+    package var pid: Int32
+    package var command: String
+
+    /// In words: `pid 812 (python3 -m http.server)`.
+    package var words: String { "pid \(self.pid) (\(self.command))" }
+}
+
+/// What listens on this machine, read from /proc in one go.
+package struct PortListeners: Sendable {
+    private var inodes: [Int: Set<UInt64>] = [:]
+
+    package init() {
+        for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            self.read(ProcessTable.read(path) ?? [])
+        }
+    }
+
+    /// Takes the text of such a file.
+    init(table: String) {
+        self.read(Array(table.utf8))
+    }
+
+    private mutating func read(_ bytes: [UInt8]) {
+        for line in bytes.split(separator: UInt8(ascii: "\n")).dropFirst() {
+            let fields = line.split(separator: UInt8(ascii: " "))
+            // 0A is LISTEN.
+            guard fields.count > 9, fields[3].elementsEqual("0A".utf8),
+                let colon = fields[1].lastIndex(of: UInt8(ascii: ":")),
+                let port = Int(String(decoding: fields[1][(colon + 1)...], as: UTF8.self), radix: 16),
+                let inode = UInt64(String(decoding: fields[9], as: UTF8.self))
+            else { continue }
+            self.inodes[port, default: []].insert(inode)
+        }
+    }
+
+    package func isTaken(_ port: Int) -> Bool { self.inodes[port] != nil }
+
+    /// The process that listens on the port; nil when it may not be seen.
+    package func holder(of port: Int) -> PortHolder? {
+        guard let inodes = self.inodes[port] else { return nil }
+        let targets = Set(inodes.map { "socket:[\($0)]" })
+        for pid in ProcessTable.pids() {
+            guard let directory = opendir("/proc/\(pid)/fd") else { continue }
+            defer { closedir(directory) }
+            while let record = readdir(directory) {
+                let name = withUnsafePointer(to: &record.pointee.d_name) { pointer in
+                    pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+                if let target = Self.link("/proc/\(pid)/fd/\(name)"), targets.contains(target) {
+                    return PortHolder(pid: pid, command: ProcessTable.command(of: pid))
+                }
+            }
+        }
+        return nil
+    }
+
+    private static func link(_ path: String) -> String? {
+        withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
+            let text = buffer.bindMemory(to: CChar.self)
+            guard let start = text.baseAddress else { return nil }
+            let count = readlink(path, start, text.count)
+            return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
+        }
+    }
+}

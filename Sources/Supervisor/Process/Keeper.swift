@@ -1,0 +1,165 @@
+internal import CProcess
+internal import Glibc
+internal import Synchronization
+
+/// What the keeper reports.
+enum KeeperReport: Sendable, Equatable {
+    case spawned(id: UInt64, pid: Int32)
+    case spawnFailed(id: UInt64, SpawnError)
+    /// `id` is nil for a process that the keeper adopted.
+    case exited(id: UInt64?, pid: Int32, ProcessExit)
+}
+
+/// Why a program could not be started.
+struct SpawnError: Error, Sendable, Equatable, CustomStringConvertible {
+    var step: Int32
+    var errno: Int32
+    var executable: String
+    var directory: String
+
+    var description: String {
+        let reason = errorText(self.errno)
+        switch self.step {
+        case Int32(DYNAMO_STEP_DIRECTORY): return "cannot enter the working directory \(self.directory): \(reason)"
+        case Int32(DYNAMO_STEP_EXECUTE): return "cannot execute \(self.executable): \(reason)"
+        case Int32(DYNAMO_STEP_FORK): return "cannot create a process for \(self.executable): \(reason)"
+        default: return "cannot start \(self.executable) (step \(self.step)): \(reason)"
+        }
+    }
+
+    /// Whether another attempt would end in the same way.
+    var isPermanent: Bool {
+        [ENOENT, EACCES, EPERM, ENOEXEC, ENOTDIR, EISDIR, ELOOP, E2BIG, ENAMETOOLONG, EINVAL].contains(self.errno)
+    }
+}
+
+func errorText(_ code: Int32) -> String {
+    String(cString: strerror(code))
+}
+
+/// The launcher's side of the keeper process (see `CProcess.h`): everything that the launcher starts is the keeper's child, so that
+/// nothing outlives a launcher that is killed.
+final class Keeper: Sendable {
+    let pid: Int32
+    private let socket: Int32
+    /// What a pending request was for, so that a failure can name it.
+    private let pending = Mutex<[UInt64: SpawnRequest]>([:])
+
+    /// Starts the keeper.
+    ///
+    /// - Parameter lock: a descriptor that stays open until everything is ended, or -1.
+    /// - Throws: `KeeperError` when the process could not be made.
+    init(lock: Int32) throws(KeeperError) {
+        var socket: Int32 = -1
+        var pid: pid_t = 0
+        var error = dynamo_become_subreaper()
+        if error == 0 { error = dynamo_keeper_start(lock, &socket, &pid) }
+        guard error == 0 else { throw KeeperError(errno: error) }
+        self.socket = socket
+        self.pid = pid
+    }
+
+    deinit {
+        close(self.socket)
+    }
+
+    /// Asks for a program to be started; the answer is a report.
+    ///
+    /// - Throws: `SpawnError` when the request could not be sent.
+    func spawn(_ request: SpawnRequest) throws(SpawnError) {
+        self.pending.withLock { $0[request.id] = request }
+        let text = request.encoded
+        let error = text.withUnsafeBytes { bytes in
+            dynamo_keeper_spawn(
+                self.socket,
+                request.id,
+                bytes.bindMemory(to: CChar.self).baseAddress,
+                bytes.count,
+                UInt32(request.arguments.count + 1),
+                UInt32(request.environment.count),
+                request.descriptors,
+                UInt32(request.descriptors.count)
+            )
+        }
+        guard error == 0 else {
+            self.pending.withLock { _ = $0.removeValue(forKey: request.id) }
+            throw request.error(step: Int32(DYNAMO_STEP_REQUEST), errno: error)
+        }
+    }
+
+    /// Signals a started program; nothing happens when it has ended.
+    func signal(_ id: UInt64, _ signal: Int32) {
+        _ = dynamo_keeper_signal(self.socket, id, signal)
+    }
+
+    /// Delivers reports until the keeper is gone.
+    ///
+    /// Blocks its thread.
+    ///
+    /// - Returns: how the keeper ended, in words.
+    func receive(_ handler: (KeeperReport) -> Void) -> String {
+        var report = dynamo_report()
+        while dynamo_keeper_receive(self.socket, &report) == 1 {
+            switch Int(report.kind) {
+            case Int(DYNAMO_REPORT_SPAWNED):
+                self.pending.withLock { _ = $0.removeValue(forKey: report.id) }
+                handler(.spawned(id: report.id, pid: report.pid))
+            case Int(DYNAMO_REPORT_SPAWN_FAILED):
+                let request = self.pending.withLock { $0.removeValue(forKey: report.id) }
+                let error = SpawnError(
+                    step: report.step,
+                    errno: report.status,
+                    executable: request?.executable ?? "",
+                    directory: request?.directory ?? ""
+                )
+                handler(.spawnFailed(id: report.id, error))
+            case Int(DYNAMO_REPORT_EXITED):
+                let status = ProcessExit(waitStatus: report.status)
+                handler(.exited(id: report.id == 0 ? nil : report.id, pid: report.pid, status))
+            default:
+                break
+            }
+        }
+        var status: Int32 = 0
+        // The socket closes as the keeper exits, so this is a matter of milliseconds.
+        return dynamo_reap(self.pid, 1000, &status) == 1 ? ProcessExit(waitStatus: status).words : "gone"
+    }
+
+    /// Nothing more will be started: the keeper ends what is left, then itself, and `receive` returns.
+    func finish() {
+        dynamo_keeper_finish(self.socket)
+    }
+}
+
+/// The keeper process could not be made.
+struct KeeperError: Error, CustomStringConvertible {
+    var errno: Int32
+    var description: String { "cannot start the keeper process: \(errorText(self.errno))" }
+}
+
+/// A program to start.
+struct SpawnRequest: Sendable {
+    var id: UInt64
+    var executable: String
+    /// argv without argv[0].
+    var arguments: [String]
+    /// `NAME=value`.
+    var environment: [String]
+    var directory: String
+    /// They become 1, 2, 3 and so on of the program.
+    var descriptors: [Int32]
+
+    /// NUL-terminated strings, as `dynamo_keeper_spawn` wants them.
+    var encoded: [UInt8] {
+        var bytes: [UInt8] = []
+        for text in [self.executable, self.directory, self.executable] + self.arguments + self.environment {
+            bytes.append(contentsOf: text.utf8.lazy.filter { $0 != 0 })
+            bytes.append(0)
+        }
+        return bytes
+    }
+
+    func error(step: Int32, errno: Int32) -> SpawnError {
+        SpawnError(step: step, errno: errno, executable: self.executable, directory: self.directory)
+    }
+}

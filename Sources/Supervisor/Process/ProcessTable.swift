@@ -1,0 +1,128 @@
+internal import Glibc
+
+/// One process as /proc shows it.
+struct ProcessEntry: Sendable, Hashable {
+    var pid: Int32
+    var parent: Int32
+    var session: Int32
+    /// Field 22 of the stat line; with the pid it names a process for good.
+    var startTime: UInt64
+    /// Dead, and only waiting to be reaped.
+    var isZombie: Bool
+
+    /// Reads `/proc/PID/stat`.
+    ///
+    /// The name in parentheses may hold anything, so the fields are counted from the last one.
+    init?(stat: [UInt8]) {
+        guard let close = stat.lastIndex(of: UInt8(ascii: ")")), let open = stat.firstIndex(of: UInt8(ascii: "("))
+        else {
+            return nil
+        }
+        let fields = stat[(close + 1)...].split(separator: UInt8(ascii: " "))
+        guard
+            fields.count > 19, let state = fields[0].first,
+            let pid = Int32(String(decoding: stat[..<open], as: UTF8.self).trimmed),
+            let parent = Int32(String(decoding: fields[1], as: UTF8.self)),
+            let session = Int32(String(decoding: fields[3], as: UTF8.self)),
+            let startTime = UInt64(String(decoding: fields[19], as: UTF8.self))
+        else { return nil }
+        self.pid = pid
+        self.parent = parent
+        self.session = session
+        self.startTime = startTime
+        self.isZombie = state == UInt8(ascii: "Z") || state == UInt8(ascii: "X")
+    }
+
+    init(pid: Int32, parent: Int32, session: Int32, startTime: UInt64 = 0, isZombie: Bool = false) {
+        self.pid = pid
+        self.parent = parent
+        self.session = session
+        self.startTime = startTime
+        self.isZombie = isZombie
+    }
+}
+
+/// Reads /proc.
+///
+/// Blocking calls, all of them short.
+enum ProcessTable {
+    /// Every process of this machine that can be seen.
+    static func all() -> [ProcessEntry] {
+        Self.pids().compactMap { Self.entry(of: $0) }
+    }
+
+    static func entry(of pid: Int32) -> ProcessEntry? {
+        Self.read("/proc/\(pid)/stat").flatMap { ProcessEntry(stat: $0) }
+    }
+
+    /// The children of a process, or nil when the kernel does not tell.
+    static func children(of pid: Int32) -> [Int32]? {
+        guard let bytes = Self.read("/proc/\(pid)/task/\(pid)/children") else { return nil }
+        return bytes.split(separator: UInt8(ascii: " ")).compactMap {
+            Int32(String(decoding: $0, as: UTF8.self).trimmed)
+        }
+    }
+
+    /// The command line for people, at most 120 characters; the name in brackets when there is none.
+    static func command(of pid: Int32) -> String {
+        let bytes = Self.read("/proc/\(pid)/cmdline") ?? []
+        let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.filter { !$0.isEmpty }
+        if words.isEmpty {
+            let name = Self.read("/proc/\(pid)/comm").map { String(decoding: $0, as: UTF8.self).trimmed }
+            return "[\(name ?? "?")]"
+        }
+        let line = words.joined(separator: " ")
+        return line.count > 120 ? line.prefix(117) + "..." : line
+    }
+
+    /// The value of a variable that the process was started with; nil also when it may not be read.
+    static func variable(_ name: String, of pid: Int32) -> String? {
+        guard let bytes = Self.read("/proc/\(pid)/environ") else { return nil }
+        let prefix = Array("\(name)=".utf8)
+        for entry in bytes.split(separator: 0) where entry.starts(with: prefix) {
+            return String(decoding: entry.dropFirst(prefix.count), as: UTF8.self)
+        }
+        return nil
+    }
+
+    static func pids() -> [Int32] {
+        guard let directory = opendir("/proc") else { return [] }
+        defer { closedir(directory) }
+        var pids: [Int32] = []
+        while let record = readdir(directory) {
+            let name = withUnsafePointer(to: &record.pointee.d_name) { pointer in
+                pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if let pid = Int32(name) { pids.append(pid) }
+        }
+        return pids
+    }
+
+    /// The whole of a small file, or nil.
+    static func read(_ path: String) -> [UInt8]? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return nil }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        while true {
+            let count = withUnsafeTemporaryAllocation(byteCount: 8192, alignment: 1) { buffer in
+                let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+                if count > 0 { bytes.append(contentsOf: buffer[..<count]) }
+                return count
+            }
+            if count < 0 && errno == EINTR { continue }
+            guard count >= 0 else { return nil }
+            if count == 0 { return bytes }
+        }
+    }
+}
+
+extension String {
+    /// Without white space at both ends.
+    var trimmed: String {
+        var view = self[...]
+        while let first = view.first, first.isWhitespace { view.removeFirst() }
+        while let last = view.last, last.isWhitespace { view.removeLast() }
+        return String(view)
+    }
+}

@@ -1,0 +1,107 @@
+internal import Deployment
+internal import FoundationEssentials
+internal import NIOCore
+
+/// Questions about models to an OpenAI-compatible frontend.
+struct ModelProbe: Sendable {
+    let baseURL: String
+    /// nil: the first one that is listed.
+    let model: String?
+    let timeout: Duration
+
+    /// Whether the model (nil: any) is listed.
+    func listed() async throws(HTTPFailure) -> ProbeOutcome {
+        let answer = try await HTTPClient.send(HTTPRequest(url: "\(self.baseURL)/v1/models"), timeout: self.timeout)
+        switch Self.models(in: answer) {
+        case .failure(let failure): return .failure(failure.description)
+        case .success(let models): return self.judge(models)
+        }
+    }
+
+    /// Whether the frontend says that the model can be served; where it has no such route, whether the model is listed.
+    func ready() async throws(HTTPFailure) -> ProbeOutcome {
+        let list = try await HTTPClient.send(HTTPRequest(url: "\(self.baseURL)/v1/models"), timeout: self.timeout)
+        let models: [String]
+        switch Self.models(in: list) {
+        case .failure(let failure): return .failure(failure.description)
+        case .success(let listed): models = listed
+        }
+        if case .failure(let reason) = self.judge(models) { return .failure(reason) }
+        guard let name = self.model ?? models.first else { return .failure("model list is empty") }
+        let url = "\(self.baseURL)/v1/models/\(Self.percentEncoded(name))/ready"
+        let answer = try await HTTPClient.send(HTTPRequest(url: url), timeout: self.timeout)
+        if answer.isSuccess { return .success }
+        // A release without the route answers like any unknown path; one with it knows the model, because it lists it.
+        return answer.status == 404 || answer.status == 405 ? .success : .failure(answer.words)
+    }
+
+    /// Whether one token comes back.
+    func generates(_ canary: CanaryRequest) async throws(HTTPFailure) -> ProbeOutcome {
+        var name = self.model
+        if name == nil {
+            let list = try await HTTPClient.send(HTTPRequest(url: "\(self.baseURL)/v1/models"), timeout: self.timeout)
+            switch Self.models(in: list) {
+            case .failure(let failure): return .failure(failure.description)
+            case .success(let models): name = models.first
+            }
+        }
+        guard let name else { return .failure("model list is empty") }
+        let path: String
+        let prompt: String
+        switch canary.endpoint {
+        case .chat:
+            path = "/v1/chat/completions"
+            prompt = "\"messages\":[{\"role\":\"user\",\"content\":\(ConsoleFormatter.quoted(canary.prompt))}]"
+        case .completions:
+            path = "/v1/completions"
+            prompt = "\"prompt\":\(ConsoleFormatter.quoted(canary.prompt))"
+        }
+        let body = "{\"model\":\(ConsoleFormatter.quoted(name)),\(prompt),\"max_tokens\":1,\"stream\":false}"
+        let request = try HTTPRequest(url: "\(self.baseURL)\(path)", method: "POST", body: Array(body.utf8))
+        let answer = try await HTTPClient.send(request, timeout: self.timeout)
+        guard answer.status == 200 else { return .failure(answer.words) }
+        struct Completion: Decodable {
+            struct Choice: Decodable {}
+            var choices: [Choice]
+        }
+        guard let completion = try? JSONDecoder().decode(Completion.self, from: Data(answer.body.readableBytesView)),
+            !completion.choices.isEmpty
+        else { return .failure("200 without a choice: \(answer.words)") }
+        return .success
+    }
+
+    private func judge(_ models: [String]) -> ProbeOutcome {
+        if models.isEmpty { return .failure("model list is empty") }
+        guard let model = self.model, !models.contains(model) else { return .success }
+        return .failure("model list has \(models.joined(separator: ", ")), not \(model)")
+    }
+
+    static func models(in answer: HTTPAnswer) -> Result<[String], HTTPFailure> {
+        guard answer.isSuccess else { return .failure(HTTPFailure(answer.words)) }
+        struct List: Decodable {
+            struct Model: Decodable { var id: String }
+            var data: [Model]
+        }
+        guard let list = try? JSONDecoder().decode(List.self, from: Data(answer.body.readableBytesView)) else {
+            return .failure(HTTPFailure("not a list of models: \(answer.words)"))
+        }
+        return .success(list.data.map(\.id))
+    }
+
+    /// One path segment: everything but unreserved characters is encoded, slashes too.
+    static func percentEncoded(_ segment: String) -> String {
+        var result = ""
+        for byte in segment.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+                UInt8(ascii: "~"):
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                let digits = String(byte, radix: 16, uppercase: true)
+                result += digits.count == 1 ? "%0\(digits)" : "%\(digits)"
+            }
+        }
+        return result
+    }
+}

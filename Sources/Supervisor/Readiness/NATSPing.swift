@@ -1,0 +1,117 @@
+internal import NIOCore
+internal import NIOPosix
+
+/// Whether a NATS server answers: its INFO line, then PONG to our CONNECT and PING.
+enum NATSPing {
+    static func ask(url: String, timeout: Duration) async -> ProbeOutcome {
+        guard let address = Self.address(of: url) else { return .failure("\(url) is not a NATS URL") }
+        let loop = MultiThreadedEventLoopGroup.singleton.next()
+        let promise = loop.makePromise(of: Void.self)
+        let limit = TimeAmount(timeout)
+        let bootstrap = ClientBootstrap(group: loop)
+            .connectTimeout(limit)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(
+                        PingHandler(promise: promise, credentials: address.credentials)
+                    )
+                }
+            }
+        do {
+            let channel = try await bootstrap.connect(host: address.host, port: address.port).get()
+            let deadline = loop.scheduleTask(in: limit) {
+                promise.fail(HTTPFailure("no PONG within \(timeout.inSeconds.shortWords) s"))
+                channel.close(promise: nil)
+            }
+            defer {
+                deadline.cancel()
+                channel.close(promise: nil)
+            }
+            try await promise.futureResult.get()
+            return .success
+        } catch {
+            promise.fail(error)
+            return .failure(HTTPClient.failure(from: error).description)
+        }
+    }
+
+    struct Address: Equatable {
+        var host: String
+        var port: Int
+        /// `user:password` or a token, as in the URL.
+        var credentials: String?
+    }
+
+    /// Reads `nats://[credentials@]host[:port]`; of a list the first.
+    static func address(of url: String) -> Address? {
+        guard let first = url.split(separator: ",").first.map({ String($0).trimmed }) else { return nil }
+        var rest = first[...]
+        for scheme in ["nats://", "tls://"] where rest.hasPrefix(scheme) { rest = rest.dropFirst(scheme.count) }
+        if let slash = rest.firstIndex(of: "/") { rest = rest[..<slash] }
+        var credentials: String?
+        if let at = rest.lastIndex(of: "@") {
+            credentials = String(rest[..<at])
+            rest = rest[rest.index(after: at)...]
+        }
+        var port = 4222
+        if let colon = rest.lastIndex(of: ":"), !rest[colon...].contains("]") {
+            guard let number = Int(rest[rest.index(after: colon)...]), (1...65535).contains(number) else { return nil }
+            port = number
+            rest = rest[..<colon]
+        }
+        if rest.hasPrefix("["), rest.hasSuffix("]") { rest = rest.dropFirst().dropLast() }
+        return rest.isEmpty ? nil : Address(host: String(rest), port: port, credentials: credentials)
+    }
+}
+
+private final class PingHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    private let promise: EventLoopPromise<Void>
+    private let credentials: String?
+    private var splitter = LineSplitter(limit: 1 << 20)
+
+    init(promise: EventLoopPromise<Void>, credentials: String?) {
+        self.promise = promise
+        self.credentials = credentials
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        for line in self.splitter.append(self.unwrapInboundIn(data).readableBytesView) {
+            let text = String(decoding: line.bytes, as: UTF8.self)
+            if text.hasPrefix("INFO") {
+                let command = "CONNECT \(self.options)\r\nPING\r\n"
+                context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: command)), promise: nil)
+            } else if text.hasPrefix("PONG") {
+                self.promise.succeed()
+            } else if text.hasPrefix("-ERR") {
+                self.promise.fail(HTTPFailure("the server says \(text)"))
+            }
+        }
+    }
+
+    private var options: String {
+        var options = "{\"verbose\":false,\"pedantic\":false,\"name\":\"dynamo-launch\""
+        if let credentials = self.credentials {
+            if let colon = credentials.firstIndex(of: ":") {
+                options += ",\"user\":\(ConsoleFormatter.quoted(String(credentials[..<colon])))"
+                options +=
+                    ",\"pass\":\(ConsoleFormatter.quoted(String(credentials[credentials.index(after: colon)...])))"
+            } else {
+                options += ",\"auth_token\":\(ConsoleFormatter.quoted(credentials))"
+            }
+        }
+        return options + "}"
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.promise.fail(error)
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.promise.fail(HTTPFailure("the server closed the connection"))
+        context.fireChannelInactive()
+    }
+}

@@ -1,0 +1,126 @@
+package import Deployment
+internal import Glibc
+package import Logging
+internal import NIOPosix
+internal import Synchronization
+
+/// Makes this machine match a plan: starts its replicas in order, proves that they serve, keeps them serving, and ends them.
+package final class Supervisor: Sendable {
+    /// Compares what registered in discovery with the plan; each text names a process and what is wrong with it.
+    package typealias Verification = @Sendable () async -> [String]
+
+    private let plan: Plan
+    private let options: SupervisorOptions
+    private let requestPlaneProbe: RequestPlaneProbe
+    private let verification: Verification?
+    private let logs: LogSink
+    private let notices: @Sendable (SupervisorNotice) -> Void
+    private let logger: Logger
+    private let events: AsyncStream<SupervisorEvent>
+    private let sender: AsyncStream<SupervisorEvent>.Continuation
+
+    package init(
+        plan: Plan,
+        options: SupervisorOptions = SupervisorOptions(),
+        requestPlaneProbe: @escaping RequestPlaneProbe,
+        onReady verification: Verification? = nil,
+        logs: @escaping LogSink,
+        notices: @escaping @Sendable (SupervisorNotice) -> Void,
+        logger: Logger
+    ) {
+        self.plan = plan
+        self.options = options
+        self.requestPlaneProbe = requestPlaneProbe
+        self.verification = verification
+        self.logs = logs
+        self.notices = notices
+        self.logger = logger
+        (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
+    }
+
+    /// Asks for the end: everything is stopped in reverse order, or, with `now` or when asked again with it, killed at once.
+    package func requestStop(now: Bool) {
+        self.sender.yield(.stop(now: now))
+    }
+
+    /// Runs the deployment; returns when nothing of it is left.
+    ///
+    /// To be called once.
+    package func run() async -> SupervisorOutcome {
+        do {
+            try DirectoryMaker.make(self.plan.directories.runtime)
+            let lock = try await DeploymentLock.acquire(
+                directory: self.plan.directories.runtime,
+                deployment: self.plan.deployment
+            )
+            try DirectoryMaker.make(self.plan.directories.logs)
+            let keeper = try Keeper(lock: lock.descriptor)
+            return await self.run(with: keeper, lock: lock)
+        } catch {
+            let failure = SupervisorOutcome.Failure(message: "\(error)")
+            self.notices(.failed(failure.message))
+            return SupervisorOutcome(exitCode: 1, reason: .failed, failure: failure)
+        }
+    }
+
+    private func run(with keeper: Keeper, lock: consuming DeploymentLock) async -> SupervisorOutcome {
+        Self.raiseDescriptorLimit()
+        let sender = self.sender
+        let replicas = self.plan.replicas.map {
+            LogPump.Replica(process: $0.process, name: $0.name, logFile: self.plan.logFile(of: $0))
+        }
+        let pump = LogPump(replicas: replicas, sink: self.logs) { sender.yield(.log($0)) }
+        // Two threads that block for as long as the deployment runs, and one for short looks at files.
+        let threads = NIOThreadPool(numberOfThreads: 3)
+        threads.start()
+        let control = ControlServer(plan: self.plan, pump: pump, threads: threads, sender: sender, logger: self.logger)
+        let outcome = await withDiscardingTaskGroup { group in
+            group.addTask {
+                let end = try? await threads.runIfActive {
+                    keeper.receive { sender.yield(.keeper($0)) }
+                }
+                sender.yield(.keeperEnded(end ?? "gone"))
+            }
+            group.addTask { try? await threads.runIfActive { pump.run() } }
+            if self.options.serveControl {
+                group.addTask {
+                    if let trouble = await control.run() { sender.yield(.warning(trouble)) }
+                }
+            }
+            let loop = SupervisorLoop(
+                plan: self.plan,
+                options: self.options,
+                keeper: keeper,
+                pump: pump,
+                threads: threads,
+                probes: ProbeRunner(namespace: self.plan.namespace, requestPlane: self.requestPlaneProbe),
+                verification: self.verification,
+                notices: self.notices,
+                sender: sender
+            )
+            // Probes and the like are no longer of interest when the loop has ended.
+            let outcome = await withDiscardingTaskGroup { questions in
+                let outcome = await loop.run(self.events, in: &questions)
+                questions.cancelAll()
+                return outcome
+            }
+            await control.shutDown()
+            keeper.finish()
+            pump.send(.stop)
+            return outcome
+        }
+        try? await threads.shutdownGracefully()
+        lock.release()
+        return outcome
+    }
+
+    /// Each replica needs two descriptors here.
+    ///
+    /// What is started keeps the original limit: the keeper was forked before.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = min(limit.rlim_max, 65536)
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}

@@ -1,0 +1,34 @@
+internal import Deployment
+
+/// Everything that can happen to a supervised deployment.
+///
+/// One loop takes them one by one.
+enum SupervisorEvent: Sendable {
+    case keeper(KeeperReport)
+    case keeperEnded(String)
+    case log(LogPump.Event)
+    case probeFinished(replica: Int, run: Int, index: Int, ProbeOutcome)
+    /// A deadline has come.
+    case wake
+    case strays([Stray])
+    /// The keeper is gone and what it left behind was killed.
+    case abandonedKilled(survivors: [String])
+    case verified([String])
+    case warning(String)
+    case stop(now: Bool)
+    /// Asks for the status: at once, or when ready, failed or stopped, or at the latest after the limit.
+    case status(StatusQuery)
+}
+
+/// Somebody who waits for a status.
+struct StatusQuery: Sendable {
+    enum Moment: Sendable, Hashable {
+        case now
+        case readyOrEnded
+        case ended
+    }
+
+    var moment: Moment
+    var limit: Duration?
+    var reply: @Sendable (DeploymentStatus) -> Void
+}

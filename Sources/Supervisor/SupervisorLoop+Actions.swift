@@ -1,0 +1,261 @@
+internal import CProcess
+internal import Deployment
+internal import Glibc
+internal import NIOCore
+
+/// Performing what the machine decides.
+extension SupervisorLoop {
+    func perform(_ action: DeploymentMachine.Action, in group: inout DiscardingTaskGroup) {
+        switch action {
+        case .replica(let index, let action):
+            self.perform(action, of: index, in: &group)
+        case .verify:
+            self.verify(in: &group)
+        case .ready(let seconds):
+            self.notices(.ready(seconds: seconds))
+        case .recovered:
+            self.notices(.recovered)
+        case .degraded(let replicas):
+            self.notices(.degraded(replicas: replicas))
+        case .firstExit(let index, let code):
+            self.notices(.firstExit(replica: self.plan.replicas[index].name, code: code))
+        case .failed(let failure):
+            self.notices(.failed(failure.message))
+        case .stopping(let now):
+            self.notices(.stopping(now: now))
+        case .finish(let outcome):
+            self.outcome = self.completed(outcome)
+        }
+    }
+
+    private func perform(
+        _ action: ReplicaMachine.Action,
+        of index: Int,
+        in group: inout DiscardingTaskGroup
+    ) {
+        let replica = self.plan.replicas[index]
+        switch action {
+        case .spawn(let run):
+            self.spawn(index, run: run, in: &group)
+        case .probe(let run, let layer):
+            self.probeQueue.append((index, run, layer))
+            self.startProbes(in: &group)
+        case .arm(let timer, let deadline):
+            self.timers.arm(.replica(index, timer), at: deadline)
+        case .cancel(let timer):
+            self.timers.cancel(.replica(index, timer))
+        case .signal(_, let signal):
+            if let launch = self.launchOfReplica[index] { self.keeper.signal(launch, signal) }
+        case .kill:
+            if let launch = self.launchOfReplica[index] { self.keeper.signal(launch, SIGKILL) }
+        case .clear(let run, let grace):
+            self.cleanupQueue.append((index, run, grace))
+            self.lookForStrays(in: &group)
+        case .layerReached(let layer, let seconds):
+            self.notices(.layerReached(replica: replica.name, layer: layer, seconds: seconds))
+        case .stateChanged(let detail):
+            let state = self.machine.replicas[index].shownState
+            self.notices(.replicaState(replica: replica.name, state: state, detail: detail))
+        case .stuck(let layer, let seconds, let reason):
+            let lines = self.pump.lastLines(of: index, 10)
+            self.notices(
+                .stuck(replica: replica.name, layer: layer, seconds: seconds, reason: reason, lastLines: lines)
+            )
+        case .exited(let status):
+            // Said when its output was read to the end.
+            self.exits[index] = status
+        case .restarting(let reason, let delay, let attempt):
+            self.notices(
+                .restarting(
+                    replica: replica.name,
+                    reason: reason,
+                    delay: delay.inSeconds,
+                    restart: attempt,
+                    maximum: replica.restart.maximumRestarts
+                )
+            )
+        case .warning(let text):
+            self.warn(text)
+        case .hopeless, .backoffOver:
+            break
+        }
+    }
+
+    private func completed(_ outcome: SupervisorOutcome) -> SupervisorOutcome {
+        var outcome = outcome
+        if let name = outcome.failure?.replica, let index = self.plan.replicas.firstIndex(where: { $0.name == name }) {
+            outcome.failure?.lastLines = self.pump.lastLines(of: index, 20)
+        }
+        return outcome
+    }
+
+    private func verify(in group: inout DiscardingTaskGroup) {
+        guard let verification = self.verification else { return self.feed(.verified([]), in: &group) }
+        let sender = self.sender
+        self.timers.arm(.verification, at: self.clock.now + .seconds(self.options.verificationTimeout))
+        group.addTask { sender.yield(.verified(await verification())) }
+    }
+
+    // MARK: Starting
+
+    /// Who is in the way of replicas, in words.
+    func takenPorts(of replicas: [ReplicaPlan]) -> [String] {
+        let ports = replicas.flatMap { replica in replica.ports.map { (replica, $0) } }
+        guard !ports.isEmpty else { return [] }
+        let listeners = PortListeners()
+        return ports.compactMap { replica, port in
+            guard listeners.isTaken(port.port) else { return nil }
+            let holder = listeners.holder(of: port.port)?.words ?? "a process that this user may not see"
+            return "\(replica.name): port \(port.port) (\(port.name)) is already in use by \(holder); "
+                + "stop it, or give \(replica.name) another port"
+        }
+    }
+
+    private func spawn(_ index: Int, run: Int, in group: inout DiscardingTaskGroup) {
+        let replica = self.plan.replicas[index]
+        let now = self.clock.now
+        // All ports were looked at together a moment ago; a restart looks again.
+        let isFresh = self.portsCheckedAt.map { now - $0 < .seconds(1) } ?? false
+        let taken = isFresh && run == 1 ? [] : self.takenPorts(of: [replica])
+        guard taken.isEmpty else {
+            let reason = taken.joined(separator: "; ")
+            return self.feed(.notStarted(replica: index, run: run, reason: reason, permanent: run == 1), in: &group)
+        }
+        do {
+            let output = try Pipe()
+            let errors: Pipe
+            do { errors = try Pipe() } catch {
+                output.close()
+                throw error
+            }
+            self.lastLaunch += 1
+            let id = self.lastLaunch
+            self.launches[id] = .replica(index, run: run)
+            self.launchOfReplica[index] = id
+            self.pump.send(
+                .add(
+                    LogPump.Run(
+                        replica: index,
+                        run: run,
+                        stdout: output.reading,
+                        stderr: errors.reading,
+                        patterns: replica.logPatterns,
+                        commandFile: CommandFile.make(for: replica, run: run, in: self.plan)
+                    )
+                )
+            )
+            defer {
+                close(output.writing)
+                close(errors.writing)
+            }
+            try self.keeper.spawn(
+                SpawnRequest(
+                    id: id,
+                    executable: replica.executable,
+                    arguments: replica.arguments,
+                    environment: self.environment(of: replica),
+                    directory: replica.workingDirectory,
+                    descriptors: [output.writing, errors.writing]
+                )
+            )
+        } catch {
+            self.forgetLaunch(of: index)
+            let isPermanent = (error as? SpawnError)?.isPermanent ?? false
+            self.feed(.notStarted(replica: index, run: run, reason: "\(error)", permanent: isPermanent), in: &group)
+        }
+    }
+
+    func environment(of replica: ReplicaPlan) -> [String] {
+        replica.environment.map { "\($0.name)=\($0.value)" } + [
+            "\(StrayFinder.marker)=\(self.plan.deployment)/\(replica.name)"
+        ]
+    }
+
+    func forgetLaunch(of index: Int) {
+        guard let id = self.launchOfReplica.removeValue(forKey: index) else { return }
+        self.launches[id] = nil
+        self.pids[id] = nil
+    }
+
+    // MARK: The keeper's reports
+
+    func keeperReported(_ report: KeeperReport, in group: inout DiscardingTaskGroup) {
+        switch report {
+        case .spawned(let id, let pid):
+            self.pids[id] = pid
+            switch self.launches[id] {
+            case .replica(let index, let run):
+                self.sessions[pid] = index
+                self.notices(.started(replica: self.plan.replicas[index].name, pid: pid))
+                self.feed(.spawned(replica: index, run: run, pid: pid), in: &group)
+            case .exec, nil:
+                break
+            }
+        case .spawnFailed(let id, let error):
+            switch self.launches.removeValue(forKey: id) {
+            case .replica(let index, let run):
+                self.forgetLaunch(of: index)
+                let reason = "\(error)"
+                self.feed(
+                    .notStarted(replica: index, run: run, reason: reason, permanent: error.isPermanent),
+                    in: &group
+                )
+            case .exec(let probe):
+                self.execFinished(id, probe, .failure("\(error)"), in: &group)
+            case nil:
+                break
+            }
+        case .exited(let id, _, let status):
+            // Adopted processes are found again, if they matter, by their environment or session.
+            guard let id else { return }
+            self.pids[id] = nil
+            switch self.launches.removeValue(forKey: id) {
+            case .replica(let index, let run):
+                self.launchOfReplica[index] = nil
+                self.feed(.exited(replica: index, run: run, status), in: &group)
+            case .exec(let probe):
+                self.execFinished(id, probe, probe.outcome(of: status), in: &group)
+            case nil:
+                break
+            }
+        }
+    }
+}
+
+extension ReplicaPlan {
+    /// The layers that are decided by a line of the log.
+    var logPatterns: [(index: Int, pattern: String)] {
+        self.readiness.enumerated().compactMap { index, layer in
+            if case .logLine(let pattern) = layer.probe { (index, pattern) } else { nil }
+        }
+    }
+}
+
+/// A pipe for the output of a replica.
+struct Pipe {
+    let reading: Int32
+    let writing: Int32
+
+    /// Makes a pipe whose reading end does not block; the writing end does, so that a replica waits when it writes too fast.
+    ///
+    /// - Throws: `PipeError` when there are no descriptors left.
+    init() throws(PipeError) {
+        var reading: Int32 = -1
+        var writing: Int32 = -1
+        let error = dynamo_pipe(&reading, &writing)
+        guard error == 0 else { throw PipeError(errno: error) }
+        self.reading = reading
+        self.writing = writing
+    }
+
+    func close() {
+        Glibc.close(self.reading)
+        Glibc.close(self.writing)
+    }
+}
+
+/// A pipe could not be made.
+struct PipeError: Error, CustomStringConvertible {
+    var errno: Int32
+    var description: String { "cannot make a pipe for its output: \(errorText(self.errno))" }
+}

@@ -1,0 +1,123 @@
+internal import CProcess
+internal import Deployment
+internal import Glibc
+internal import NIOPosix
+
+/// Ending what leaders leave behind, and what a lost keeper leaves behind.
+extension SupervisorLoop {
+    static let cleanupInterval: Duration = .milliseconds(30)
+
+    /// Begins a look at /proc, unless one is under way or nobody waits for it.
+    func lookForStrays(in group: inout DiscardingTaskGroup) {
+        guard !self.isLookingForStrays, !self.isKeeperLost else { return }
+        let now = self.clock.now
+        for entry in self.cleanupQueue {
+            self.cleanup.add(replica: entry.replica, run: entry.run, grace: entry.grace, at: now)
+        }
+        self.cleanupQueue = []
+        guard !self.cleanup.isEmpty else { return }
+        self.isLookingForStrays = true
+        let finder = self.finder()
+        let sender = self.sender
+        let threads = self.threads
+        group.addTask {
+            let strays = try? await threads.runIfActive { finder.find() }
+            sender.yield(.strays(strays ?? []))
+        }
+    }
+
+    private func finder() -> StrayFinder {
+        let names = self.plan.replicas.enumerated().map { ($0.element.name, $0.offset) }
+        return StrayFinder(
+            deployment: self.plan.deployment,
+            keeper: self.keeper.pid,
+            leaders: Set(self.pids.values),
+            sessions: self.sessions,
+            replicas: Dictionary(names) { first, _ in first }
+        )
+    }
+
+    /// Names what is left although every replica is gone: processes that shed every sign of whose they are. The keeper ends them.
+    func nameLeftovers() async {
+        guard !self.isKeeperLost else { return }
+        let finder = self.finder()
+        let strays = (try? await self.threads.runIfActive { finder.find() }) ?? []
+        guard !strays.isEmpty else { return }
+        let names = strays.map { "\($0.command) (pid \($0.pid))" }.joined(separator: ", ")
+        self.warn("ending processes that belong to no replica any more: \(names)")
+    }
+
+    func strayFound(_ strays: [Stray], in group: inout DiscardingTaskGroup) {
+        self.isLookingForStrays = false
+        for action in self.cleanup.evaluate(strays, at: self.clock.now) {
+            switch action {
+            case .signal(let stray, let signal):
+                _ = dynamo_signal_process(stray.pid, stray.startTime, signal)
+            case .cleared(let index, let run, let killed, let survivors):
+                let name = self.plan.replicas[index].name
+                if !killed.isEmpty {
+                    self.warn(
+                        "\(name) left processes behind that ignored SIGTERM and were killed: \(killed.joined(separator: ", "))"
+                    )
+                }
+                if !survivors.isEmpty {
+                    self.warn(
+                        "\(name) left processes behind that cannot be killed: \(survivors.joined(separator: ", "))"
+                    )
+                }
+                // Its last lines may still be in the pipes.
+                self.pump.send(.finish(replica: index, run: run))
+            }
+        }
+        if !self.cleanupQueue.isEmpty {
+            self.lookForStrays(in: &group)
+        } else if !self.cleanup.isEmpty {
+            self.timers.arm(.cleanup, at: self.clock.now + Self.cleanupInterval)
+        }
+    }
+
+    func logReported(_ event: LogPump.Event, in group: inout DiscardingTaskGroup) {
+        switch event {
+        case .matched(let index, let run, let layer):
+            self.feed(.logMatched(replica: index, run: run, index: layer), in: &group)
+        case .drained(let index, let run):
+            if let status = self.exits.removeValue(forKey: index) {
+                let name = self.plan.replicas[index].name
+                let lines = self.pump.lastLines(of: index, 10)
+                self.notices(.exited(replica: name, exit: status.words, lastLines: lines))
+            }
+            self.feed(.cleared(replica: index, run: run), in: &group)
+        case .trouble(let index, let text?):
+            guard self.logTroubles.updateValue(text, forKey: index) == nil else { return }
+            self.notices(.warning(text))
+        case .trouble(let index, nil):
+            guard self.logTroubles.removeValue(forKey: index) != nil else { return }
+            self.notices(.warning("the log of \(self.plan.replicas[index].name) is written again"))
+        }
+    }
+
+    // MARK: A lost keeper
+
+    func keeperEnded(_ reason: String, in group: inout DiscardingTaskGroup) {
+        guard !self.isKeeperLost else { return }
+        self.isKeeperLost = true
+        let sender = self.sender
+        let threads = self.threads
+        let marker = "\(self.plan.deployment)/"
+        let leaders = Set(self.pids.values)
+        self.feed(.keeperLost(reason), in: &group)
+        group.addTask {
+            let survivors = try? await threads.runIfActive { AbandonedProcesses.kill(marker: marker, leaders: leaders) }
+            sender.yield(.abandonedKilled(survivors: survivors ?? []))
+        }
+    }
+
+    func abandonedKilled(_ survivors: [String], in group: inout DiscardingTaskGroup) {
+        if !survivors.isEmpty { self.warn("processes that cannot be killed: \(survivors.joined(separator: ", "))") }
+        for index in self.plan.replicas.indices {
+            guard let run = self.machine.replicas[index].run?.number else { continue }
+            self.feed(.exited(replica: index, run: run, .signalled(SIGKILL)), in: &group)
+            self.pump.send(.finish(replica: index, run: run))
+        }
+    }
+}

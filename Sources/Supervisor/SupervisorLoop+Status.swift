@@ -1,0 +1,81 @@
+internal import Deployment
+internal import Glibc
+
+/// What the control interface is told.
+extension SupervisorLoop {
+    func take(_ query: StatusQuery) {
+        self.lastQuery += 1
+        self.queries[self.lastQuery] = query
+        if let limit = query.limit { self.timers.arm(.query(self.lastQuery), at: self.clock.now + limit) }
+    }
+
+    /// Answers everybody whose moment has come.
+    func answerQueries() {
+        guard !self.queries.isEmpty else { return }
+        var status: DeploymentStatus?
+        for (id, query) in self.queries {
+            let isDue =
+                switch query.moment {
+                case .now: true
+                case .readyOrEnded: self.machine.phase == .ready || self.machine.failure != nil || self.outcome != nil
+                case .ended: self.outcome != nil
+                }
+            guard isDue else { continue }
+            let current = status ?? self.status()
+            status = current
+            self.queries[id] = nil
+            self.timers.cancel(.query(id))
+            query.reply(current)
+        }
+    }
+
+    func status() -> DeploymentStatus {
+        let now = self.clock.now
+        let state: DeploymentStatus.State =
+            switch self.machine.phase {
+            case .starting, .verifying: .starting
+            case .ready: .ready
+            case .degraded: .degraded
+            case .stopping: self.machine.failure == nil ? .stopping : .failed
+            case .finished: self.machine.failure == nil ? .stopped : .failed
+            }
+        return DeploymentStatus(
+            deployment: self.plan.deployment,
+            state: state,
+            failure: self.machine.failure?.message,
+            planes: self.plan.planes,
+            namespace: self.plan.namespace,
+            url: self.plan.publicAddress.localURL,
+            model: self.plan.model,
+            manifest: self.plan.manifestPath,
+            launcherPID: getpid(),
+            uptime: (now - self.startedAt).inSeconds,
+            readyAfter: self.machine.readyAfter,
+            replicas: self.machine.replicas.indices.map { self.replicaStatus($0, at: now) },
+            warnings: self.warnings + self.logTroubles.values.sorted()
+        )
+    }
+
+    private func replicaStatus(_ index: Int, at now: ContinuousClock.Instant) -> ReplicaStatus {
+        let replica = self.machine.replicas[index]
+        var waitingFor = replica.waitingFor
+        if replica.state == .waiting, let missing = self.machine.missingDependency(of: index) {
+            waitingFor = "\(missing.process) to reach \(missing.layer.rawValue)"
+        }
+        return ReplicaStatus(
+            name: replica.plan.name,
+            process: replica.plan.process,
+            role: replica.plan.role,
+            state: replica.shownState,
+            pid: replica.run?.pid,
+            layer: replica.run?.reached.last?.layer,
+            reached: replica.run?.reached ?? [],
+            waitingFor: waitingFor,
+            restarts: replica.restarts,
+            lastExit: replica.lastExit,
+            ports: replica.plan.ports,
+            logFile: self.plan.logFile(of: replica.plan),
+            uptime: replica.run.map { (now - $0.startedAt).inSeconds }
+        )
+    }
+}

@@ -1,0 +1,190 @@
+internal import Deployment
+internal import Glibc
+internal import NIOCore
+internal import NIOPosix
+
+/// The one loop: takes events, hands them to the deployment's machine, and performs the actions that come back.
+final class SupervisorLoop {
+    /// What a deadline is for.
+    enum Timer: Hashable, Sendable {
+        case replica(Int, ReplicaMachine.Timer)
+        case cleanup
+        case exec(UInt64)
+        case verification
+        case query(Int)
+    }
+
+    /// What a program that the keeper was asked for belongs to.
+    enum Launch: Sendable {
+        case replica(Int, run: Int)
+        case exec(ExecProbe)
+    }
+
+    let plan: Plan
+    let options: SupervisorOptions
+    let keeper: Keeper
+    let pump: LogPump
+    let threads: NIOThreadPool
+    let probes: ProbeRunner
+    let verification: Supervisor.Verification?
+    let notices: @Sendable (SupervisorNotice) -> Void
+    let sender: AsyncStream<SupervisorEvent>.Continuation
+    let clock = ContinuousClock()
+    let startedAt = ContinuousClock.now
+
+    var machine: DeploymentMachine
+    var timers = TimerQueue<Timer>()
+    private var scheduled: (deadline: ContinuousClock.Instant, task: Scheduled<Void>)?
+    private let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+
+    var launches: [UInt64: Launch] = [:]
+    var lastLaunch: UInt64 = 0
+    /// The keeper's number for the process of each replica's run.
+    var launchOfReplica: [Int: UInt64] = [:]
+    var pids: [UInt64: Int32] = [:]
+    /// The replica of each leader there was, for processes that stay in its session.
+    var sessions: [Int32: Int] = [:]
+    var isKeeperLost = false
+    /// Exits that are said once the output of the run was read to the end.
+    var exits: [Int: ProcessExit] = [:]
+
+    var cleanup = TreeCleanup()
+    /// Replicas whose leader ended after the last look at /proc began.
+    var cleanupQueue: [(replica: Int, run: Int, grace: Duration)] = []
+    var isLookingForStrays = false
+
+    var probesUnderWay = 0
+    var probeQueue: [(replica: Int, run: Int, index: Int)] = []
+    var portsCheckedAt: ContinuousClock.Instant?
+
+    var warnings: [String] = []
+    var logTroubles: [Int: String] = [:]
+    var queries: [Int: StatusQuery] = [:]
+    var lastQuery = 0
+    var outcome: SupervisorOutcome?
+
+    init(
+        plan: Plan,
+        options: SupervisorOptions,
+        keeper: Keeper,
+        pump: LogPump,
+        threads: NIOThreadPool,
+        probes: ProbeRunner,
+        verification: Supervisor.Verification?,
+        notices: @escaping @Sendable (SupervisorNotice) -> Void,
+        sender: AsyncStream<SupervisorEvent>.Continuation
+    ) {
+        self.plan = plan
+        self.options = options
+        self.keeper = keeper
+        self.pump = pump
+        self.threads = threads
+        self.probes = probes
+        self.verification = verification
+        self.notices = notices
+        self.sender = sender
+        self.machine = DeploymentMachine(
+            plan: plan,
+            exitOnFirst: options.exitOnFirst,
+            seed: UInt64.random(in: .min ... .max)
+        )
+    }
+
+    /// Runs until nothing of the deployment is left.
+    func run(_ events: AsyncStream<SupervisorEvent>, in group: inout DiscardingTaskGroup) async -> SupervisorOutcome {
+        let taken = self.takenPorts(of: self.plan.replicas)
+        self.portsCheckedAt = self.clock.now
+        self.feed(taken.isEmpty ? .begin : .portsTaken(taken), in: &group)
+        self.schedule()
+        if self.outcome == nil {
+            for await event in events {
+                self.handle(event, in: &group)
+                self.schedule()
+                if self.outcome != nil { break }
+            }
+        }
+        self.scheduled?.task.cancel()
+        await self.nameLeftovers()
+        let outcome = self.outcome ?? SupervisorOutcome(exitCode: 1, reason: .requested)
+        self.answerQueries()
+        self.sender.finish()
+        // Questions that came while the last event was handled.
+        for await event in events {
+            if case .status(let query) = event { query.reply(self.status()) }
+        }
+        return outcome
+    }
+
+    private func handle(_ event: SupervisorEvent, in group: inout DiscardingTaskGroup) {
+        switch event {
+        case .keeper(let report):
+            self.keeperReported(report, in: &group)
+        case .keeperEnded(let reason):
+            self.keeperEnded(reason, in: &group)
+        case .log(let event):
+            self.logReported(event, in: &group)
+        case .probeFinished(let replica, let run, let index, let outcome):
+            self.probesUnderWay -= 1
+            self.feed(.probeFinished(replica: replica, run: run, index: index, outcome), in: &group)
+            self.startProbes(in: &group)
+        case .wake:
+            self.scheduled = nil
+            for timer in self.timers.due(at: self.clock.now) { self.fired(timer, in: &group) }
+        case .strays(let strays):
+            self.strayFound(strays, in: &group)
+        case .abandonedKilled(let survivors):
+            self.abandonedKilled(survivors, in: &group)
+        case .verified(let mismatches):
+            self.timers.cancel(.verification)
+            self.feed(.verified(mismatches), in: &group)
+        case .warning(let text):
+            self.warn(text)
+        case .stop(let now):
+            self.feed(.stopRequested(now: now), in: &group)
+        case .status(let query):
+            self.take(query)
+        }
+        self.answerQueries()
+    }
+
+    /// Gives the machine an event and performs what it answers.
+    func feed(_ event: DeploymentMachine.Event, in group: inout DiscardingTaskGroup) {
+        for action in self.machine.handle(event, at: self.clock.now) { self.perform(action, in: &group) }
+    }
+
+    private func fired(_ timer: Timer, in group: inout DiscardingTaskGroup) {
+        switch timer {
+        case .replica(let index, let timer):
+            self.feed(.timerFired(replica: index, timer), in: &group)
+        case .cleanup:
+            self.lookForStrays(in: &group)
+        case .exec(let id):
+            self.execTimedOut(id)
+        case .verification:
+            let limit = self.options.verificationTimeout.shortWords
+            self.feed(.verified(["the comparison with discovery did not end within \(limit) s"]), in: &group)
+        case .query(let id):
+            if let query = self.queries.removeValue(forKey: id) { query.reply(self.status()) }
+        }
+    }
+
+    /// Lets the earliest deadline interrupt the loop.
+    private func schedule() {
+        let next = self.timers.next()
+        guard next != self.scheduled?.deadline else { return }
+        self.scheduled?.task.cancel()
+        self.scheduled = nil
+        guard let next else { return }
+        let sender = self.sender
+        // A millisecond is the finest a poll can wait; a little late is better than twice.
+        let delay = max(.zero, next - self.clock.now) + .microseconds(500)
+        self.scheduled = (next, self.eventLoop.scheduleTask(in: TimeAmount(delay)) { _ = sender.yield(.wake) })
+    }
+
+    func warn(_ text: String) {
+        guard !self.warnings.contains(text) else { return }
+        if self.warnings.count == 100 { self.warnings.removeFirst() }
+        self.warnings.append(text)
+        self.notices(.warning(text))
+    }
+}

@@ -1,0 +1,110 @@
+package import Deployment
+
+/// Something that happened and that a person watching `up` wants to see.
+package enum SupervisorNotice: Sendable, Hashable {
+    /// A replica was started.
+    case started(replica: String, pid: Int32)
+    /// A replica came to another state; the detail says why, when there is a reason.
+    case replicaState(replica: String, state: ReplicaStatus.State, detail: String?)
+    /// A replica reached a readiness layer, so many seconds after it was started.
+    case layerReached(replica: String, layer: ReadinessLayer, seconds: Double)
+    /// A replica has been waiting for a layer for so long; the reason is what the probe said last.
+    case stuck(replica: String, layer: ReadinessLayer, seconds: Double, reason: String?, lastLines: [String])
+    /// A replica ended that was not asked to.
+    case exited(replica: String, exit: String, lastLines: [String])
+    /// A replica is started again after a delay; `maximum` is nil when it is never given up.
+    case restarting(replica: String, reason: String, delay: Double, restart: Int, maximum: Int?)
+    /// The first exit ends the deployment, as asked for.
+    case firstExit(replica: String, code: Int32)
+    /// The deployment serves, so many seconds after it was started.
+    case ready(seconds: Double)
+    /// Every replica is ready again.
+    case recovered
+    /// The deployment was ready and a replica is not any more.
+    case degraded(replicas: [String])
+    /// Something that needs a person, said once.
+    case warning(String)
+    /// The deployment is given up, for this reason; everything is being stopped.
+    case failed(String)
+    /// Stopping has begun.
+    case stopping(now: Bool)
+}
+
+/// How a deployment ended.
+package struct SupervisorOutcome: Sendable, Hashable {
+    package enum Reason: String, Sendable, Hashable {
+        /// A person or a program asked for it.
+        case requested
+        /// See `failure`.
+        case failed
+        /// `exitOnFirst`: the first exit ended it.
+        case firstExit
+        /// Every process has done its work.
+        case completed
+    }
+
+    /// What the deployment failed of.
+    package struct Failure: Sendable, Hashable {
+        /// The replica at fault, when it is one.
+        package var replica: String?
+        /// Its exit in words.
+        package var exit: String?
+        package var logFile: String?
+        /// The last lines that it wrote.
+        package var lastLines: [String]
+        /// The whole in one sentence: what, why, and where its log is.
+        package var message: String
+
+        package init(
+            replica: String? = nil,
+            exit: String? = nil,
+            logFile: String? = nil,
+            lastLines: [String] = [],
+            message: String
+        ) {
+            self.replica = replica
+            self.exit = exit
+            self.logFile = logFile
+            self.lastLines = lastLines
+            self.message = message
+        }
+    }
+
+    /// What the program should exit with.
+    package var exitCode: Int32
+    package var reason: Reason
+    package var failure: Failure?
+    /// Processes that could not be ended, as `worker (pid 12: python3 -m ...)`.
+    package var survivors: [String]
+
+    package init(exitCode: Int32, reason: Reason, failure: Failure? = nil, survivors: [String] = []) {
+        self.exitCode = exitCode
+        self.reason = reason
+        self.failure = failure
+        self.survivors = survivors
+    }
+}
+
+/// How a deployment is supervised.
+package struct SupervisorOptions: Sendable, Hashable {
+    /// The first replica that ends, however, ends the deployment, and its code becomes the outcome's.
+    package var exitOnFirst: Bool
+    /// Whether the control socket is served.
+    package var serveControl: Bool
+    /// The verification after all replicas are ready may take so many seconds.
+    package var verificationTimeout: Double
+    /// How many probes may be under way at the same time.
+    package var concurrentProbes: Int
+
+    package init(
+        exitOnFirst: Bool = false,
+        serveControl: Bool = true,
+        verificationTimeout: Double = 30,
+        concurrentProbes: Int = 32
+    ) {
+        self.exitOnFirst = exitOnFirst
+        self.serveControl = serveControl
+        self.verificationTimeout = verificationTimeout
+        self.concurrentProbes = concurrentProbes
+    }
+}
