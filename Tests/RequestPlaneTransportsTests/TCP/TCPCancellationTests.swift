@@ -177,7 +177,6 @@ import Testing
             )
             try await self.withRawCaller(loopback, instance) { home in
                 try await eventually("the request was accepted") { home.messages.count == 2 }
-                try await home.channel.setOption(.allowRemoteHalfClosure, value: true).get()
                 try await home.channel.close(mode: .output).get()
                 // The worker probes with an empty frame.
                 try await eventually("the caller was probed") { home.messages.count == 3 }

@@ -106,6 +106,45 @@ import Testing
         }
     }
 
+    /// A server may close a connection after an acknowledgement; the next request must not suffer.
+    @Test func connectionThatWasClosedWhileIdleIsReplaced() async throws {
+        try await Loopback.run { loopback in
+            try await RawSocket.listen { listener in
+                var refusal = ByteBuffer()
+                refusal.writeTCPAcknowledgement(.refused("no"))
+                for number in 0..<5 {
+                    async let code = self.code { _ = try await loopback.send("{}", to: listener.instance) }
+                    let socket = try await listener.connection(number)
+                    try await socket.waitForBytes(100)
+                    try await socket.send(refusal)
+                    try await socket.close()
+                    let result = await code
+                    #expect(result == .remote)
+                }
+            }
+        }
+    }
+
+    /// The acknowledgement is lost, but the worker has called home.
+    @Test func callHomeCountsMoreThanTheAcknowledgement() async throws {
+        try await Loopback.run { loopback in
+            try await RawSocket.listen { listener in
+                let caller = Task { try await loopback.send("{}", to: listener.instance).texts() }
+                let request = try await listener.connection(0)
+                try await request.waitForBytes(100)
+                let address = try callHomeAddress(of: request)
+                let home = try await RawSocket.connect(to: address.address)
+                try await home.send(Handshake(subject: address.subject).encoded)
+                try await home.send(Prologue.accepted.encoded)
+                try await request.reset()
+                var bytes = self.item("1")
+                bytes.writeFinalFrame()
+                try await home.send(bytes)
+                #expect(try await caller.value == ["1"])
+            }
+        }
+    }
+
     @Test(arguments: ["", "127.0.0.1:80", "127.0.0.1/x", "host:port/x", "127.0.0.1:70000/x", ":1/x"])
     func badAddress(_ address: String) async throws {
         try await Loopback.run { loopback in
@@ -282,16 +321,16 @@ import Testing
     }
 
     @Test func silentConnectionToTheCallHomePortIsDropped() async throws {
-        try await Loopback.run({ $0.handshakeTimeout = .milliseconds(100) }) { loopback in
-            _ = try await self.withFakeWorker(loopback) { socket, address in
-                let silent = try await RawSocket.connect(to: address.address)
+        try await Loopback.run({ $0.handshakeTimeout = .milliseconds(300) }) { loopback in
+            try await RawSocket.listen { listener in
+                let caller = Task { _ = try await loopback.send("{}", to: listener.instance) }
+                let request = try await listener.connection(0)
+                try await request.waitForBytes(100)
+                let silent = try await RawSocket.connect(to: try callHomeAddress(of: request).address)
+                #expect(!silent.isClosed)
                 try await silent.waitForClose()
-                let real = try await RawSocket.connect(to: address.address)
-                var bytes = Handshake(subject: address.subject).encoded
-                bytes.writeImmutableBuffer(Prologue.accepted.encoded)
-                bytes.writeFinalFrame()
-                try await real.send(bytes)
-                try await real.waitForClose()
+                caller.cancel()
+                await #expect(throws: RequestPlaneError.self) { try await caller.value }
             }
         }
     }

@@ -76,7 +76,7 @@ import Testing
                 handler: { request in
                     AsyncThrowingStream { continuation in
                         for number in 0..<10 {
-                            continuation.yield(.data(ByteBuffer(string: "\(request.id)-\(number)")))
+                            continuation.yield(.data(ByteBuffer(string: "\"\(request.id)-\(number)\"")))
                         }
                         continuation.finish()
                     }
@@ -86,7 +86,7 @@ import Testing
                 for number in 0..<1000 {
                     group.addTask {
                         let stream = try await loopback.send("{}", to: instance, id: "r\(number)")
-                        #expect(try await stream.texts() == (0..<10).map { "r\(number)-\($0)" })
+                        #expect(try await stream.texts() == (0..<10).map { "\"r\(number)-\($0)\"" })
                     }
                 }
                 try await group.waitForAll()

@@ -208,7 +208,6 @@ import Testing
                 let answer = try await listener.connection(0)
                 try await eventually("complete") { answer.messages.last.flatMap(ControlFrame.init) == .sentinel }
                 #expect(!answer.isClosed, "the worker leaves closing to the caller")
-                try await answer.channel.setOption(.allowRemoteHalfClosure, value: true).get()
                 try await answer.channel.close(mode: .output).get()
                 try await answer.waitForClose()
             }
