@@ -17,6 +17,7 @@ let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-h
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 
 let package = Package(
@@ -39,6 +40,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
+        .package(url: "https://github.com/apple/swift-system.git", from: "1.8.0"),
     ],
     targets: [
         // MARK: C, behind one door each
@@ -73,9 +75,7 @@ let package = Package(
         .target(
             name: "Supervisor",
             dependencies: [
-                "Deployment", "Systemd", "CProcess", "RequestPlane", core, posix, http1, hummingbird, asyncHTTPClient,
-                logging,
-                lifecycle, collections,
+                "Deployment", "Systemd", "CProcess", core, posix, http1, hummingbird, httpTypes, logging, lifecycle, collections,
             ]
         ),
 
@@ -83,9 +83,8 @@ let package = Package(
         .executableTarget(
             name: "dynamo-launch",
             dependencies: [
-                "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "DynamoRuntime", argumentParser,
-                asyncHTTPClient,
-                subprocess, unixSignals, logging, core, posix,
+                "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+                argumentParser, subprocess, systemPackage, unixSignals, logging, core,
             ]
         ),
         .executableTarget(
@@ -102,7 +101,7 @@ let package = Package(
         // MARK: Tests
         .target(
             name: "TestSupport",
-            dependencies: ["RequestPlane", "Discovery", asyncHTTPClient, subprocess, http1, core, posix, logging],
+            dependencies: ["RequestPlane", "Discovery", asyncHTTPClient, subprocess, systemPackage, http1, core, posix, logging],
             path: "Tests/TestSupport"
         ),
         .testTarget(name: "RequestPlaneTests", dependencies: ["RequestPlane", "TestSupport", core]),

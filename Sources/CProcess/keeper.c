@@ -256,6 +256,8 @@ static void run_keeper(pid_t launcher) {
     for (int target = 0; target < 3; target++) dup2(null, target);
     syscall(SYS_close_range, (unsigned)FIRST_FREE, ~0U, 0);
     setsid();
+    // No file system is kept busy by it; what it starts enters its own directory.
+    if (chdir("/") < 0) _exit(1);
     dynamo_rename_self("dynamo-keeper");
 
     leaders = mmap(NULL, LEADER_CAPACITY * sizeof(struct leader), PROT_READ | PROT_WRITE,

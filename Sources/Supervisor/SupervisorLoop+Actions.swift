@@ -13,6 +13,8 @@ extension SupervisorLoop {
             self.verify(in: &group)
         case .ready(let seconds):
             self.notices(.ready(seconds: seconds))
+        case .recovered:
+            self.notices(.recovered)
         case .degraded(let replicas):
             self.notices(.degraded(replicas: replicas))
         case .firstExit(let index, let code):
@@ -60,8 +62,8 @@ extension SupervisorLoop {
                 .stuck(replica: replica.name, layer: layer, seconds: seconds, reason: reason, lastLines: lines)
             )
         case .exited(let status):
-            let lines = self.pump.lastLines(of: index, 10)
-            self.notices(.exited(replica: replica.name, exit: status.words, lastLines: lines))
+            // Said when its output was read to the end.
+            self.exits[index] = status
         case .restarting(let reason, let delay, let attempt):
             self.notices(
                 .restarting(
@@ -74,7 +76,7 @@ extension SupervisorLoop {
             )
         case .warning(let text):
             self.warn(text)
-        case .hopeless:
+        case .hopeless, .backoffOver:
             break
         }
     }

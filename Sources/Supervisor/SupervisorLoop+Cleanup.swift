@@ -17,20 +17,34 @@ extension SupervisorLoop {
         self.cleanupQueue = []
         guard !self.cleanup.isEmpty else { return }
         self.isLookingForStrays = true
-        let names = self.plan.replicas.enumerated().map { ($0.element.name, $0.offset) }
-        let finder = StrayFinder(
-            deployment: self.plan.deployment,
-            keeper: self.keeper.pid,
-            leaders: Set(self.pids.values),
-            sessions: self.sessions,
-            replicas: Dictionary(names) { first, _ in first }
-        )
+        let finder = self.finder()
         let sender = self.sender
         let threads = self.threads
         group.addTask {
             let strays = try? await threads.runIfActive { finder.find() }
             sender.yield(.strays(strays ?? []))
         }
+    }
+
+    private func finder() -> StrayFinder {
+        let names = self.plan.replicas.enumerated().map { ($0.element.name, $0.offset) }
+        return StrayFinder(
+            deployment: self.plan.deployment,
+            keeper: self.keeper.pid,
+            leaders: Set(self.pids.values),
+            sessions: self.sessions,
+            replicas: Dictionary(names) { first, _ in first }
+        )
+    }
+
+    /// Names what is left although every replica is gone: processes that shed every sign of whose they are. The keeper ends them.
+    func nameLeftovers() async {
+        guard !self.isKeeperLost else { return }
+        let finder = self.finder()
+        let strays = (try? await self.threads.runIfActive { finder.find() }) ?? []
+        guard !strays.isEmpty else { return }
+        let names = strays.map { "\($0.command) (pid \($0.pid))" }.joined(separator: ", ")
+        self.warn("ending processes that belong to no replica any more: \(names)")
     }
 
     func strayFound(_ strays: [Stray], in group: inout DiscardingTaskGroup) {
@@ -67,6 +81,11 @@ extension SupervisorLoop {
         case .matched(let index, let run, let layer):
             self.feed(.logMatched(replica: index, run: run, index: layer), in: &group)
         case .drained(let index, let run):
+            if let status = self.exits.removeValue(forKey: index) {
+                let name = self.plan.replicas[index].name
+                let lines = self.pump.lastLines(of: index, 10)
+                self.notices(.exited(replica: name, exit: status.words, lastLines: lines))
+            }
             self.feed(.cleared(replica: index, run: run), in: &group)
         case .trouble(let index, let text?):
             guard self.logTroubles.updateValue(text, forKey: index) == nil else { return }

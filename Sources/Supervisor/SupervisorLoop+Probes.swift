@@ -11,7 +11,7 @@ struct ExecProbe: Sendable {
     var output: Int32
     var timedOutAfter: Double?
 
-    func outcome(of status: ExitStatus) -> ProbeOutcome {
+    func outcome(of status: ProcessExit) -> ProbeOutcome {
         if let limit = self.timedOutAfter { return .failure("did not end within \(limit.shortWords) s") }
         if status.isSuccess { return .success }
         let size = lseek(self.output, 0, SEEK_END)

@@ -45,6 +45,8 @@ final class SupervisorLoop {
     /// The replica of each leader there was, for processes that stay in its session.
     var sessions: [Int32: Int] = [:]
     var isKeeperLost = false
+    /// Exits that are said once the output of the run was read to the end.
+    var exits: [Int: ProcessExit] = [:]
 
     var cleanup = TreeCleanup()
     /// Replicas whose leader ended after the last look at /proc began.
@@ -102,7 +104,8 @@ final class SupervisorLoop {
             }
         }
         self.scheduled?.task.cancel()
-        let outcome = self.outcome ?? SupervisorOutcome(exitCode: 1, reason: .failed)
+        await self.nameLeftovers()
+        let outcome = self.outcome ?? SupervisorOutcome(exitCode: 1, reason: .requested)
         self.answerQueries()
         self.sender.finish()
         // Questions that came while the last event was handled.

@@ -18,6 +18,8 @@ package enum SupervisorNotice: Sendable, Hashable {
     case firstExit(replica: String, code: Int32)
     /// The deployment serves, so many seconds after it was started.
     case ready(seconds: Double)
+    /// Every replica is ready again.
+    case recovered
     /// The deployment was ready and a replica is not any more.
     case degraded(replicas: [String])
     /// Something that needs a person, said once.

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Deployment
 
 /// `check`: every error of a manifest, and nothing started.
 struct CheckCommand: AsyncParsableCommand {

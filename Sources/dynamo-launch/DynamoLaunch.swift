@@ -1,9 +1,10 @@
 import ArgumentParser
+import DynamoRuntime
 
 /// The program: one subcommand a file, `up` when none is named.
 @main
 struct DynamoLaunch: AsyncParsableCommand {
-    static let version = "0.1.0"
+    static let version = ProgramVersion.text
 
     static let configuration = CommandConfiguration(
         commandName: "dynamo-launch",

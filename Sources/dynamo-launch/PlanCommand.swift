@@ -19,10 +19,10 @@ struct PlanCommand: AsyncParsableCommand {
         let preparation = try Preparation(self.options)
         let plan = try await preparation.plan(leases: .preview)
         if self.json {
-            Terminal.print(try JSONText.pretty(plan.withoutSecrets))
+            Terminal.print(try JSONText.pretty(plan.masked))
         } else {
             Terminal.print("manifest: \(preparation.selection.description)")
-            Terminal.printVerbatim(PlanRendering.text(plan))
+            Terminal.printVerbatim(plan.rendered())
         }
     }
 }

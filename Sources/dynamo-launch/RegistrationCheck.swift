@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import Deployment
 import Discovery
 import Logging
@@ -25,7 +24,8 @@ struct RegistrationCheck: Sendable {
         return Self.wrongPlane(instances, owners: owners, plan: self.plan) + Self.missing(instances, owners: owners)
     }
 
-    private var client: (any DiscoveryClient)? {
+    /// Where the processes of the plan register; nil when that is inside one process only.
+    var client: (any DiscoveryClient)? {
         switch self.plan.discovery {
         case .file(let directory): FileDiscovery(directory: directory, logger: self.logger)
         case .etcd(let endpoints): EtcdDiscovery(endpoints: endpoints, logger: self.logger)
@@ -65,11 +65,10 @@ struct RegistrationCheck: Sendable {
     }
 
     private static func instance(systemPort: Int) async -> InstanceID? {
-        let request = HTTPClientRequest(url: "http://127.0.0.1:\(systemPort)/metrics")
-        guard let response = try? await HTTPClient.shared.execute(request, timeout: .seconds(5)),
-            let body = try? await response.body.collect(upTo: 8 << 20)
+        guard let request = try? HTTPRequest(url: "http://127.0.0.1:\(systemPort)/metrics"),
+            let answer = try? await HTTPClient.send(request, timeout: .seconds(5)), answer.isSuccess
         else { return nil }
-        return Self.workerID(inMetrics: String(buffer: body))
+        return Self.workerID(inMetrics: String(buffer: answer.body))
     }
 
     static func workerID(inMetrics text: String) -> InstanceID? {

@@ -1,18 +1,14 @@
 import Deployment
 import FoundationEssentials
 import Subprocess
+import SystemPackage
 
 /// Finds out which release of Dynamo a Python interpreter has.
 enum ReleaseDetector {
-    /// Why no release was found.
-    struct Failure: Error, CustomStringConvertible {
-        let description: String
-    }
-
     /// The installed release of `ai-dynamo`.
     ///
     /// A virtual environment is read from its folder, which takes no time; any other interpreter is asked.
-    static func detect(python: String) async -> Result<DynamoRelease, Failure> {
+    static func detect(python: String) async -> Result<DynamoRelease, ReleaseProblem> {
         if let release = self.readVirtualEnvironment(of: python) { return .success(release) }
         return await self.ask(python)
     }
@@ -33,30 +29,30 @@ enum ReleaseDetector {
         return nil
     }
 
-    private static func ask(_ python: String) async -> Result<DynamoRelease, Failure> {
+    private static func ask(_ python: String) async -> Result<DynamoRelease, ReleaseProblem> {
         let question = "import importlib.metadata as m; print(m.version('ai-dynamo'))"
         do {
             let answer = try await run(
-                .path(.init(python)),
+                .path(FilePath(python)),
                 arguments: ["-c", question],
                 output: .string(limit: 4096),
                 error: .string(limit: 65536)
             )
             guard case .exited(0) = answer.terminationStatus else {
-                let lines = (answer.standardError ?? "").split(separator: "\n")
+                let lines = answer.standardError.split(separator: "\n")
                 if lines.last?.contains("PackageNotFoundError") == true {
-                    return .failure(Failure(description: "\(python) has no package ai-dynamo"))
+                    return .failure(ReleaseProblem(reason: "\(python) has no package ai-dynamo"))
                 }
                 let reason = lines.last.map(String.init) ?? "\(answer.terminationStatus)"
-                return .failure(Failure(description: "\(python) could not say which ai-dynamo it has: \(reason)"))
+                return .failure(ReleaseProblem(reason: "\(python) could not say which ai-dynamo it has: \(reason)"))
             }
-            let text = (answer.standardOutput ?? "").split(whereSeparator: \.isWhitespace).first ?? ""
+            let text = answer.standardOutput.split(whereSeparator: \.isWhitespace).first ?? ""
             guard let release = self.parse(text) else {
-                return .failure(Failure(description: "\(python) has ai-dynamo '\(text)', which is no release number"))
+                return .failure(ReleaseProblem(reason: "\(python) has ai-dynamo '\(text)', which is no release number"))
             }
             return .success(release)
         } catch {
-            return .failure(Failure(description: "\(python) could not be run: \(error)"))
+            return .failure(ReleaseProblem(reason: "\(python) could not be run: \(error)"))
         }
     }
 

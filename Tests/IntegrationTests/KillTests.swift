@@ -110,7 +110,7 @@ import Testing
             )
             _ = try await Launcher.up([manifest]) { deployment in
                 func sleepers() -> Int {
-                    deployment.processes.filter { ProcessTable.command(of: $0).hasPrefix("sleep 100") }.count
+                    deployment.processes.filter { SystemProcesses.command(of: $0).hasPrefix("sleep 100") }.count
                 }
                 try await deployment.waitUntilReady()
                 try await eventually("the grandchildren run") { sleepers() == 2 }

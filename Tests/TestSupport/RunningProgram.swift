@@ -17,7 +17,7 @@ package struct RunningProgram: Sendable {
     package func send(_ signal: Int32) { kill(self.pid, signal) }
 
     /// Whether the program has not been reaped and is no zombie.
-    package var isRunning: Bool { ProcessTable.isRunning(self.pid) }
+    package var isRunning: Bool { SystemProcesses.isRunning(self.pid) }
 
     /// Waits until the output contains a text.
     ///
@@ -55,6 +55,12 @@ package struct OutputMissing: Error, CustomStringConvertible {
     package let output: String
     package var description: String {
         "the output never contained '\(self.text)'\(self.ended ? ", and the program ended" : ""):\n\(self.output)"
+    }
+
+    package init(text: String, ended: Bool, output: String) {
+        self.text = text
+        self.ended = ended
+        self.output = output
     }
 }
 

@@ -7,7 +7,7 @@ extension ManifestValidation {
             uniquingKeysWith: { first, _ in first }
         )
         let known = self.manifest.processNames + self.managedServices.keys.sorted()
-        for process in self.manifest.processes {
+        for process in self.manifest.processes + self.manifest.incomplete {
             var seen: Set<String> = []
             for dependency in process.dependsOn {
                 let name = dependency.process
@@ -31,7 +31,7 @@ extension ManifestValidation {
                 )
             }
         }
-        if let cycle = DependencyGraph(self.manifest.processes).cycle() {
+        if let cycle = DependencyGraph(self.manifest.processes + self.manifest.incomplete).cycle() {
             let names = cycle.map(\.name.value)
             let path = (names + names.prefix(1)).joined(separator: " -> ")
             self.error(
@@ -154,22 +154,5 @@ struct DependencyGraph {
             }
         }
         return nil
-    }
-
-    /// The processes with each after those that it waits for, otherwise in the order of the manifest.
-    ///
-    /// Without cycles, all of them.
-    func ordered() -> [ProcessManifest] {
-        var placed: Set<Int> = []
-        var order: [Int] = []
-        while order.count < self.processes.count {
-            let next = self.processes.indices.first { index in
-                !placed.contains(index) && self.targets(of: index).allSatisfy { placed.contains($0) }
-            }
-            guard let next else { break }
-            placed.insert(next)
-            order.append(next)
-        }
-        return order.map { self.processes[$0] }
     }
 }

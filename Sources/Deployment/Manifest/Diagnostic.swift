@@ -81,6 +81,22 @@ package struct ManifestErrors: Error, Sendable, Hashable {
         self.diagnostics = Self.sorted(diagnostics)
     }
 
+    /// Without the values of variables that sound like secrets.
+    ///
+    /// - Parameter environment: Where the values came from.
+    /// - Returns: The same errors, masked.
+    func masking(_ environment: [String: String]) -> Self {
+        let secrets = environment.filter { Secrets.isSecret(name: $0.key) }.map(\.value).sorted { $0.count > $1.count }
+        var masked = self
+        masked.diagnostics = self.diagnostics.map { diagnostic in
+            var diagnostic = diagnostic
+            diagnostic.message = Secrets.masking(diagnostic.message, values: secrets)
+            diagnostic.remedy = diagnostic.remedy.map { Secrets.masking($0, values: secrets) }
+            return diagnostic
+        }
+        return masked
+    }
+
     /// File order; what has no line comes last.
     static func sorted(_ diagnostics: [Diagnostic]) -> [Diagnostic] {
         var seen: Set<Diagnostic> = []

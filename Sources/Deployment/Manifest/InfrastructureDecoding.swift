@@ -5,12 +5,14 @@ extension ManifestDecoder {
             let fields = self.node.fields(node, of: "'infrastructure'", keys: ManifestKey.infrastructure)
         else { return (nil, nil) }
         return (
-            fields["nats"].flatMap { self.service($0.value, "nats", keys: ManifestKey.nats) },
-            fields["etcd"].flatMap { self.service($0.value, "etcd", keys: ManifestKey.etcd) }
+            fields["nats"].map { self.service($0.value, "nats", keys: ManifestKey.nats) },
+            fields["etcd"].map { self.service($0.value, "etcd", keys: ManifestKey.etcd) }
         )
     }
 
-    private mutating func service(_ node: ManifestNode, _ name: String, keys: [String]) -> ServiceManifest? {
+    /// A server; one without addresses after a complaint, so that nobody complains that there is none.
+    private mutating func service(_ node: ManifestNode, _ name: String, keys: [String]) -> ServiceManifest {
+        let nowhere = ServiceManifest(source: .external([]), location: node.location)
         let example = name == "nats" ? "nats://localhost:4222" : "http://localhost:2379"
         switch node.content {
         case .scalar(let scalar) where scalar.text == "managed":
@@ -26,10 +28,10 @@ extension ManifestDecoder {
                 wanted: "'managed', a URL or a mapping",
                 remedy: "write 'managed' to have it started, or its address such as '\(example)'"
             )
-            return nil
+            return nowhere
         }
         let label = "'infrastructure.\(name)'"
-        guard let fields = self.node.fields(node, of: label, keys: keys) else { return nil }
+        guard let fields = self.node.fields(node, of: label, keys: keys) else { return nowhere }
         let managed = fields["managed"].flatMap { self.node.boolean($0.value, "'infrastructure.\(name).managed'") }
         if let url = fields["url"] {
             for key in keys where key != "url" && key != "managed" {
@@ -46,7 +48,7 @@ extension ManifestDecoder {
                     "\(name) is both managed and external",
                     remedy: "keep 'managed: true' to have it started, or 'url' for one that runs elsewhere"
                 )
-                return nil
+                return nowhere
             }
             let urls: [Located<String>]
             if case .sequence = url.value.content, name == "etcd" {
@@ -62,7 +64,7 @@ extension ManifestDecoder {
                 "\(name) is not managed and has no address",
                 remedy: "write 'managed: true' to have it started, or 'url: \(example)'"
             )
-            return nil
+            return nowhere
         }
         return ServiceManifest(source: .managed(self.managed(fields, name)), location: node.location)
     }
@@ -92,9 +94,8 @@ extension ManifestDecoder {
         _ urls: [Located<String>],
         _ name: String,
         at location: Location
-    ) -> ServiceManifest? {
+    ) -> ServiceManifest {
         let valid = urls.filter { name == "nats" ? self.checkedNATS(url: $0) : self.checkedEtcd(url: $0) }
-        guard !valid.isEmpty else { return nil }
         return ServiceManifest(source: .external(valid), location: location)
     }
 

@@ -16,6 +16,8 @@ package struct Manifest: Sendable, Hashable {
     package var processes: [ProcessManifest]
     /// The names of all processes, in the order of the file, also of those that could not be read.
     var processNames: [String]
+    /// Processes that do not say (rightly) what they run: they count only where processes wait for each other.
+    var incomplete: [ProcessManifest]
     var nats: ServiceManifest?
     var etcd: ServiceManifest?
     package var passthrough: Located<String>?

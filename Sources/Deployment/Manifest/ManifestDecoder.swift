@@ -52,6 +52,7 @@ struct ManifestDecoder {
             inherit: fields["inherit"].flatMap { self.inherit($0.value) } ?? .all,
             processes: decoded,
             processNames: self.keys(of: fields["processes"]?.value),
+            incomplete: processes.incomplete,
             nats: nats,
             etcd: etcd,
             passthrough: fields["passthrough"].flatMap { self.node.text($0.value, "'passthrough'") },

@@ -37,9 +37,9 @@ extension Manifest {
             diagnostics += validation.diagnostics
         }
         guard var manifest, !diagnostics.contains(where: { $0.severity == .error }) else {
-            throw ManifestErrors(diagnostics)
+            throw ManifestErrors(diagnostics).masking(environment)
         }
-        manifest.warnings = ManifestErrors.sorted(diagnostics)
+        manifest.warnings = ManifestErrors(diagnostics).masking(environment).diagnostics
         return manifest
     }
 }

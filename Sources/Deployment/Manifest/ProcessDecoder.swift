@@ -4,6 +4,7 @@ struct ProcessDecoder {
     static let names = ["index", "replicas", "name", "namespace", "model", "gpus"]
 
     var node = NodeDecoder()
+    private(set) var incomplete: [ProcessManifest] = []
     private let hasModel: Bool
     /// The names that templates of the process at hand may use.
     var names: [String] = []
@@ -29,11 +30,11 @@ struct ProcessDecoder {
         self.portNames = ports.map(\.name.value)
         self.names = Self.names + (self.portNames + ["http", "system"]).map { "port.\($0)" }
         guard let (program, location) = self.program(fields, label, at: entry.keyLocation) else {
-            self.rest(fields, label)
+            self.rest(fields, label, entry)
             return nil
         }
         guard let role = self.role(fields["role"]?.value, of: program, label, at: location) else {
-            self.rest(fields, label)
+            self.rest(fields, label, entry)
             return nil
         }
         var process = ProcessManifest(
@@ -63,12 +64,12 @@ struct ProcessDecoder {
     }
 
     /// Everything else is read too when the program is unknown, for its errors.
-    private mutating func rest(_ fields: [String: ManifestNode.Entry], _ label: String) {
+    private mutating func rest(_ fields: [String: ManifestNode.Entry], _ label: String, _ entry: ManifestNode.Entry) {
         var process = ProcessManifest(
-            name: Located("", Location(file: "")),
+            name: Located(entry.key, entry.keyLocation),
             role: .infrastructure,
             program: .command([]),
-            programLocation: Location(file: ""),
+            programLocation: entry.keyLocation,
             arguments: [],
             replicas: 1,
             environment: [],
@@ -84,6 +85,7 @@ struct ProcessDecoder {
         )
         self.portNames += ["http", "system"]
         self.fill(&process, fields, label)
+        self.incomplete.append(process)
     }
 
     private mutating func fill(

@@ -18,13 +18,20 @@ package enum Secrets {
         return parts.last == "KEY" && parts.count > 1
     }
 
-    /// A URL without the user and password in it.
-    package static func masking(url: String) -> String {
-        guard let scheme = url.firstRange(of: "://") else { return url }
-        let rest = url[scheme.upperBound...]
-        let authority = rest.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
-        guard let at = authority.lastIndex(of: "@") else { return url }
-        return url[..<scheme.upperBound] + self.mask + rest[at...]
+    /// A URL, or a text with URLs in it, without users and passwords.
+    package static func masking(url text: String) -> String {
+        var result = ""
+        var rest = text[...]
+        while let scheme = rest.firstRange(of: "://") {
+            result += rest[..<scheme.upperBound]
+            rest = rest[scheme.upperBound...]
+            let authority = rest.prefix { !"/?#'\"<> \t\n".contains($0) }
+            if let at = authority.lastIndex(of: "@") {
+                result += self.mask
+                rest = rest[at...]
+            }
+        }
+        return result + rest
     }
 
     /// A text without any of the secret values.

@@ -1,7 +1,7 @@
 /// Help with names that are nearly right.
-enum Spelling {
+package enum Spelling {
     /// The candidate that is most probably meant, if any is near enough.
-    static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
+    package static func nearest(to word: String, among candidates: some Sequence<String>) -> String? {
         let wanted = self.folded(word)
         guard !wanted.isEmpty, wanted.count <= 64 else { return nil }
         var best: (candidate: String, distance: Int)?

@@ -160,7 +160,7 @@ struct YAMLReader {
                     column += character.unicodeScalars.count
                 }
             }
-            let what = value >= 0 ? " (U+\(String(value, radix: 16, uppercase: true)))" : ""
+            let what = value >= 0 ? " (U+\(String(String(value + 0x10000, radix: 16, uppercase: true).suffix(4))))" : ""
             self.complain(
                 line: line,
                 column: column,
@@ -194,15 +194,33 @@ struct YAMLReader {
                 "a tab is used for indentation, which YAML does not allow",
                 remedy: "indent with spaces"
             )
+        } else if problem.hasPrefix("Maximum nesting level") {
+            self.tooDeep(at: self.location(mark))
         } else {
-            let context = context.map { " \($0.text)" } ?? ""
+            var message = "this is not YAML: \(problem)"
+            if let context {
+                message += " \(context.text)"
+                if context.mark.line != mark.line, !context.text.isEmpty {
+                    message += " that begins in line \(context.mark.line), column \(context.mark.column)"
+                }
+            }
             self.complain(
                 line: mark.line,
                 column: mark.column,
-                "this is not YAML: \(problem)\(context)",
+                message,
                 remedy: "check quotes, brackets and indentation here and in the line above"
             )
         }
+    }
+
+    private mutating func tooDeep(at location: Location) {
+        self.diagnostics.append(
+            Diagnostic(
+                at: location,
+                "nested more than \(Self.depthLimit) levels deep",
+                remedy: "no key of a manifest needs more than six levels; check the brackets"
+            )
+        )
     }
 
     // MARK: After the parser
@@ -215,13 +233,7 @@ struct YAMLReader {
             return invalid
         }
         guard depth < Self.depthLimit else {
-            self.diagnostics.append(
-                Diagnostic(
-                    at: location,
-                    "nested more than \(Self.depthLimit) levels deep",
-                    remedy: "no key of a manifest needs more than six levels; check the brackets"
-                )
-            )
+            self.tooDeep(at: location)
             return invalid
         }
         switch node {

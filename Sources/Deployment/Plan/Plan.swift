@@ -126,8 +126,22 @@ package struct DeploymentDirectories: Sendable, Hashable, Codable {
         self.runtime = runtime
     }
 
+    /// The folder that all launchers of a user share; each deployment has a folder of its name in it.
+    package static func runtimeRoot(
+        environment: [String: String],
+        temporaryDirectory: String = "/tmp",
+        userID: UInt32
+    ) -> String {
+        guard let runtime = environment["XDG_RUNTIME_DIR"], runtime.hasPrefix("/") else {
+            return "\(temporaryDirectory)/dynamo-launch-\(userID)"
+        }
+        return FilePathText.resolve("dynamo-launch", against: runtime)
+    }
+
     /// The Unix socket of the control interface.
     package var controlSocket: String { "\(self.runtime)/control.sock" }
+    /// The records of file discovery, unless the manifest names another folder.
+    package var discovery: String { "\(self.runtime)/discovery" }
     /// The folder of the log files.
     package var logs: String { "\(self.state)/logs" }
 }

@@ -7,6 +7,9 @@ package struct Planner {
     /// Every port that the plan has given away.
     var usedPorts: Set<Int> = []
 
+    /// How messages call what stands after `--`.
+    static let passthroughFile = "arguments after --"
+
     private init(_ manifest: Manifest, _ facts: PlanFacts) {
         self.manifest = manifest
         self.facts = facts
@@ -23,7 +26,7 @@ package struct Planner {
         var planner = Self(manifest, facts)
         let plan = planner.plan()
         guard let plan, !planner.diagnostics.contains(where: { $0.severity == .error }) else {
-            throw ManifestErrors(planner.diagnostics)
+            throw ManifestErrors(planner.diagnostics).masking(facts.environment)
         }
         return plan
     }
@@ -54,11 +57,7 @@ package struct Planner {
             publicAddress: self.publicAddress(ports)
         )
         self.noteOverrides(context)
-        let replicas =
-            services.replicas
-            + DependencyGraph(self.manifest.processes).ordered().flatMap {
-                self.replicas(of: $0, context)
-            }
+        let replicas = services.replicas + self.manifest.processes.flatMap { self.replicas(of: $0, context) }
         self.checkPassthrough()
         return Plan(
             deployment: self.manifest.name.value,
@@ -71,11 +70,36 @@ package struct Planner {
             model: self.manifest.model,
             canary: self.manifest.canary,
             directories: directories,
-            replicas: replicas,
+            replicas: Self.ordered(replicas),
             externalServices: services.external,
             passthrough: self.manifest.passthrough?.value,
             notes: self.notes
         )
+    }
+
+    /// The replicas with each after those that it waits for, otherwise as they came.
+    private static func ordered(_ replicas: [ReplicaPlan]) -> [ReplicaPlan] {
+        var waiting: [(process: String, replicas: [ReplicaPlan])] = []
+        for replica in replicas {
+            if waiting.last?.process == replica.process {
+                waiting[waiting.count - 1].replicas.append(replica)
+            } else {
+                waiting.append((replica.process, [replica]))
+            }
+        }
+        var order: [ReplicaPlan] = []
+        var pending = Set(waiting.map(\.process))
+        while !waiting.isEmpty {
+            let next = waiting.firstIndex { entry in
+                // The replicas of a process wait for the same.
+                entry.replicas[0].dependencies.allSatisfy { !pending.contains($0.process) }
+            }
+            // There are no cycles; were there one, its members would keep the order of the manifest.
+            let entry = waiting.remove(at: next ?? 0)
+            pending.remove(entry.process)
+            order += entry.replicas
+        }
+        return order
     }
 
     // MARK: Places
@@ -92,9 +116,11 @@ package struct Planner {
             self.facts.environment[variable].flatMap { $0.hasPrefix("/") ? $0 : nil }
         }
         let state = absolute("XDG_STATE_HOME") ?? "\(self.facts.homeDirectory)/.local/state"
-        let runtime =
-            absolute("XDG_RUNTIME_DIR").map { "\($0)/dynamo-launch" }
-            ?? "\(self.facts.temporaryDirectory)/dynamo-launch-\(self.facts.userID)"
+        let runtime = DeploymentDirectories.runtimeRoot(
+            environment: self.facts.environment,
+            temporaryDirectory: self.facts.temporaryDirectory,
+            userID: self.facts.userID
+        )
         let directories = DeploymentDirectories(
             state: FilePathText.resolve("dynamo-launch/\(name)", against: state),
             runtime: FilePathText.resolve(name, against: runtime)
@@ -230,7 +256,7 @@ package struct Planner {
     private mutating func checkPassthrough() {
         guard !self.facts.passthroughArguments.isEmpty, self.manifest.passthrough == nil else { return }
         self.error(
-            at: Location(file: "--"),
+            at: Location(file: Self.passthroughFile),
             "the manifest names no process for arguments after '--'",
             remedy: "add 'passthrough: \(self.manifest.processes.last?.name.value ?? "worker")' to the manifest"
         )

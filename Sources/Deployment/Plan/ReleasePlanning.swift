@@ -22,6 +22,8 @@ extension Planner {
             case .command, .builtin: continue
             }
             guard let path = self.executable(python.value) else {
+                // One interpreter of many processes is one error.
+                if self.diagnostics.contains(where: { $0.location == python.location }) { continue }
                 self.error(
                     at: python.location,
                     "the interpreter '\(Spelling.excerpt(python.value))' of process '\(process.name.value)' "
@@ -106,7 +108,9 @@ extension Planner {
         var words = process.arguments
         if case .command(let command) = process.program { words = command + words }
         if self.manifest.passthrough?.value == process.name.value {
-            words += self.facts.passthroughArguments.map { Located(Template(literal: $0), Location(file: "--")) }
+            words += self.facts.passthroughArguments.map {
+                Located(Template(literal: $0), Location(file: Self.passthroughFile))
+            }
         }
         for removed in RemovedFlag.all where !removed.exists(in: release) {
             if let component = removed.component, component != DynamoModules.component(of: module) { continue }

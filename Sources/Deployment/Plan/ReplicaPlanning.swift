@@ -178,7 +178,8 @@ extension Planner {
             let derived = environment.first { $0.name == flag.variable.rawValue && $0.source == .derived }?.value
             guard value != derived else { continue }
             let location =
-                index < written ? words[safe: index]?.location ?? process.programLocation : Location(file: "--")
+                index < written
+                ? words[safe: index]?.location ?? process.programLocation : Location(file: Self.passthroughFile)
             self.error(
                 at: location,
                 derived.map {

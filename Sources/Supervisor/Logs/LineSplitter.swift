@@ -1,3 +1,5 @@
+internal import Glibc
+
 /// Cuts a stream of bytes into lines.
 ///
 /// A line longer than the limit is cut into several, never inside a UTF-8 character.
@@ -20,17 +22,25 @@ struct LineSplitter: Sendable {
 
     /// Takes more bytes; returns the lines that are complete.
     mutating func append(_ bytes: some Collection<UInt8>) -> [Line] {
+        let lines = bytes.withContiguousStorageIfAvailable { self.append(UnsafeRawBufferPointer($0)) }
+        return lines ?? Array(bytes).withUnsafeBytes { self.append($0) }
+    }
+
+    private mutating func append(_ bytes: UnsafeRawBufferPointer) -> [Line] {
         var lines: [Line] = []
-        var start = bytes.startIndex
-        while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
-            self.rest.append(contentsOf: bytes[start..<end])
+        var rest = bytes[...]
+        while let base = rest.isEmpty ? nil : UnsafeRawBufferPointer(rebasing: rest).baseAddress,
+            let end = memchr(base, Int32(UInt8(ascii: "\n")), rest.count)
+        {
+            let length = UnsafeRawPointer(end) - base
+            self.rest.append(contentsOf: rest.prefix(length))
             self.cut(into: &lines)
             if self.rest.last == UInt8(ascii: "\r") { self.rest.removeLast() }
             lines.append(Line(bytes: self.rest, isPartial: false))
-            self.rest.removeAll(keepingCapacity: self.rest.capacity <= 4096)
-            start = bytes.index(after: end)
+            self.rest = []
+            rest = rest.dropFirst(length + 1)
         }
-        self.rest.append(contentsOf: bytes[start...])
+        self.rest.append(contentsOf: rest)
         self.cut(into: &lines)
         return lines
     }

@@ -8,7 +8,7 @@ struct DeploymentMachine: Sendable {
         case portsTaken([String])
         case spawned(replica: Int, run: Int, pid: Int32)
         case notStarted(replica: Int, run: Int, reason: String, permanent: Bool)
-        case exited(replica: Int, run: Int, ExitStatus)
+        case exited(replica: Int, run: Int, ProcessExit)
         case cleared(replica: Int, run: Int)
         case probeFinished(replica: Int, run: Int, index: Int, ProbeOutcome)
         case logMatched(replica: Int, run: Int, index: Int)
@@ -24,6 +24,7 @@ struct DeploymentMachine: Sendable {
         /// Answered by `verified`.
         case verify
         case ready(seconds: Double)
+        case recovered
         case degraded(replicas: [String])
         case firstExit(replica: Int, code: Int32)
         case failed(SupervisorOutcome.Failure)
@@ -132,7 +133,7 @@ struct DeploymentMachine: Sendable {
         var actions = inner.map { Action.replica(index, $0) }
         for action in inner {
             switch action {
-            case .layerReached:
+            case .layerReached, .backoffOver:
                 actions += self.startWaiting(at: now)
             case .stateChanged:
                 actions += self.stateChanged(index, at: now)
@@ -212,7 +213,7 @@ struct DeploymentMachine: Sendable {
                 return [.degraded(replicas: missing.map(\.plan.name))]
             case (.degraded, true):
                 self.phase = .ready
-                return [.ready(seconds: self.seconds(at: now))]
+                return [.recovered]
             default:
                 return []
             }
@@ -258,7 +259,7 @@ struct DeploymentMachine: Sendable {
         return [.failed(failure)] + self.stop(now: false, at: now)
     }
 
-    private mutating func firstExit(_ index: Int, _ status: ExitStatus, at now: ContinuousClock.Instant) -> [Action] {
+    private mutating func firstExit(_ index: Int, _ status: ProcessExit, at now: ContinuousClock.Instant) -> [Action] {
         guard !self.isStopping else { return [] }
         let failure = self.failure(of: index, "ended with \(status.words)")
         self.failure = status.isSuccess ? nil : failure

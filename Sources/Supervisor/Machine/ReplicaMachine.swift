@@ -34,7 +34,9 @@ struct ReplicaMachine: Sendable {
         case layerReached(ReadinessLayer, seconds: Double)
         case stateChanged(String?)
         case stuck(layer: ReadinessLayer, seconds: Double, reason: String?)
-        case exited(ExitStatus)
+        case exited(ProcessExit)
+        /// Waits for its dependencies, as before the first start.
+        case backoffOver
         case restarting(reason: String, delay: Duration, attempt: Int)
         case warning(String)
         /// This replica can not become ready, although its process runs.
@@ -67,7 +69,7 @@ struct ReplicaMachine: Sendable {
         /// To start again, for this reason.
         case restart(String)
         /// It ended by itself.
-        case exit(ExitStatus)
+        case exit(ProcessExit)
         /// It could not be started.
         case notStarted(String, permanent: Bool)
     }
@@ -336,8 +338,10 @@ struct ReplicaMachine: Sendable {
             self.state = .failed("pid \(run.pid ?? 0) is still there \(limit) s after SIGKILL")
             return [.stateChanged("cannot be killed")]
         case (.backoff, .backingOff):
+            // Started by the deployment, at once if its dependencies are there: what it needs may have ended too.
             self.restarts += 1
-            return self.beginRun(at: now)
+            self.state = .waiting
+            return [.backoffOver]
         case (.probe, _), (.startup, _), (.stuck, _), (.grace, _), (.killLimit, _), (.backoff, _):
             return []
         }
@@ -361,7 +365,7 @@ struct ReplicaMachine: Sendable {
 
     mutating func exited(
         run number: Int,
-        status: ExitStatus,
+        status: ProcessExit,
         mayRestart: Bool,
         at now: ContinuousClock.Instant
     ) -> [Action] {
@@ -403,7 +407,7 @@ struct ReplicaMachine: Sendable {
     }
 
     private mutating func decide(
-        afterExit status: ExitStatus,
+        afterExit status: ProcessExit,
         lifetime: Duration,
         at now: ContinuousClock.Instant
     ) -> [Action] {

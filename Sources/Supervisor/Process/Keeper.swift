@@ -7,7 +7,7 @@ enum KeeperReport: Sendable, Equatable {
     case spawned(id: UInt64, pid: Int32)
     case spawnFailed(id: UInt64, SpawnError)
     /// `id` is nil for a process that the keeper adopted.
-    case exited(id: UInt64?, pid: Int32, ExitStatus)
+    case exited(id: UInt64?, pid: Int32, ProcessExit)
 }
 
 /// Why a program could not be started.
@@ -114,7 +114,7 @@ final class Keeper: Sendable {
                 )
                 handler(.spawnFailed(id: report.id, error))
             case Int(DYNAMO_REPORT_EXITED):
-                let status = ExitStatus(waitStatus: report.status)
+                let status = ProcessExit(waitStatus: report.status)
                 handler(.exited(id: report.id == 0 ? nil : report.id, pid: report.pid, status))
             default:
                 break
@@ -122,7 +122,7 @@ final class Keeper: Sendable {
         }
         var status: Int32 = 0
         // The socket closes as the keeper exits, so this is a matter of milliseconds.
-        return dynamo_reap(self.pid, 1000, &status) == 1 ? ExitStatus(waitStatus: status).words : "gone"
+        return dynamo_reap(self.pid, 1000, &status) == 1 ? ProcessExit(waitStatus: status).words : "gone"
     }
 
     /// Nothing more will be started: the keeper ends what is left, then itself, and `receive` returns.

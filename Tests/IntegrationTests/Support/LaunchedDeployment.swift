@@ -22,7 +22,7 @@ struct LaunchedDeployment: Sendable {
 
     /// The processes of the deployment, grandchildren included, by the mark in their environment.
     var processes: [Int32] {
-        ProcessTable.withEnvironment(containing: "XDG_STATE_HOME=\(self.directory.path())").filter { $0 != self.program.pid }
+        SystemProcesses.withEnvironment(containing: "XDG_STATE_HOME=\(self.directory.path())").filter { $0 != self.program.pid }
     }
 }
 
@@ -72,7 +72,7 @@ enum Launcher {
                 return try await body(deployment)
             }
             try await eventually(within: .seconds(6), "nothing of the deployment is left") {
-                ProcessTable.withEnvironment(containing: "XDG_STATE_HOME=\(directory.path())").isEmpty
+                SystemProcesses.withEnvironment(containing: "XDG_STATE_HOME=\(directory.path())").isEmpty
             }
             return result
         }

@@ -80,7 +80,8 @@ final class RunningSupervisor: Sendable {
                 throw error
             }
             running.supervisor.requestStop(now: false)
-            return try await #require(await group.next())
+            let outcome = try await group.next()
+            return try #require(outcome)
         }
     }
 
@@ -157,5 +158,28 @@ extension ReplicaPlan {
             restart: restart,
             stop: stop
         )
+    }
+}
+
+/// A process outside every supervisor, for tests that need a stranger. Killed with the test.
+final class Stranger: Sendable {
+    let pid: Int32
+
+    /// Starts `python3 -c script` (or another program) and waits for a line of output.
+    init(_ arguments: [String]) throws {
+        var pid: pid_t = 0
+        var words: [UnsafeMutablePointer<CChar>?] = arguments.map { strdup($0) } + [nil]
+        defer { for word in words { free(word) } }
+        var environment: [UnsafeMutablePointer<CChar>?] = [strdup("PATH=/usr/bin:/bin"), nil]
+        defer { for word in environment { free(word) } }
+        let error = posix_spawn(&pid, arguments[0], nil, nil, &words, &environment)
+        try #require(error == 0)
+        self.pid = pid
+    }
+
+    deinit {
+        kill(self.pid, SIGKILL)
+        var status: Int32 = 0
+        waitpid(self.pid, &status, 0)
     }
 }

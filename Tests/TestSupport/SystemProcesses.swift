@@ -1,7 +1,7 @@
 import Foundation
 
 /// The processes and listening ports of this machine, read from /proc.
-package enum ProcessTable {
+package enum SystemProcesses {
     /// Whether a process exists and is no zombie.
     package static func isRunning(_ pid: Int32) -> Bool {
         guard let stat = try? String(contentsOfFile: "/proc/\(pid)/stat", encoding: .utf8),

@@ -1,5 +1,5 @@
 /// How a process ended.
-package enum ExitStatus: Sendable, Hashable {
+package enum ProcessExit: Sendable, Hashable {
     case exited(Int32)
     case signalled(Int32)
 
