@@ -63,6 +63,8 @@ struct ForegroundOutput: Sendable {
             }
         case .ready(let seconds):
             self.announceReady(seconds, elapsed: elapsed, model: model)
+        case .recovered:
+            self.say("ready again")
         case .degraded(let replicas):
             self.say("degraded: \(replicas.joined(separator: ", ")) not ready")
         case .warning(let text):

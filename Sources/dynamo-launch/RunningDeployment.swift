@@ -10,9 +10,20 @@ struct RunningDeployment {
     let client: ControlClient
 
     /// The named deployment, or the only one that runs.
-    static func find(_ name: String?) async throws -> RunningDeployment {
+    ///
+    /// - Parameters:
+    ///   - name: nil for the only one.
+    ///   - patience: how long it may take to come up; nil: it must run.
+    /// - Returns: the deployment.
+    /// - Throws: an exit code, after saying what is wrong.
+    static func find(_ name: String?, waiting patience: Duration? = nil) async throws -> RunningDeployment {
         let root = DeploymentDirectories.runtimeRoot(environment: ProcessInfo.processInfo.environment, userID: getuid())
-        let running = await self.all(under: root)
+        var running = await self.all(under: root)
+        let deadline = ContinuousClock.now + (patience ?? .zero)
+        while !running.contains(where: { name == nil || $0.name == name }), ContinuousClock.now < deadline {
+            try await Task.sleep(for: .milliseconds(50))
+            running = await self.all(under: root)
+        }
         guard let name else {
             switch running.count {
             case 1: return running[0]

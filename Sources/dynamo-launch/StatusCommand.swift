@@ -15,7 +15,7 @@ struct StatusCommand: AsyncParsableCommand {
     @Flag(help: "Wait until the deployment serves or has failed.")
     var wait = false
 
-    @Option(help: ArgumentHelp("With --wait: the longest wait.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("With --wait: the longest wait, also for a deployment that is only being started (there 10 without this).", valueName: "seconds"))
     var timeout: Double?
 
     @Flag(help: "Print JSON.")
@@ -28,7 +28,8 @@ struct StatusCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let deployment = try await RunningDeployment.find(self.name)
+        let patience: Duration? = self.wait ? .seconds(self.timeout ?? 10) : nil
+        let deployment = try await RunningDeployment.find(self.name, waiting: patience)
         let limit = self.timeout.map { Duration.seconds($0) }
         let status = try await deployment.ask { client in
             try await client.status(waitingFor: self.wait ? .ready : nil, timeout: limit)

@@ -69,10 +69,16 @@ struct UpCommand: AsyncParsableCommand {
         return await withTaskGroup(of: SupervisorOutcome?.self) { group in
             group.addTask { await supervisor.run() }
             group.addTask {
-                var isStopping = false
+                // timeout(1) and others signal a process and then its group: signals that come together are one.
+                var first: ContinuousClock.Instant?
                 for await _ in signals {
-                    supervisor.requestStop(now: isStopping)
-                    isStopping = true
+                    let now = ContinuousClock.now
+                    if let first {
+                        if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
+                    } else {
+                        first = now
+                        supervisor.requestStop(now: false)
+                    }
                 }
                 return nil
             }
@@ -127,7 +133,7 @@ private final class Progress: Sendable {
         }
         self.output.show(notice, elapsed: state.reached, model: state.model)
         switch notice {
-        case .ready: self.notifier.ready(status: "ready: \(self.plan.publicAddress.localURL)")
+        case .ready, .recovered: self.notifier.ready(status: "ready: \(self.plan.publicAddress.localURL)")
         case .degraded(let replicas): self.notifier.status("degraded: \(replicas.joined(separator: ", ")) not ready")
         case .stuck(let replica, let layer, let seconds, _, _):
             self.notifier.status("\(replica) waiting for \(layer.rawValue), \(Seconds.text(seconds))")

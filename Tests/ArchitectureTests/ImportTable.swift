@@ -2,7 +2,7 @@
 enum ImportTable {
     /// Modules of the toolchain that every target may use.
     static let toolchain: Set<String> = [
-        "Swift", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Testing",
+        "Swift", "Synchronization", "FoundationEssentials", "Glibc", "Musl", "Darwin", "Dispatch",
     ]
 
     static let ours: [String: Set<String>] = [
@@ -10,31 +10,31 @@ enum ImportTable {
         "RequestPlane": [],
         "RequestPlaneTransports": ["RequestPlane"],
         "Discovery": ["RequestPlane"],
-        "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery", "Systemd"],
+        "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
         "Deployment": [],
-        "Supervisor": ["Deployment", "Systemd", "CProcess", "RequestPlane"],
-        "dynamo-launch": ["Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "DynamoRuntime"],
-        "dynamo-frontend": ["DynamoRuntime", "RequestPlane", "Discovery"],
-        "dynamo-worker": ["DynamoRuntime", "RequestPlane", "Discovery"],
+        "Supervisor": ["Deployment", "CProcess"],
+        "dynamo-launch": [
+            "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+        ],
+        "dynamo-frontend": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],
+        "dynamo-worker": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],
     ]
 
     static let others: [String: Set<String>] = [
         "Systemd": [],
         "RequestPlane": ["NIOCore", "Logging"],
-        "RequestPlaneTransports": ["NIOCore", "NIOPosix", "Logging", "DequeModule", "Collections"],
-        "Discovery": ["NIOCore", "NIOPosix", "AsyncHTTPClient", "Logging"],
+        "RequestPlaneTransports": ["NIOCore", "NIOPosix", "Logging", "DequeModule"],
+        "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [
-            "NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Hummingbird", "ServiceLifecycle", "Logging",
-            "Collections",
-            "DequeModule", "HeapModule", "HTTPTypes", "NIOFoundationEssentialsCompat",
+            "NIOCore", "NIOPosix", "NIOHTTP1", "Hummingbird", "HTTPTypes", "ServiceLifecycle", "Logging", "DequeModule",
+            "HeapModule",
         ],
-        "dynamo-launch": [
-            "ArgumentParser", "Subprocess", "SystemPackage", "UnixSignals", "Logging", "NIOCore", "NIOPosix",
-            "AsyncHTTPClient",
+        "dynamo-launch": ["ArgumentParser", "Subprocess", "SystemPackage", "UnixSignals", "Logging", "NIOCore"],
+        "dynamo-frontend": [
+            "ArgumentParser", "HummingbirdCore", "HTTPTypes", "NIOCore", "NIOPosix", "Logging", "ServiceLifecycle",
         ],
-        "dynamo-frontend": ["ArgumentParser", "Hummingbird", "HTTPTypes", "NIOCore", "Logging", "ServiceLifecycle"],
         "dynamo-worker": ["ArgumentParser", "NIOCore", "Logging", "ServiceLifecycle"],
     ]
 }

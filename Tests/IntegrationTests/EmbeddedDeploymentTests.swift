@@ -93,10 +93,7 @@ import Testing
 
     @Test func `every line is JSON when asked for`() async throws {
         let (output, _) = try await Launcher.up(["--log-format", "json"]) { deployment in
-            try await eventually("it serves") {
-                (try? await HTTPRequests.get("\(deployment.url)/v1/models").text.contains("echo")) ?? false
-            }
-            try await deployment.program.waitForOutput("\"ready\"")
+            try await deployment.waitUntilReady()
             deployment.program.send(SIGINT)
             try await deployment.program.waitForExit()
             return deployment.program.output

@@ -47,7 +47,8 @@ import Testing
             )
             #expect(streamed.status == 200, "\(streamed.text)")
             let events = Chat.events(of: streamed)
-            #expect(events.count >= 8)
+            // 1.6.1 puts several tokens into one event.
+            #expect(events.count >= 2)
             #expect(events.last == "[DONE]")
 
             let instances = try await HTTPRequests.get("\(deployment.url)/health").text
@@ -77,7 +78,8 @@ import Testing
             #expect(exit == .code(1))
             #expect(output.contains("1.6.1"))
             #expect(output.contains("1.2"), "names the releases that have it: \(output)")
-            #expect(!output.contains("started"))
+            #expect(output.contains("nothing was started"))
+            #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path()).isEmpty)
         }
     }
 }

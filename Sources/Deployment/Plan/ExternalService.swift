@@ -6,6 +6,9 @@ package struct ExternalService: Sendable, Hashable, Codable {
     package var url: String
     package var probe: Probe
 
+    /// The URL without passwords, to be shown.
+    package var maskedURL: String { Secrets.masking(url: self.url) }
+
     package init(name: String, url: String, probe: Probe) {
         self.name = name
         self.url = url

@@ -140,6 +140,8 @@ package struct DeploymentDirectories: Sendable, Hashable, Codable {
 
     /// The Unix socket of the control interface.
     package var controlSocket: String { "\(self.runtime)/control.sock" }
+    /// The records of file discovery, unless the manifest names another folder.
+    package var discovery: String { "\(self.runtime)/discovery" }
     /// The folder of the log files.
     package var logs: String { "\(self.state)/logs" }
 }

@@ -22,7 +22,7 @@ extension Plan {
         lines.append("  runtime     \(self.directories.runtime)")
         for service in self.externalServices {
             lines.append(
-                "  external    \(service.name) at \(Secrets.masking(url: service.url)): \(service.probe.rendered)"
+                "  external    \(service.name) at \(service.maskedURL): \(service.probe.rendered)"
             )
         }
         for note in self.notes { lines.append("  note        \(note)") }

@@ -12,7 +12,7 @@ struct ServicePlanner {
             let directory = manifest.discovery.directory.map {
                 FilePathText.resolve($0.value, against: planner.manifestDirectory)
             }
-            self.discovery = .file(directory: directory ?? "\(directories.state)/discovery")
+            self.discovery = .file(directory: directory ?? directories.discovery)
         case .mem: self.discovery = .memory
         case .etcd: self.discovery = .etcd(endpoints: manifest.discovery.endpoints.map(\.value))
         }
