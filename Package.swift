@@ -95,7 +95,7 @@ let package = Package(
             dependencies: ["RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, embedded, logging]
         ),
         .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "RequestPlane", "TestSupport", core]),
-        .testTarget(name: "DeploymentTests", dependencies: ["Deployment", "TestSupport"]),
+        .testTarget(name: "DeploymentTests", dependencies: ["Deployment"], exclude: ["BadManifests", "GoldenPlans"]),
         .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "Deployment", "TestSupport", "CProcess", core, asyncHTTPClient, logging]),
         .testTarget(name: "DynamoRuntimeTests", dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", logging]),
         .testTarget(name: "ArchitectureTests"),
