@@ -110,16 +110,15 @@ struct DependencyGraph {
         self.processes[index].dependsOn.compactMap { self.indices[$0.process.value] }
     }
 
-    /// Whether the process of the first name waits, directly or not, for that of the second.
-    func reaches(from: String, to: String) -> Bool {
-        guard let start = self.indices[from], let goal = self.indices[to] else { return false }
+    /// Whether a process waits, directly or not, for nothing but infrastructure: then everybody can wait for it.
+    func needsOnlyInfrastructure(_ name: String) -> Bool {
         var seen: Set<Int> = []
-        var pending = [start]
+        var pending = self.indices[name].map { [$0] } ?? []
         while let index = pending.popLast() {
-            if index == goal { return true }
+            guard self.processes[index].role == .infrastructure else { return false }
             if seen.insert(index).inserted { pending += self.targets(of: index) }
         }
-        return false
+        return true
     }
 
     /// The processes of one cycle in order, beginning with the one that stands first in the manifest.

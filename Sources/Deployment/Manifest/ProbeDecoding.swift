@@ -192,6 +192,16 @@ extension ProcessDecoder {
             return .tcp(host: host, port: Template(parts: [.expression(.name("port.\(text)"))]))
         }
         if text.contains("{{") {
+            if let colon = text.lastIndex(of: ":") {
+                var hostNode = portNode
+                var numberNode = portNode
+                hostNode.content = .scalar(.init(text: String(text[..<colon])))
+                numberNode.content = .scalar(.init(text: String(text[text.index(after: colon)...])))
+                guard let host = self.template(hostNode, "'tcp'"), let port = self.template(numberNode, "'tcp'") else {
+                    return nil
+                }
+                return .tcp(host: host.value, port: port.value)
+            }
             return self.template(portNode, "'tcp'").map { .tcp(host: host, port: $0.value) }
         }
         if let number = Int(text) {

@@ -202,9 +202,10 @@ extension Planner {
             dependencies.append(Dependency(process: service.process, layer: service.readiness.last?.layer ?? .alive))
         }
         if process.role != .infrastructure {
+            let graph = DependencyGraph(processes)
             for other in processes where other.role == .infrastructure && other.replicas > 0 {
                 guard !process.dependsOn.contains(where: { $0.process.value == other.name.value }),
-                    !DependencyGraph(processes).reaches(from: other.name.value, to: process.name.value)
+                    graph.needsOnlyInfrastructure(other.name.value)
                 else { continue }
                 dependencies.append(
                     Dependency(process: other.name.value, layer: ReadinessRules.layers(of: other).last ?? .alive)
