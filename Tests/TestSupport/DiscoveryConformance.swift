@@ -1,6 +1,5 @@
 package import Discovery
 package import RequestPlane
-import Synchronization
 
 /// What every discovery back-end must do, as one body that is run against each of them.
 package enum DiscoveryConformance {
@@ -12,8 +11,8 @@ package enum DiscoveryConformance {
     /// Checks two clients of one store.
     ///
     /// - Parameters:
-    ///   - makeClient: makes a client of the store that all of them share.
     ///   - namespace: a name that nobody else uses in this store.
+    ///   - makeClient: makes a client of the store that all of them share.
     /// - Throws: `Violation` or what a client throws.
     package static func check(
         namespace: String,
@@ -23,12 +22,12 @@ package enum DiscoveryConformance {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await worker.run() }
             group.addTask { try await reader.run() }
-            let seen = Mutex<DiscoverySnapshot?>(nil)
+            let seen = Recorded<DiscoverySnapshot?>(nil)
             let changes = reader.watch(.exact(namespace))
-            group.addTask { for await snapshot in changes { seen.withLock { $0 = snapshot } } }
+            group.addTask { for await snapshot in changes { seen.value = snapshot } }
 
             try await eventually("a watch begins with the present state") {
-                seen.withLock { $0 } == DiscoverySnapshot()
+                seen.value == DiscoverySnapshot()
             }
 
             let id = try await worker.instanceID()
@@ -39,7 +38,7 @@ package enum DiscoveryConformance {
             let records = self.records(namespace: namespace, id: id)
             let expected = DiscoverySnapshot(records)
             try await worker.publish(records)
-            try await eventually("the watch shows what was published") { seen.withLock { $0 } == expected }
+            try await eventually("the watch shows what was published") { seen.value == expected }
             try await require(
                 try await reader.snapshot(.exact(namespace)) == expected,
                 "the snapshot differs from the watch"
@@ -58,11 +57,11 @@ package enum DiscoveryConformance {
             let replacement = self.records(namespace: namespace, id: id, model: "another-name-for-it")
             try await worker.publish(replacement)
             try await eventually("the watch shows what was replaced") {
-                seen.withLock { $0 } == DiscoverySnapshot(replacement)
+                seen.value == DiscoverySnapshot(replacement)
             }
 
             await worker.withdraw()
-            try await eventually("the watch shows the withdrawal") { seen.withLock { $0 } == DiscoverySnapshot() }
+            try await eventually("the watch shows the withdrawal") { seen.value == DiscoverySnapshot() }
             try await require(
                 try await worker.snapshot(.exact(namespace)) == DiscoverySnapshot(),
                 "records stay after the withdrawal"

@@ -2,7 +2,6 @@ import Discovery
 import Foundation
 import Logging
 import RequestPlane
-import Synchronization
 import TestSupport
 import Testing
 
@@ -122,11 +121,11 @@ struct FileDiscoveryTests {
     func prompt() async throws {
         try await withTemporaryDirectory { directory in
             let reader = FileDiscovery(directory: directory.path, logger: Self.quiet)
-            let seen = Mutex(0)
+            let seen = Recorded(0)
             try await withThrowingTaskGroup(of: Void.self) { group in
                 group.addTask { try await reader.run() }
                 let changes = reader.watch(.all)
-                group.addTask { for await snapshot in changes { seen.withLock { $0 = snapshot.instances.count } } }
+                group.addTask { for await snapshot in changes { seen.value = snapshot.instances.count } }
                 try await eventually("the directory is watched") {
                     FileManager.default.fileExists(atPath: directory.appending(path: "v1/mdc").path)
                 }
@@ -135,10 +134,10 @@ struct FileDiscoveryTests {
                     let worker = FileDiscovery(directory: directory.path, logger: Self.quiet)
                     let start = ContinuousClock.now
                     try await worker.publish(DiscoveryConformance.records(namespace: "n", id: worker.instanceID()))
-                    try await eventually("worker \(round) is seen") { seen.withLock { $0 } == 1 }
+                    try await eventually("worker \(round) is seen") { seen.value == 1 }
                     fastest = min(fastest, start.duration(to: .now))
                     try FileManager.default.removeItem(at: directory.appending(path: "v1"))
-                    try await eventually("worker \(round) is gone") { seen.withLock { $0 } == 0 }
+                    try await eventually("worker \(round) is gone") { seen.value == 0 }
                 }
                 // Sweeps alone would need 550 ms on average; the fastest of five must not have waited for one.
                 #expect(fastest < .milliseconds(300))

@@ -1,4 +1,5 @@
 import Discovery
+import Foundation
 import Logging
 import RequestPlane
 import TestSupport

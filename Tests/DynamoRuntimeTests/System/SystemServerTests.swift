@@ -1,6 +1,5 @@
 import DynamoRuntime
 import Logging
-import Synchronization
 import TestSupport
 import Testing
 
@@ -9,7 +8,7 @@ struct SystemServerTests {
     private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
 
     private func withServer(_ health: HealthStatus, _ body: (String) async throws -> Void) async throws {
-        let port = Mutex(0)
+        let port = Recorded(0)
         let server = SystemServer(
             configuration: .init(host: "127.0.0.1", port: 0),
             health: health,
@@ -17,9 +16,9 @@ struct SystemServerTests {
             logger: Self.quiet
         )
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await server.run { listening in port.withLock { $0 = listening } } }
-            try await eventually("the server listens") { port.withLock { $0 } != 0 }
-            try await body("http://127.0.0.1:\(port.withLock { $0 })")
+            group.addTask { try await server.run { listening in port.value = listening } }
+            try await eventually("the server listens") { port.value != 0 }
+            try await body("http://127.0.0.1:\(port.value)")
             group.cancelAll()
             while let result = await group.nextResult() { _ = result }
         }

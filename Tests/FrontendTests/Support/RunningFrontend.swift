@@ -3,7 +3,6 @@ import DynamoRuntime
 import Logging
 import RequestPlane
 import ServiceLifecycle
-import Synchronization
 import TestSupport
 
 @testable import dynamo_frontend
@@ -36,7 +35,7 @@ struct RunningFrontend: Sendable {
         let store = InMemoryDiscovery.Store()
         let reader = InMemoryDiscovery(store: store)
         let metrics = MetricsRegistry()
-        let port = Mutex(0)
+        let port = Recorded(0)
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let server = FrontendServer(
             configuration: .init(
@@ -53,16 +52,16 @@ struct RunningFrontend: Sendable {
             metrics: metrics,
             metricsText: { metrics.text },
             logger: quiet,
-            onListening: { listening in port.withLock { $0 = listening } }
+            onListening: { listening in port.value = listening }
         )
         let group = ServiceGroup(configuration: .init(services: [server], logger: quiet))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await reader.run() }
             tasks.addTask { try await group.run() }
-            try await eventually("the frontend listens") { port.withLock { $0 } != 0 }
+            try await eventually("the frontend listens") { port.value != 0 }
             try await body(
                 RunningFrontend(
-                    url: "http://127.0.0.1:\(port.withLock { $0 })",
+                    url: "http://127.0.0.1:\(port.value)",
                     worker: InMemoryDiscovery(store: store),
                     metrics: metrics,
                     group: group
