@@ -104,7 +104,7 @@ let package = Package(
             dependencies: ["RequestPlane", "Discovery", asyncHTTPClient, subprocess, systemPackage, http1, core, posix, logging],
             path: "Tests/TestSupport"
         ),
-        .testTarget(name: "RequestPlaneTests", dependencies: ["RequestPlane", "TestSupport", core]),
+        .testTarget(name: "RequestPlaneTests", dependencies: ["RequestPlane", "TestSupport", core], exclude: ["Fixtures"]),
         .testTarget(
             name: "RequestPlaneTransportsTests",
             dependencies: ["RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, embedded, logging]

@@ -42,9 +42,18 @@ final class PendingResponses: Sendable {
         if mustSetTimer { self.setTimer(deadline) }
     }
 
+    func contains(_ subject: String) -> Bool { self.state.withLock { $0.buffers[subject] != nil } }
+
     /// A worker has called home; each subject is handed out once.
     func take(_ subject: String) -> ResponseBuffer? {
-        self.state.withLock { $0.buffers.removeValue(forKey: subject) }
+        self.state.withLock { state in
+            let buffer = state.buffers.removeValue(forKey: subject)
+            // Most are answered in order, so the queue stays as short as what really waits.
+            while let first = state.deadlines.first, state.buffers[first.subject] == nil {
+                state.deadlines.removeFirst()
+            }
+            return buffer
+        }
     }
 
     /// Fails everything that waits.

@@ -63,8 +63,19 @@ final class ResponseStreamHandler: ChannelDuplexHandler {
 
     // MARK: Actions
 
+    /// Items that arrived together reach the reader together.
     private func performAll(_ context: ChannelHandlerContext) {
-        while let action = self.machine.next() { self.perform(action, context) }
+        var items: [ResponseItem] = []
+        while let action = self.machine.next() {
+            if case .deliver(let more) = action {
+                if items.isEmpty { items = more } else { items += more }
+            } else {
+                self.deliver(items)
+                items = []
+                self.perform(action, context)
+            }
+        }
+        self.deliver(items)
     }
 
     private func perform(_ action: ResponseStreamReceiver.Action?, _ context: ChannelHandlerContext) {
@@ -110,6 +121,7 @@ final class ResponseStreamHandler: ChannelDuplexHandler {
     }
 
     private func deliver(_ items: [ResponseItem]) {
+        guard !items.isEmpty else { return }
         switch self.buffer?.yield(items) {
         case .more, nil: break
         case .wait: self.isReaderSlow = true

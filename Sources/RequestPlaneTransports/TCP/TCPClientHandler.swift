@@ -17,12 +17,16 @@ final class TCPClientHandler: ChannelInboundHandler {
     private let target: HostPort
     private let requestTimeout: Duration
     private let onChange: (Bool) -> Void
+    private let onRetry: (TCPCall) -> Void
     private let onClose: () -> Void
+    /// Whether the peer has ever answered; only then can a close mean no more than that the connection was idle.
+    private var hasServed = false
 
     init(
         configuration: TCPConfiguration,
         target: HostPort,
         onChange: @escaping (Bool) -> Void,
+        onRetry: @escaping (TCPCall) -> Void,
         onClose: @escaping () -> Void
     ) {
         self.machine = TCPClientConnection(
@@ -32,6 +36,7 @@ final class TCPClientHandler: ChannelInboundHandler {
         self.target = target
         self.requestTimeout = configuration.requestTimeout
         self.onChange = onChange
+        self.onRetry = onRetry
         self.onClose = onClose
     }
 
@@ -88,12 +93,15 @@ final class TCPClientHandler: ChannelInboundHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.perform(self.machine.closed(self.failure("\(error)")), context)
+        // What is pending is settled when the channel has become inactive.
+        context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
+        let retries = self.takeRetries()
         self.perform(self.machine.closed(self.failure("the instance closed the connection")), context)
         self.onClose()
+        for call in retries { self.onRetry(call) }
         context.fireChannelInactive()
     }
 
@@ -102,12 +110,25 @@ final class TCPClientHandler: ChannelInboundHandler {
     private func perform(_ action: TCPClientConnection.Action, _ context: ChannelHandlerContext) {
         switch action {
         case .complete(let token, let acknowledgement):
+            self.hasServed = true
             self.calls.removeValue(forKey: token)?.acknowledged(acknowledgement)
         case .fail(let tokens, let failure):
             for token in tokens { self.calls.removeValue(forKey: token)?.fail(failure) }
             context.close(promise: nil)
         case .close: context.close(promise: nil)
         }
+    }
+
+    /// Removes and returns the requests that another connection may take.
+    private func takeRetries() -> [TCPCall] {
+        guard self.hasServed else { return [] }
+        var retries: [TCPCall] = []
+        for (token, call) in self.calls.sorted(by: { $0.key < $1.key }) {
+            guard let retry = call.secondAttempt else { continue }
+            self.calls[token] = nil
+            retries.append(retry)
+        }
+        return retries
     }
 
     private func failure(_ reason: String) -> PlaneFailure {

@@ -124,6 +124,7 @@ extension TCPHostPool {
                             configuration: configuration,
                             target: core.value.target,
                             onChange: { core.value.changed(id, $0) },
+                            onRetry: { core.value.submit($0) },
                             onClose: { core.value.closed(id) }
                         )
                         try channel.pipeline.syncOperations.addHandler(handler)
