@@ -267,7 +267,7 @@ struct MixedDeploymentTests {
                     let url = place.url + "/v1/chat/completions"
                     let words = (1...40).map(String.init).joined(separator: " ")
                     let long = self.chat("echo", words, streams: true)
-                    let answer = try await withThrowingTaskGroup(of: HTTPAnswer.self) { group in
+                    let answer = try await withThrowingTaskGroup(of: HTTPReply.self) { group in
                         group.addTask { try await HTTPRequests.post(url, json: long) }
                         try await eventually("the stream runs") {
                             try await HTTPRequests.get(place.url + "/metrics").text
