@@ -10,6 +10,7 @@ struct ManifestValidation {
     }
 
     mutating func validate() {
+        guard self.checkSize() else { return }
         self.checkNames()
         self.checkPlanes()
         self.checkDiscovery()
@@ -34,6 +35,23 @@ struct ManifestValidation {
         if let nats = self.manifest.nats, case .managed = nats.source { services["nats"] = nats }
         if let etcd = self.manifest.etcd, case .managed = etcd.source { services["etcd"] = etcd }
         return services
+    }
+
+    /// Whether there are few enough replicas to go on.
+    private mutating func checkSize() -> Bool {
+        var replicas = 0
+        for process in self.manifest.processes {
+            replicas += process.replicas
+            guard replicas <= 10000 else {
+                self.error(
+                    at: process.name.location,
+                    "with this process the deployment has \(replicas) replicas; one launcher runs at most 10000",
+                    remedy: "lower 'replicas'"
+                )
+                return false
+            }
+        }
+        return true
     }
 
     // MARK: Names
