@@ -40,7 +40,7 @@ package struct Planner {
         let interpreters = self.interpreters()
         let release = self.release(of: interpreters)
         guard let planes = self.planes(release) else { return nil }
-        self.checkReleases(interpreters, release)
+        self.checkReleases(interpreters)
         self.reserveFixedPorts()
         let services = ServicePlanner(planner: &self, planes: planes, directories: directories)
         let ports = self.ports()

@@ -54,7 +54,7 @@ import Testing
 
     /// What would take for ever, or more stack than there is, if it were done without a limit.
     @Test func survivesLongTexts() {
-        let long = 200_000
+        let long = 40_000
         let values = [
             String(repeating: "a", count: long), String(repeating: "a-", count: long / 2),
             String(repeating: "a.", count: long / 2),
