@@ -114,7 +114,7 @@ let package = Package(
             dependencies: ["Discovery", "RequestPlane", "TestSupport", core, logging],
             exclude: ["Fixtures"]
         ),
-        .testTarget(name: "DeploymentTests", dependencies: ["Deployment", "TestSupport"]),
+        .testTarget(name: "DeploymentTests", dependencies: ["Deployment"], exclude: ["BadManifests", "GoldenPlans"]),
         .testTarget(
             name: "SupervisorTests",
             dependencies: ["Supervisor", "Deployment", "TestSupport", "CProcess", core, asyncHTTPClient, logging]

@@ -37,7 +37,9 @@ extension SupervisorLoop {
         )
     }
 
-    /// Names what is left although every replica is gone: processes that shed every sign of whose they are. The keeper ends them.
+    /// Names what is left although every replica is gone: processes that shed every sign of whose they are.
+    ///
+    /// The keeper ends them.
     func nameLeftovers() async {
         guard !self.isKeeperLost else { return }
         let finder = self.finder()

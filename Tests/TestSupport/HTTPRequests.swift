@@ -4,7 +4,7 @@ import NIOCore
 import NIOHTTP1
 
 /// One HTTP answer, whole.
-package struct HTTPAnswer: Sendable {
+package struct HTTPReply: Sendable {
     package var status: Int
     package var body: Data
     package var text: String { String(decoding: self.body, as: UTF8.self) }
@@ -30,7 +30,7 @@ package enum HTTPRequests {
     ///   - limit: how long it may take, in seconds.
     /// - Returns: the answer, whatever its status.
     /// - Throws: when there is none.
-    package static func get(_ url: String, limit: Int64 = 30) async throws -> HTTPAnswer {
+    package static func get(_ url: String, limit: Int64 = 30) async throws -> HTTPReply {
         try await self.perform(HTTPClientRequest(url: url), limit: limit)
     }
 
@@ -42,7 +42,7 @@ package enum HTTPRequests {
     ///   - limit: how long it may take, in seconds.
     /// - Returns: the answer, whatever its status.
     /// - Throws: when there is none.
-    package static func post(_ url: String, json: String, limit: Int64 = 60) async throws -> HTTPAnswer {
+    package static func post(_ url: String, json: String, limit: Int64 = 60) async throws -> HTTPReply {
         var request = HTTPClientRequest(url: url)
         request.method = .POST
         request.headers.add(name: "content-type", value: "application/json")
@@ -50,9 +50,9 @@ package enum HTTPRequests {
         return try await self.perform(request, limit: limit)
     }
 
-    private static func perform(_ request: HTTPClientRequest, limit: Int64) async throws -> HTTPAnswer {
+    private static func perform(_ request: HTTPClientRequest, limit: Int64) async throws -> HTTPReply {
         let response = try await HTTPClient.shared.execute(request, timeout: .seconds(limit))
         let body = try await response.body.collect(upTo: 64 << 20)
-        return HTTPAnswer(status: Int(response.status.code), body: Data(body.readableBytesView))
+        return HTTPReply(status: Int(response.status.code), body: Data(body.readableBytesView))
     }
 }

@@ -102,10 +102,10 @@ extension ProcessDecoder {
             return .exec(words)
         case "log":
             guard let pattern = self.node.text(entry.value, "'log'") else { return nil }
-            guard (try? Regex(pattern.value)) != nil else {
+            guard pattern.value.utf8.count <= 500, (try? Regex(pattern.value)) != nil else {
                 self.node.error(
                     at: pattern.location,
-                    "'\(Spelling.excerpt(pattern.value))' is no regular expression",
+                    "'\(Spelling.excerpt(pattern.value))' is no regular expression of at most 500 bytes",
                     remedy: "put a backslash before each of . * + ? ( ) [ ] { } | ^ $ \\ that stands for itself"
                 )
                 return nil
@@ -192,6 +192,16 @@ extension ProcessDecoder {
             return .tcp(host: host, port: Template(parts: [.expression(.name("port.\(text)"))]))
         }
         if text.contains("{{") {
+            if let colon = text.lastIndex(of: ":") {
+                var hostNode = portNode
+                var numberNode = portNode
+                hostNode.content = .scalar(.init(text: String(text[..<colon])))
+                numberNode.content = .scalar(.init(text: String(text[text.index(after: colon)...])))
+                guard let host = self.template(hostNode, "'tcp'"), let port = self.template(numberNode, "'tcp'") else {
+                    return nil
+                }
+                return .tcp(host: host.value, port: port.value)
+            }
             return self.template(portNode, "'tcp'").map { .tcp(host: host, port: $0.value) }
         }
         if let number = Int(text) {

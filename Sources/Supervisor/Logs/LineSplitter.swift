@@ -28,17 +28,15 @@ struct LineSplitter: Sendable {
 
     private mutating func append(_ bytes: UnsafeRawBufferPointer) -> [Line] {
         var lines: [Line] = []
-        var rest = bytes[...]
-        while let base = rest.isEmpty ? nil : UnsafeRawBufferPointer(rebasing: rest).baseAddress,
-            let end = memchr(base, Int32(UInt8(ascii: "\n")), rest.count)
-        {
+        var rest = bytes
+        while let base = rest.baseAddress, let end = memchr(base, Int32(UInt8(ascii: "\n")), rest.count) {
             let length = UnsafeRawPointer(end) - base
-            self.rest.append(contentsOf: rest.prefix(length))
+            self.rest.append(contentsOf: UnsafeRawBufferPointer(rebasing: rest[..<length]))
             self.cut(into: &lines)
             if self.rest.last == UInt8(ascii: "\r") { self.rest.removeLast() }
             lines.append(Line(bytes: self.rest, isPartial: false))
             self.rest = []
-            rest = rest.dropFirst(length + 1)
+            rest = UnsafeRawBufferPointer(rebasing: rest[(length + 1)...])
         }
         self.rest.append(contentsOf: rest)
         self.cut(into: &lines)

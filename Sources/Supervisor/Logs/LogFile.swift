@@ -36,6 +36,8 @@ struct LogFile {
     private var backlog: [[UInt8]] = []
     private var backlogBytes = 0
     private var lostLines = 0
+    /// Lost lines that the file says already, since the failure began.
+    private var markedLines = 0
     /// Set while writing fails.
     private var retryAt: ContinuousClock.Instant?
 
@@ -76,20 +78,26 @@ struct LogFile {
     }
 
     private mutating func retry(at now: ContinuousClock.Instant) -> Change? {
-        let lost = self.lostLines
-        var lines = self.backlog
-        if lost > 0 { lines.insert(Self.marker(lost: lost), at: 0) }
-        self.backlog = []
-        self.backlogBytes = 0
-        self.retryAt = nil
+        self.retryAt = now + Self.retryEvery
         // The reason may be a folder or a file that was taken away, so the file is opened anew.
         self.close()
-        if self.write(lines) != nil {
-            self.retryAt = now + Self.retryEvery
-            return nil
+        if self.lostLines > 0 {
+            let kept = (self.backlog, self.backlogBytes, self.lostLines)
+            if self.write([Self.marker(lost: self.lostLines)]) != nil {
+                // The marker is made anew next time, with the count of then.
+                (self.backlog, self.backlogBytes, self.lostLines) = kept
+                return nil
+            }
+            self.markedLines += self.lostLines
+            self.lostLines = 0
         }
-        self.lostLines = 0
-        return .recovered(lostLines: lost)
+        let lines = self.backlog
+        self.backlog = []
+        self.backlogBytes = 0
+        if self.write(lines) != nil { return nil }
+        defer { self.markedLines = 0 }
+        self.retryAt = nil
+        return .recovered(lostLines: self.markedLines)
     }
 
     private mutating func fail(_ code: Int32, at now: ContinuousClock.Instant) -> Change {
@@ -120,7 +128,9 @@ struct LogFile {
             self.descriptor = descriptor
             self.size = max(0, Int(lseek(descriptor, 0, SEEK_END)))
         }
-        let bytes = Array(lines.joined())
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(lines.reduce(0) { $0 + $1.count })
+        for line in lines { bytes.append(contentsOf: line) }
         if self.size > 0, self.size + bytes.count > self.sizeLimit { self.rotate() }
         var offset = 0
         while offset < bytes.count {

@@ -75,5 +75,7 @@ extension LogTime {
         let days = era * 146_097 + dayOfEra - 719_468
         let seconds = ((days * 24 + numbers[3]) * 60 + numbers[4]) * 60 + numbers[5]
         self.init(milliseconds: Int64(seconds) * 1000 + Int64(numbers[6]))
+        // Any other way of writing these numbers is not ours.
+        guard self.ascii[...] == ascii else { return nil }
     }
 }

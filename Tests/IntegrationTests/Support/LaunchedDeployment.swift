@@ -118,7 +118,7 @@ enum Chat {
     }
 
     /// The events of a streamed answer without the `data: ` in front.
-    static func events(of answer: HTTPAnswer) -> [String] {
+    static func events(of answer: HTTPReply) -> [String] {
         answer.text.split(separator: "\n").filter { $0.hasPrefix("data: ") }.map { String($0.dropFirst("data: ".count)) }
     }
 }

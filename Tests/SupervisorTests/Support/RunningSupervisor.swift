@@ -161,7 +161,9 @@ extension ReplicaPlan {
     }
 }
 
-/// A process outside every supervisor, for tests that need a stranger. Killed with the test.
+/// A process outside every supervisor, for tests that need a stranger.
+///
+/// Killed with the test.
 final class Stranger: Sendable {
     let pid: Int32
 
