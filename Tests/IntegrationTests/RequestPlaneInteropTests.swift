@@ -105,7 +105,7 @@ import Testing
                         let lines = program.output.split(separator: "\n").map(String.init).filter { $0.hasPrefix("{\"items\"") }
                         try #require(lines.count == commands.count, "\(program.output)")
                         #expect(lines[0] == #"{"items": [{"i": 0, "req": {"n": 3}}, {"i": 1, "req": null}, {"i": 2, "req": null}], "error": null}"#)
-                        #expect(lines[1].contains(#""z\u00f6lf \u6f22\u5b57 \ud83d\ude00 \" \\ \n""#))
+                        #expect(lines[1].contains(#""zw\u00f6lf \u6f22\u5b57 \ud83d\ude00 \" \\ \n""#))
                         #expect(lines[2] == #"{"items": [{"i": 0, "req": null}], "error": null}"#)
                         #expect(lines[3].hasSuffix("\"error\": null}"))
                         #expect(lines[4].hasSuffix("\"error\": null}"))

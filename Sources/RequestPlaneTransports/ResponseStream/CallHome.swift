@@ -148,7 +148,9 @@ final class CallHome: Sendable {
     }
 
     private func lastFrameWritten() {
+        let action = self.state.withLock { $0.machine.lastFrameWritten() }
         self.end(nil)
+        guard action == nil else { return self.perform(action) }
         let timeout = self.channel.eventLoop.scheduleTask(in: Self.lingerTimeout) { self.channel.close(promise: nil) }
         self.channel.closeFuture.whenComplete { _ in timeout.cancel() }
     }

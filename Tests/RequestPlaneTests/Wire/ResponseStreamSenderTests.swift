@@ -21,7 +21,19 @@ import Testing
         #expect(machine.finish() == false)
         #expect(!machine.isStreaming)
         #expect(machine.hasEnded)
+        #expect(machine.lastFrameWritten() == nil)
         #expect(machine.inputClosed() == .close)
+    }
+
+    @Test func callerThatHasHalfClosedIsClosedAfterTheLastFrame() {
+        for closesEarly in [true, false] {
+            var machine = ResponseStreamSender()
+            _ = machine.accept()
+            if closesEarly { #expect(machine.inputClosed() == .probe) }
+            _ = machine.finish()
+            if !closesEarly { #expect(machine.inputClosed() == nil) }
+            #expect(machine.lastFrameWritten() == .close)
+        }
     }
 
     @Test func refusal() {

@@ -20,13 +20,17 @@ import Testing
     }
 
     private static func seeds() throws -> [[UInt8]] {
-        try Fixture.versions.flatMap { try Fixture.names(of: $0) }.map { Array(try Fixture.bytes($0).readableBytesView) }
+        try Fixture.versions.flatMap { try Fixture.names(of: $0) }.map {
+            Array(try Fixture.bytes($0).readableBytesView)
+        }
     }
 
     /// Joins a few seeds and damages the result.
     private static func input(_ seeds: [[UInt8]], _ random: inout Random) -> [UInt8] {
         var bytes: [UInt8] = []
-        for _ in 0..<Int.random(in: 1...4, using: &random) { bytes += seeds[Int.random(in: 0..<seeds.count, using: &random)] }
+        for _ in 0..<Int.random(in: 1...4, using: &random) {
+            bytes += seeds[Int.random(in: 0..<seeds.count, using: &random)]
+        }
         for _ in 0..<Int.random(in: 0...4, using: &random) where !bytes.isEmpty {
             let index = Int.random(in: 0..<bytes.count, using: &random)
             switch Int.random(in: 0..<5, using: &random) {
@@ -43,7 +47,8 @@ import Testing
     private static func feed(_ bytes: [UInt8], _ random: inout Random, _ take: (ByteBuffer) -> Void) {
         var rest = bytes[...]
         while !rest.isEmpty {
-            let size = Bool.random(using: &random) ? rest.count : Int.random(in: 1...min(64, rest.count), using: &random)
+            let size =
+                Bool.random(using: &random) ? rest.count : Int.random(in: 1...min(64, rest.count), using: &random)
             take(ByteBuffer(bytes: rest.prefix(size)))
             rest = rest.dropFirst(size)
         }

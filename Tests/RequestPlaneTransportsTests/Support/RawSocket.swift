@@ -24,16 +24,18 @@ final class RawSocket: Sendable {
     var isClosed: Bool { self.state.withLock { $0.isClosed } }
 
     static func connect(port: Int, autoRead: Bool = true) async throws -> RawSocket {
+        let made = Mutex<RawSocket?>(nil)
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-            .channelOption(.allowRemoteHalfClosure, value: false)
             .channelOption(.autoRead, value: autoRead)
             .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(Recorder(RawSocket(channel)))
+                let socket = RawSocket(channel)
+                made.withLock { $0 = socket }
+                return channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(Recorder(socket))
                 }
             }
             .connect(host: "127.0.0.1", port: port).get()
-        return try await channel.pipeline.handler(type: Recorder.self).map(\.socket).get()
+        return made.withLock { $0 } ?? RawSocket(channel)
     }
 
     static func connect(to address: String, autoRead: Bool = true) async throws -> RawSocket {

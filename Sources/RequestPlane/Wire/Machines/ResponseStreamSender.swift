@@ -3,14 +3,15 @@ package import NIOCore
 /// The worker's side of one response stream: what may be written when, and when to give up.
 ///
 /// ```
-/// undecided --accept--> streaming --finish--> ended --> closed
-///     |                                         ^
-///     +------------------refuse-----------------+
+/// undecided --accept--> streaming --finish--> ending --written--> ended --> closed
+///     |                                          ^
+///     +------------------refuse------------------+
 /// ```
 ///
 /// The handshake is written before the machine exists. Source: `request-plane.md` 5.
 package struct ResponseStreamSender: Sendable, Hashable {
     private var state = State.undecided
+    private var isInputClosed = false
     private var decoder = TwoPartDecoder(maximumHeaderSize: Self.maximumControlSize, maximumBodySize: 0)
 
     /// The largest control frame that a caller may send.
@@ -19,6 +20,9 @@ package struct ResponseStreamSender: Sendable, Hashable {
     private enum State: Hashable {
         case undecided
         case streaming
+        /// The last frame was handed out.
+        case ending
+        /// The last frame was written; the caller is expected to close.
         case ended
         case closed
     }
@@ -50,7 +54,7 @@ package struct ResponseStreamSender: Sendable, Hashable {
     package var isStreaming: Bool { self.state == .streaming }
 
     /// Whether the last frame was handed out.
-    package var hasEnded: Bool { self.state == .ended }
+    package var hasEnded: Bool { self.state == .ending || self.state == .ended }
 
     /// The handler has accepted the request.
     ///
@@ -66,7 +70,7 @@ package struct ResponseStreamSender: Sendable, Hashable {
     /// Returns whether to write an error prologue and the sentinel.
     package mutating func refuse() -> Bool {
         guard self.state == .undecided else { return false }
-        self.state = .ended
+        self.state = .ending
         return true
     }
 
@@ -75,7 +79,7 @@ package struct ResponseStreamSender: Sendable, Hashable {
     /// Returns whether to write the final frame and the sentinel.
     package mutating func finish() -> Bool {
         guard self.state == .streaming else { return false }
-        self.state = .ended
+        self.state = .ending
         return true
     }
 
@@ -100,14 +104,23 @@ package struct ResponseStreamSender: Sendable, Hashable {
 
     /// The caller closed its sending side.
     package mutating func inputClosed() -> Action? {
+        self.isInputClosed = true
         switch self.state {
         case .undecided: return self.cancel(.disconnected("the caller closed the connection"))
         case .streaming: return .probe
-        case .ended:
-            self.state = .closed
-            return .close
+        case .ending: return nil
+        case .ended: return self.cancel(.disconnected("the caller closed the connection"))
         case .closed: return nil
         }
+    }
+
+    /// The last frame has left.
+    ///
+    /// Closing is the caller's part, unless it has closed its side already.
+    package mutating func lastFrameWritten() -> Action? {
+        guard self.state == .ending else { return nil }
+        self.state = .ended
+        return self.isInputClosed ? self.cancel(.disconnected("the caller closed the connection")) : nil
     }
 
     /// The connection is gone.
@@ -117,7 +130,7 @@ package struct ResponseStreamSender: Sendable, Hashable {
         defer { self.state = .closed }
         switch self.state {
         case .undecided, .streaming: return .cancel(reason)
-        case .ended: return .close
+        case .ending, .ended: return .close
         case .closed: return nil
         }
     }
