@@ -12,8 +12,12 @@ let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
 let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
+let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 
 let package = Package(
@@ -33,11 +37,18 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
         .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.0"),
+        .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
+        .package(url: "https://github.com/apple/swift-system.git", from: "1.8.0"),
     ],
     targets: [
         // MARK: C, behind one door each
         .systemLibrary(name: "CSystemd", pkgConfig: "libsystemd", providers: [.apt(["libsystemd-dev"])]),
+        .systemLibrary(name: "CNATS", pkgConfig: "libnats", providers: [.apt(["libnats-dev"])]),
+        // No pkg-config: Debian's file for libzmq names flags that the package manager refuses, and the defaults suffice.
+        .systemLibrary(name: "CZeroMQ", providers: [.apt(["libzmq3-dev"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
         .target(name: "CProcess"),
 
         // MARK: Serving half
@@ -48,11 +59,14 @@ let package = Package(
         ),
         .target(
             name: "Discovery",
-            dependencies: ["RequestPlane", core, posix, .product(name: "_NIOFileSystem", package: nio), asyncHTTPClient, logging]
+            dependencies: ["RequestPlane", core, posix, http1, asyncHTTPClient, logging]
         ),
         .target(
             name: "DynamoRuntime",
-            dependencies: ["RequestPlane", "RequestPlaneTransports", "Discovery", core, posix, http1, lifecycle, unixSignals, logging]
+            dependencies: [
+                "RequestPlane", "RequestPlaneTransports", "Discovery", core, posix, http1, lifecycle, unixSignals,
+                logging,
+            ]
         ),
 
         // MARK: Operating half
@@ -61,8 +75,7 @@ let package = Package(
         .target(
             name: "Supervisor",
             dependencies: [
-                "Deployment", "Systemd", "CProcess", "RequestPlane", core, posix, http1, hummingbird, asyncHTTPClient, logging,
-                lifecycle, collections,
+                "Deployment", "Systemd", "CProcess", core, posix, http1, hummingbird, httpTypes, logging, lifecycle, collections,
             ]
         ),
 
@@ -70,13 +83,15 @@ let package = Package(
         .executableTarget(
             name: "dynamo-launch",
             dependencies: [
-                "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "DynamoRuntime", argumentParser, asyncHTTPClient,
-                unixSignals, logging, core, posix,
+                "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+                argumentParser, subprocess, systemPackage, unixSignals, logging, core,
             ]
         ),
         .executableTarget(
             name: "dynamo-frontend",
-            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", argumentParser, hummingbird, core, logging, lifecycle]
+            dependencies: [
+                "DynamoRuntime", "RequestPlane", "Discovery", argumentParser, hummingbirdCore, httpTypes, core, logging, lifecycle,
+            ]
         ),
         .executableTarget(
             name: "dynamo-worker",
@@ -86,24 +101,48 @@ let package = Package(
         // MARK: Tests
         .target(
             name: "TestSupport",
-            dependencies: ["RequestPlane", "Discovery", asyncHTTPClient, core, posix, logging],
+            dependencies: ["RequestPlane", "Discovery", asyncHTTPClient, subprocess, systemPackage, http1, core, posix, logging],
             path: "Tests/TestSupport"
         ),
-        .testTarget(name: "RequestPlaneTests", dependencies: ["RequestPlane", "TestSupport", core]),
+        .testTarget(name: "RequestPlaneTests", dependencies: ["RequestPlane", "TestSupport", core], exclude: ["Fixtures"]),
         .testTarget(
             name: "RequestPlaneTransportsTests",
             dependencies: ["RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, embedded, logging]
         ),
-        .testTarget(name: "DiscoveryTests", dependencies: ["Discovery", "RequestPlane", "TestSupport", core]),
-        .testTarget(name: "DeploymentTests", dependencies: ["Deployment", "TestSupport"]),
-        .testTarget(name: "SupervisorTests", dependencies: ["Supervisor", "Deployment", "TestSupport", "CProcess", core, asyncHTTPClient, logging]),
-        .testTarget(name: "DynamoRuntimeTests", dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", logging]),
+        .testTarget(
+            name: "DiscoveryTests",
+            dependencies: ["Discovery", "RequestPlane", "TestSupport", core, logging],
+            exclude: ["Fixtures"]
+        ),
+        .testTarget(name: "DeploymentTests", dependencies: ["Deployment"], exclude: ["BadManifests", "GoldenPlans"]),
+        .testTarget(
+            name: "SupervisorTests",
+            dependencies: ["Supervisor", "Deployment", "TestSupport", "CProcess", core, asyncHTTPClient, logging]
+        ),
+        .testTarget(
+            name: "DynamoRuntimeTests",
+            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core, lifecycle, logging]
+        ),
+        .testTarget(
+            name: "FrontendTests",
+            dependencies: [
+                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", asyncHTTPClient, http1, httpTypes, core,
+                lifecycle, logging,
+            ],
+            exclude: ["Fixtures"]
+        ),
+        .testTarget(
+            name: "WorkerTests",
+            dependencies: ["dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core]
+        ),
+        .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
-                "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime", "TestSupport",
-                "dynamo-launch", "dynamo-frontend", "dynamo-worker", asyncHTTPClient, core, posix, logging,
+                "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+                "TestSupport",
+                "dynamo-launch", "dynamo-frontend", "dynamo-worker", asyncHTTPClient, subprocess, core, posix, logging,
             ]
         ),
     ]

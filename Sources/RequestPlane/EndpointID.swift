@@ -14,5 +14,6 @@ public struct EndpointID: Hashable, Sendable, CustomStringConvertible {
         self.name = name
     }
 
+    /// The dotted form.
     public var description: String { "\(self.namespace).\(self.component).\(self.name)" }
 }

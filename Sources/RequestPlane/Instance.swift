@@ -11,8 +11,10 @@ public struct InstanceID: RawRepresentable, Hashable, Sendable, Comparable, Cust
     /// Lower-case hexadecimal without leading zeros: the form in keys, paths and subjects.
     public var hex: String { String(self.rawValue, radix: 16) }
 
+    /// The hexadecimal form.
     public var description: String { self.hex }
 
+    /// Orders by number.
     public static func < (lhs: InstanceID, rhs: InstanceID) -> Bool { lhs.rawValue < rhs.rawValue }
 }
 
@@ -26,7 +28,9 @@ public enum RequestPlaneMode: String, Hashable, Sendable, CaseIterable {
     case nats
 }
 
-/// Where an instance takes requests, as published in discovery. The text is used verbatim.
+/// Where an instance takes requests, as published in discovery.
+///
+/// The text is used verbatim.
 public enum TransportAddress: Hashable, Sendable {
     /// `IP:PORT/<endpoint path>`.
     case tcp(String)

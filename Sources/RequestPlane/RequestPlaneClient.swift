@@ -4,7 +4,9 @@ public import NIOCore
 public struct OutgoingRequest: Sendable {
     /// The request's id; appears in the logs of both sides and must be unique among those in flight.
     public var id: String
-    /// Plane-level headers, for example `traceparent`. The transport adds its own.
+    /// Plane-level headers, for example `traceparent`.
+    ///
+    /// The transport adds its own.
     public var headers: [String: String]
     /// The body: JSON of the endpoint's own request type.
     public var payload: ByteBuffer

@@ -1,4 +1,6 @@
-/// Why a request did not succeed. One error for the whole library; the code says what the caller can do.
+/// Why a request did not succeed.
+///
+/// One error for the whole library; the code says what the caller can do.
 public struct RequestPlaneError: Error, Sendable, CustomStringConvertible {
     /// What happened.
     public var code: Code
@@ -42,7 +44,12 @@ public struct RequestPlaneError: Error, Sendable, CustomStringConvertible {
         self.cause = cause
     }
 
+    /// Message, code and cause.
     public var description: String {
-        if let cause { "\(self.message) (\(self.code.rawValue)): \(cause)" } else { "\(self.message) (\(self.code.rawValue))" }
+        if let cause {
+            "\(self.message) (\(self.code.rawValue)): \(cause)"
+        } else {
+            "\(self.message) (\(self.code.rawValue))"
+        }
     }
 }

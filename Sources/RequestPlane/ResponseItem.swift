@@ -38,5 +38,6 @@ public struct RemoteError: Error, Hashable, Sendable, CustomStringConvertible {
         self.message = message
     }
 
+    /// Kind and message.
     public var description: String { "\(self.kind.rawValue): \(self.message)" }
 }

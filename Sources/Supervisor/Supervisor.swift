@@ -1,4 +1,5 @@
 package import Deployment
+internal import FoundationEssentials
 internal import Glibc
 package import Logging
 internal import NIOPosix
@@ -54,6 +55,13 @@ package final class Supervisor: Sendable {
                 deployment: self.plan.deployment
             )
             try DirectoryMaker.make(self.plan.directories.logs)
+            self.removeStaleRecords()
+            let probes = ProbeRunner(namespace: self.plan.namespace, requestPlane: self.requestPlaneProbe)
+            if let message = await ExternalServiceCheck(services: self.plan.externalServices, probes: probes).failure() {
+                self.notices(.failed(message))
+                lock.release()
+                return SupervisorOutcome(exitCode: 1, reason: .failed, failure: .init(message: message))
+            }
             let keeper = try Keeper(lock: lock.descriptor)
             return await self.run(with: keeper, lock: lock)
         } catch {
@@ -61,6 +69,14 @@ package final class Supervisor: Sendable {
             self.notices(.failed(failure.message))
             return SupervisorOutcome(exitCode: 1, reason: .failed, failure: failure)
         }
+    }
+
+    /// Records of an earlier run would show frontends workers that are gone.
+    ///
+    /// Only the deployment's own folder is emptied, and only while its lock is held; one that the manifest names belongs to others.
+    private func removeStaleRecords() {
+        guard case .file(let directory) = self.plan.discovery, directory == self.plan.directories.discovery else { return }
+        try? FileManager.default.removeItem(atPath: directory)
     }
 
     private func run(with keeper: Keeper, lock: consuming DeploymentLock) async -> SupervisorOutcome {

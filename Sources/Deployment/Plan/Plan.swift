@@ -1,5 +1,7 @@
-/// What runs on this machine for one deployment: the manifest resolved against the caller's environment, the Dynamo release and
-/// the leased ports. Pure data; the supervisor makes the machine match it, and the renderers print it.
+/// What runs on this machine for one deployment: the manifest resolved against the caller's environment, the Dynamo
+/// release and the leased ports.
+///
+/// Pure data; the supervisor makes the machine match it, and the renderers print it.
 package struct Plan: Sendable, Hashable, Codable {
     /// The deployment's name; unique among those that run on this machine.
     package var deployment: String
@@ -21,8 +23,12 @@ package struct Plan: Sendable, Hashable, Codable {
     package var canary: CanaryRequest
     /// Where state, logs and the control socket of this deployment are.
     package var directories: DeploymentDirectories
-    /// Every replica, in start order (dependencies first). Stopping takes the reverse.
+    /// Every replica, in start order (dependencies first).
+    ///
+    /// Stopping takes the reverse.
     package var replicas: [ReplicaPlan]
+    /// Servers that run elsewhere and must answer before anything is started.
+    package var externalServices: [ExternalService]
     /// The process that arguments after `--` go to.
     package var passthrough: String?
     /// Things the user should know, such as a shell variable that was overridden.
@@ -40,6 +46,7 @@ package struct Plan: Sendable, Hashable, Codable {
         canary: CanaryRequest = CanaryRequest(),
         directories: DeploymentDirectories,
         replicas: [ReplicaPlan],
+        externalServices: [ExternalService] = [],
         passthrough: String? = nil,
         notes: [String] = []
     ) {
@@ -54,6 +61,7 @@ package struct Plan: Sendable, Hashable, Codable {
         self.canary = canary
         self.directories = directories
         self.replicas = replicas
+        self.externalServices = externalServices
         self.passthrough = passthrough
         self.notes = notes
     }
@@ -104,9 +112,13 @@ package struct CanaryRequest: Sendable, Hashable, Codable {
 
 /// Where a deployment keeps its files (absolute paths).
 package struct DeploymentDirectories: Sendable, Hashable, Codable {
-    /// Logs, with the exact argv and environment of each replica beside them. `$XDG_STATE_HOME/dynamo-launch/NAME`.
+    /// Logs, with the exact argv and environment of each replica beside them.
+    ///
+    /// `$XDG_STATE_HOME/dynamo-launch/NAME`.
     package var state: String
-    /// The control socket and the lock. `$XDG_RUNTIME_DIR/dynamo-launch/NAME`, else a private folder under the temporary directory.
+    /// The control socket and the lock.
+    ///
+    /// `$XDG_RUNTIME_DIR/dynamo-launch/NAME`, else a private folder under the temporary directory.
     package var runtime: String
 
     package init(state: String, runtime: String) {
@@ -114,8 +126,22 @@ package struct DeploymentDirectories: Sendable, Hashable, Codable {
         self.runtime = runtime
     }
 
+    /// The folder that all launchers of a user share; each deployment has a folder of its name in it.
+    package static func runtimeRoot(
+        environment: [String: String],
+        temporaryDirectory: String = "/tmp",
+        userID: UInt32
+    ) -> String {
+        guard let runtime = environment["XDG_RUNTIME_DIR"], runtime.hasPrefix("/") else {
+            return "\(temporaryDirectory)/dynamo-launch-\(userID)"
+        }
+        return FilePathText.resolve("dynamo-launch", against: runtime)
+    }
+
     /// The Unix socket of the control interface.
     package var controlSocket: String { "\(self.runtime)/control.sock" }
+    /// The records of file discovery, unless the manifest names another folder.
+    package var discovery: String { "\(self.runtime)/discovery" }
     /// The folder of the log files.
     package var logs: String { "\(self.state)/logs" }
 }

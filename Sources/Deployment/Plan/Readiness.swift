@@ -1,4 +1,6 @@
-/// How far a replica has come. Each layer includes those below it.
+/// How far a replica has come.
+///
+/// Each layer includes those below it.
 package enum ReadinessLayer: String, Sendable, Hashable, Codable, CaseIterable, Comparable {
     /// The process runs.
     case alive
@@ -61,7 +63,9 @@ package enum Probe: Sendable, Hashable, Codable {
 package struct ProbeTiming: Sendable, Hashable, Codable {
     /// Between two probes while the replica starts.
     package var startupInterval: Double
-    /// Longest time from start to ready; then the replica counts as failed. nil: no limit.
+    /// Longest time from start to ready; then the replica counts as failed.
+    ///
+    /// nil: no limit.
     package var startupTimeout: Double?
     /// Between two probes once ready.
     package var steadyInterval: Double

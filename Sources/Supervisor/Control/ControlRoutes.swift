@@ -1,4 +1,4 @@
-package import Deployment
+internal import Deployment
 internal import FoundationEssentials
 internal import Hummingbird
 internal import NIOCore
@@ -159,19 +159,5 @@ private struct UnknownRoute: RouterMiddleware {
         } catch let error as any HTTPResponseError {
             return ControlRoutes.error(error.status, "\(error)")
         }
-    }
-}
-
-extension Plan {
-    /// The plan without values that must not be shown.
-    package var masked: Plan {
-        var plan = self
-        for index in plan.replicas.indices {
-            for variable in plan.replicas[index].environment.indices
-            where plan.replicas[index].environment[variable].secret {
-                plan.replicas[index].environment[variable].value = CommandFile.mask
-            }
-        }
-        return plan
     }
 }

@@ -1,4 +1,4 @@
-internal import Glibc
+internal import FoundationEssentials
 
 /// A moment of the wall clock, written as in `2026-01-31T12:00:00.123Z`.
 package struct LogTime: Sendable, Hashable, CustomStringConvertible {
@@ -10,9 +10,7 @@ package struct LogTime: Sendable, Hashable, CustomStringConvertible {
     }
 
     package static var now: LogTime {
-        var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return LogTime(milliseconds: Int64(time.tv_sec) * 1000 + Int64(time.tv_nsec) / 1_000_000)
+        LogTime(milliseconds: Int64(Date.now.timeIntervalSince1970 * 1000))
     }
 
     package var description: String {

@@ -51,14 +51,6 @@ package struct PortLeases: Sendable {
         self.directory = directory
     }
 
-    /// `$XDG_RUNTIME_DIR/dynamo-launch`, else a folder of this user under the temporary directory.
-    package static var sharedDirectory: String {
-        if let runtime = getenv("XDG_RUNTIME_DIR").map({ String(cString: $0) }), runtime.hasPrefix("/") {
-            return "\(runtime)/dynamo-launch"
-        }
-        return "/tmp/dynamo-launch-\(getuid())"
-    }
-
     /// Leases a port for each request, for the life of this process; all of them or none.
     ///
     /// - Parameters:
@@ -103,6 +95,22 @@ package struct PortLeases: Sendable {
             }
             return ports
         }
+    }
+
+    /// A port that is free and not leased at this moment; nothing is held or written.
+    ///
+    /// - Parameters:
+    ///   - request: what is wanted.
+    ///   - deployment: as for `lease`.
+    ///   - avoiding: ports that are spoken for otherwise.
+    /// - Returns: the first port.
+    /// - Throws: `Failure` when no port is free.
+    package func preview(_ request: Request, deployment: String, avoiding: Set<Int> = []) throws(Failure) -> Int {
+        guard let port = Self.freeBlock(for: request, deployment: deployment, taken: avoiding) else {
+            let range = request.kind.range
+            throw Failure(description: "no free port for \(request.name) from \(range.lowerBound) to \(range.upperBound)")
+        }
+        return port
     }
 
     /// Gives back what this process holds for a deployment.

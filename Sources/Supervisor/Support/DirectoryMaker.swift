@@ -1,3 +1,4 @@
+internal import FoundationEssentials
 internal import Glibc
 
 /// Makes folders that only their owner can enter.
@@ -20,8 +21,9 @@ enum DirectoryMaker {
                 throw Failure(path: prefix, reason: errorText(errno))
             }
         }
-        var information = stat()
-        guard stat(path, &information) == 0 else { throw Failure(path: path, reason: errorText(errno)) }
-        guard information.st_mode & S_IFMT == S_IFDIR else { throw Failure(path: path, reason: "it is not a folder") }
+        var isFolder = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder else {
+            throw Failure(path: path, reason: "it is not a folder")
+        }
     }
 }

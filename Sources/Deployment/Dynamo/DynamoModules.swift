@@ -1,0 +1,28 @@
+/// What is known about Dynamo's Python modules.
+enum DynamoModules {
+    /// The role of the modules whose role is fixed.
+    static func role(of module: String) -> Role? {
+        let parts = module.split(separator: ".")
+        guard parts.count >= 2, parts[0] == "dynamo" else { return nil }
+        switch parts[1] {
+        case "frontend": return .frontend
+        case "router", "global_router": return .router
+        case "vllm", "sglang", "trtllm", "mocker", "llama_cpp": return .worker
+        default: return nil
+        }
+    }
+
+    /// `vllm` of `dynamo.vllm.unified_main`.
+    static func component(of module: String) -> String {
+        let parts = module.split(separator: ".")
+        return parts.count >= 2 ? String(parts[1]) : module
+    }
+}
+
+/// Rules about port numbers.
+enum PortRules {
+    /// Dynamo reads `DYN_SYSTEM_PORT` as a 16-bit number with a sign.
+    static let systemLimit = 32767
+    /// What may be leased for any port; below the range from which the system picks ports for outgoing connections.
+    static let leased = 1024...systemLimit
+}

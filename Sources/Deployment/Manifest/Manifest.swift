@@ -1,0 +1,122 @@
+/// What a user wants to run, read from YAML and checked as far as that is possible without looking at the machine.
+package struct Manifest: Sendable, Hashable {
+    /// As it is shown in messages; nil for the embedded deployment.
+    package var path: String?
+    package var name: Located<String>
+    package var model: String?
+    var planes: PlanesManifest
+    var discovery: DiscoveryManifest
+    package var namespace: Located<String>
+    var dynamo: DynamoManifest
+    var http: HTTPManifest
+    var device: Device
+    var environment: [EnvironmentEntry]
+    var unset: [Located<String>]
+    var inherit: InheritPolicy
+    package var processes: [ProcessManifest]
+    /// The names of all processes, in the order of the file, also of those that could not be read.
+    var processNames: [String]
+    /// Processes that do not say (rightly) what they run: they count only where processes wait for each other.
+    var incomplete: [ProcessManifest]
+    var nats: ServiceManifest?
+    var etcd: ServiceManifest?
+    package var passthrough: Located<String>?
+    var canary: CanaryRequest
+    /// What is suspicious, but no error.
+    package var warnings: [Diagnostic]
+    /// The variables of the caller's environment that the manifest uses.
+    var variables: Set<String>
+}
+
+/// The planes as they were written.
+struct PlanesManifest: Sendable, Hashable {
+    var request: Located<PlaneSet.Request>
+    /// nil: what fits the release.
+    var events: Located<PlaneSet.Events>?
+    var response: Located<PlaneSet.Response>
+}
+
+/// How processes shall find each other.
+struct DiscoveryManifest: Sendable, Hashable {
+    enum Backend: String, Sendable, Hashable, CaseIterable {
+        case file, etcd, mem
+    }
+
+    var backend: Located<Backend>
+    var directory: Located<String>?
+    var endpoints: [Located<String>]
+}
+
+/// Which Dynamo.
+struct DynamoManifest: Sendable, Hashable {
+    /// nil: asked of the interpreter.
+    var release: Located<DynamoRelease>?
+    var python: Located<String>
+}
+
+/// The public address.
+struct HTTPManifest: Sendable, Hashable {
+    var host: Located<String>
+    /// nil: leased.
+    var port: Located<Int?>
+    /// Whether the manifest says the port, and not a default or the caller's environment.
+    var isPortGiven: Bool
+}
+
+/// The kind of accelerator; it decides which variable names the devices of a process.
+enum Device: String, Sendable, Hashable, CaseIterable {
+    case cuda, xpu
+
+    var variable: String {
+        switch self {
+        case .cuda: "CUDA_VISIBLE_DEVICES"
+        case .xpu: "ZE_AFFINITY_MASK"
+        }
+    }
+}
+
+/// Which variables of the caller's environment processes get, beside those that the plan owns.
+enum InheritPolicy: Sendable, Hashable {
+    case all
+    case none
+    /// Names, or beginnings of names that end in `*`.
+    case only([String])
+
+    func admits(_ name: String) -> Bool {
+        switch self {
+        case .all: true
+        case .none: false
+        case .only(let patterns):
+            patterns.contains { $0.hasSuffix("*") ? name.hasPrefix($0.dropLast()) : name == $0 }
+        }
+    }
+}
+
+/// A variable that the manifest sets.
+package struct EnvironmentEntry: Sendable, Hashable {
+    package var name: Located<String>
+    package var value: Template
+    var location: Location
+}
+
+/// A server that the processes need: started by the launcher, or running somewhere.
+struct ServiceManifest: Sendable, Hashable {
+    enum Source: Sendable, Hashable {
+        case managed(ManagedService)
+        case external([Located<String>])
+    }
+
+    var source: Source
+    var location: Location
+}
+
+/// A server that the launcher starts when a plane needs it.
+struct ManagedService: Sendable, Hashable {
+    /// nil: leased.
+    var port: Located<Int>?
+    /// etcd only; nil: leased.
+    var peerPort: Located<Int>?
+    var arguments: [Template]
+    /// NATS only; nil: when a plane needs it.
+    var jetstream: Bool?
+}

@@ -1,0 +1,30 @@
+/// The keys of a manifest, by the mapping that they stand in.
+///
+/// The decoder, the JSON schema's test and the documentation's test use these lists.
+enum ManifestKey {
+    static let root = [
+        "name", "model", "planes", "discovery", "namespace", "dynamo", "http", "device", "env", "unset", "inherit",
+        "processes", "infrastructure", "passthrough", "canary",
+    ]
+    static let planes = ["request", "events", "response"]
+    static let discovery = ["backend", "directory", "endpoints"]
+    static let dynamo = ["release", "python"]
+    static let http = ["host", "port"]
+    static let infrastructure = ["nats", "etcd"]
+    static let nats = ["managed", "url", "port", "args", "jetstream"]
+    static let etcd = ["managed", "url", "port", "peerPort", "args"]
+    static let canary = ["endpoint", "prompt", "timeout"]
+    static let process = [
+        "role", "command", "builtin", "module", "python", "args", "replicas", "env", "unset", "workingDirectory",
+        "ports",
+        "gpus", "dependsOn", "probes", "timing", "restart", "stop",
+    ]
+    static let conditionalArguments = ["when", "equals", "args"]
+    static let timing = ["startupInterval", "startupTimeout", "steadyInterval", "probeTimeout", "failureThreshold"]
+    static let restart = ["policy", "initialDelay", "maxDelay", "jitter", "stableAfter", "maxRestarts"]
+    static let stop = ["signal", "grace"]
+    static let probe = ["http", "tcp", "exec", "log", "nats", "system", "requestPlane"]
+    static let probeWords = ["none", "process", "model-listed", "model-ready", "generate"]
+    static let httpProbe = ["url", "status", "contains"]
+    static let tcpProbe = ["host", "port"]
+}

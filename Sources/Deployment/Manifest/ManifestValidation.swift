@@ -1,0 +1,177 @@
+/// What can be wrong although every key by itself is right.
+///
+/// Looks at nothing but the manifest.
+struct ManifestValidation {
+    let manifest: Manifest
+    private(set) var diagnostics: [Diagnostic] = []
+
+    init(manifest: Manifest) {
+        self.manifest = manifest
+    }
+
+    mutating func validate() {
+        self.checkNames()
+        self.checkPlanes()
+        self.checkDiscovery()
+        self.checkBuiltins()
+        self.checkPorts()
+        self.checkDependencies()
+        self.checkVariables()
+        self.checkFlags()
+    }
+
+    mutating func error(at location: Location, _ message: String, remedy: String?) {
+        self.diagnostics.append(Diagnostic(at: location, message, remedy: remedy))
+    }
+
+    mutating func append(_ diagnostic: Diagnostic) {
+        self.diagnostics.append(diagnostic)
+    }
+
+    /// The servers that the launcher may start, by name.
+    var managedServices: [String: ServiceManifest] {
+        var services: [String: ServiceManifest] = [:]
+        if let nats = self.manifest.nats, case .managed = nats.source { services["nats"] = nats }
+        if let etcd = self.manifest.etcd, case .managed = etcd.source { services["etcd"] = etcd }
+        return services
+    }
+
+    // MARK: Names
+
+    private mutating func checkNames() {
+        for process in self.manifest.processes where self.managedServices[process.name.value] != nil {
+            self.error(
+                at: process.name.location,
+                "process '\(process.name.value)' has the name of the managed server under 'infrastructure'",
+                remedy: "rename the process, or remove 'infrastructure.\(process.name.value)'"
+            )
+        }
+        let several = self.manifest.processes.filter { $0.replicas > 1 }
+        for process in self.manifest.processes where process.replicas == 1 {
+            let parts = process.name.value.split(separator: "-")
+            guard let last = parts.last, let index = Int(last), String(index) == last else { continue }
+            let other = parts.dropLast().joined(separator: "-")
+            guard several.contains(where: { $0.name.value == other && $0.replicas > index }) else { continue }
+            self.error(
+                at: process.name.location,
+                "process '\(process.name.value)' has the name of replica \(index) of process '\(other)'",
+                remedy: "rename one of them"
+            )
+        }
+        if let passthrough = self.manifest.passthrough, !self.manifest.processNames.contains(passthrough.value) {
+            self.unknownProcess(passthrough, among: self.manifest.processNames)
+        }
+    }
+
+    mutating func unknownProcess(_ name: Located<String>, among names: [String]) {
+        let nearest = Spelling.nearest(to: name.value, among: names)
+        self.error(
+            at: name.location,
+            "there is no process '\(Spelling.excerpt(name.value))'",
+            remedy: nearest.map { "write '\($0)'" } ?? "the processes are \(names.joined(separator: ", "))"
+        )
+    }
+
+    // MARK: Planes
+
+    private mutating func checkPlanes() {
+        let planes = self.manifest.planes
+        if self.manifest.nats == nil {
+            let remedy =
+                "add 'infrastructure: {nats: managed}' to have a server started, or 'nats: nats://HOST:4222' for one that runs"
+            if planes.request.value == .nats {
+                self.error(
+                    at: planes.request.location,
+                    "the request plane is nats, and the manifest names no NATS server",
+                    remedy: remedy
+                )
+            } else if let events = planes.events, events.value.usesNATS {
+                self.error(
+                    at: events.location,
+                    "the event plane is \(events.value.rawValue), and the manifest names no NATS server",
+                    remedy: remedy
+                )
+            }
+        }
+        if let events = planes.events, events.value == .jetstream, let nats = self.manifest.nats,
+            case .managed(let service) = nats.source, service.jetstream == false
+        {
+            self.error(
+                at: events.location,
+                "the event plane is jetstream, and 'infrastructure.nats' turns JetStream off",
+                remedy: "remove 'jetstream: false', or write 'events: nats-core'"
+            )
+        }
+    }
+
+    private mutating func checkDiscovery() {
+        let discovery = self.manifest.discovery
+        switch discovery.backend.value {
+        case .file:
+            break
+        case .etcd where discovery.endpoints.isEmpty && self.manifest.etcd == nil:
+            self.error(
+                at: discovery.backend.location,
+                "discovery is etcd, and the manifest names no etcd",
+                remedy:
+                    "add 'infrastructure: {etcd: managed}', or 'discovery: {backend: etcd, endpoints: [http://HOST:2379]}'"
+            )
+        case .etcd:
+            if let endpoint = discovery.endpoints.first, let etcd = self.manifest.etcd {
+                self.error(
+                    at: endpoint.location,
+                    "etcd is named twice: here and under 'infrastructure.etcd' in line \(etcd.location.line)",
+                    remedy: "remove 'endpoints' or 'infrastructure.etcd'"
+                )
+            }
+        case .mem:
+            let members = self.manifest.processes.filter { $0.role != .infrastructure }.map(\.replicas).reduce(0, +)
+            guard members > 1 else { return }
+            self.error(
+                at: discovery.backend.location,
+                "discovery 'mem' works inside one process only, and \(members) would not find each other",
+                remedy: "write 'discovery: file'"
+            )
+        }
+    }
+
+    // MARK: Our own programs
+
+    private mutating func checkBuiltins() {
+        let builtins = self.manifest.processes.filter(\.isBuiltin)
+        guard let first = builtins.first else { return }
+        for process in builtins {
+            if case .builtin(.router) = process.program {
+                self.error(
+                    at: process.programLocation,
+                    "'builtin: router' is not available in this release",
+                    remedy: "remove the process: the frontend chooses the worker itself; or use 'module: dynamo.router'"
+                )
+            }
+        }
+        let planes = self.manifest.planes
+        if planes.request.value != .tcp {
+            self.error(
+                at: planes.request.location,
+                "the embedded processes speak tcp only in this release, and process '\(first.name.value)' is one of them: "
+                    + "the request plane cannot be \(planes.request.value.rawValue)",
+                remedy: "use --tcp (planes.request: tcp), or real Dynamo processes ('module: dynamo.frontend', ...)"
+            )
+        }
+        if planes.response.value != .tcp {
+            self.error(
+                at: planes.response.location,
+                "the embedded processes answer over tcp only, and process '\(first.name.value)' is one of them: "
+                    + "the response plane cannot be \(planes.response.value.rawValue)",
+                remedy: "remove 'response'"
+            )
+        }
+        if let events = planes.events, events.value != .none, !self.manifest.processes.contains(where: \.isDynamo) {
+            self.error(
+                at: events.location,
+                "the embedded processes publish no KV events in this release, so the event plane cannot be \(events.value.rawValue)",
+                remedy: "remove 'events', or write 'events: none'"
+            )
+        }
+    }
+}

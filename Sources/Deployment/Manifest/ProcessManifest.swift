@@ -1,0 +1,129 @@
+/// One entry under `processes`.
+package struct ProcessManifest: Sendable, Hashable {
+    /// What is run.
+    package enum Program: Sendable, Hashable {
+        /// A program by path or by name on PATH, with its first arguments.
+        case command([Located<Template>])
+        /// One of ours.
+        case builtin(Builtin)
+        /// `python -m MODULE`.
+        case module(String, python: Located<String>?)
+    }
+
+    /// The programs that come with the launcher.
+    package enum Builtin: String, Sendable, Hashable, CaseIterable {
+        case frontend, router, worker
+
+        var program: String { "dynamo-\(self.rawValue)" }
+
+        var role: Role {
+            switch self {
+            case .frontend: .frontend
+            case .router: .router
+            case .worker: .worker
+            }
+        }
+    }
+
+    package var name: Located<String>
+    package var role: Role
+    package var program: Program
+    var programLocation: Location
+    var arguments: [Located<Template>]
+    package var replicas: Int
+    var environment: [EnvironmentEntry]
+    var unset: [Located<String>]
+    var workingDirectory: Located<Template>?
+    var ports: [PortManifest]
+    var gpus: GPUManifest?
+    var dependsOn: [DependencyManifest]
+    var probes: [ProbeManifest]
+    var timing: ProbeTiming
+    var restart: RestartPolicy
+    var stop: StopPlan
+
+    /// The Dynamo module that is run, also when it is spelled as a command.
+    var module: String? {
+        switch self.program {
+        case .module(let module, _):
+            return module
+        case .builtin:
+            return nil
+        case .command(let words):
+            let words = words.map { $0.value.literal }
+            guard let flag = words.firstIndex(of: "-m"), flag + 1 < words.count, let module = words[flag + 1],
+                module.hasPrefix("dynamo.")
+            else { return nil }
+            return module
+        }
+    }
+
+    /// Whether the process is Dynamo's own.
+    var isDynamo: Bool { self.module?.hasPrefix("dynamo.") ?? false }
+
+    /// Whether the process is one of ours.
+    var isBuiltin: Bool {
+        if case .builtin = self.program { true } else { false }
+    }
+
+    /// Whether the process has a system server on its `system` port unless told otherwise.
+    var hasSystemServer: Bool { self.role == .worker && (self.isDynamo || self.isBuiltin) }
+}
+
+/// A port by name.
+struct PortManifest: Sendable, Hashable {
+    enum Number: Sendable, Hashable {
+        case automatic
+        /// A number, or one calculated from the replica's index.
+        case fixed(Template)
+    }
+
+    var name: Located<String>
+    var number: Number
+    var location: Location
+}
+
+/// The devices of a process.
+struct GPUManifest: Sendable, Hashable {
+    enum Selection: Sendable, Hashable {
+        /// As many for each replica, the lowest that nobody has been given.
+        case count(Int)
+        /// Split evenly among the replicas.
+        case devices([String])
+        /// One list for each replica.
+        case lists([[String]])
+    }
+
+    var selection: Selection
+    var location: Location
+}
+
+/// What must be true before a process is started.
+struct DependencyManifest: Sendable, Hashable {
+    var process: Located<String>
+    /// nil: the highest that makes sense.
+    var layer: Located<ReadinessLayer>?
+}
+
+/// A layer and how it is decided.
+struct ProbeManifest: Sendable, Hashable {
+    enum Question: Sendable, Hashable {
+        /// The layer is left out.
+        case none
+        case process
+        case tcp(host: Template, port: Template)
+        case http(url: Template, statuses: [Int], contains: String?)
+        case exec([Template])
+        case log(String)
+        case nats(Template)
+        case system(Template)
+        case modelListed
+        case modelReady
+        case generate
+        case requestPlane(component: String, endpoint: String)
+    }
+
+    var layer: ReadinessLayer
+    var question: Question
+    var location: Location
+}

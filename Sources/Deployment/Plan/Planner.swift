@@ -1,0 +1,264 @@
+/// Makes a plan from a manifest.
+package struct Planner {
+    let manifest: Manifest
+    let facts: PlanFacts
+    var diagnostics: [Diagnostic] = []
+    var notes: [String] = []
+    /// Every port that the plan has given away.
+    var usedPorts: Set<Int> = []
+
+    /// How messages call what stands after `--`.
+    static let passthroughFile = "arguments after --"
+
+    private init(_ manifest: Manifest, _ facts: PlanFacts) {
+        self.manifest = manifest
+        self.facts = facts
+    }
+
+    /// What has to run on this machine.
+    ///
+    /// - Parameters:
+    ///   - manifest: What the user wants.
+    ///   - facts: What is known about the machine and the caller.
+    /// - Returns: The plan.
+    /// - Throws: `ManifestErrors` with everything that keeps the manifest from being run here.
+    package static func plan(_ manifest: Manifest, facts: PlanFacts) throws(ManifestErrors) -> Plan {
+        var planner = Self(manifest, facts)
+        let plan = planner.plan()
+        guard let plan, !planner.diagnostics.contains(where: { $0.severity == .error }) else {
+            throw ManifestErrors(planner.diagnostics).masking(facts.environment)
+        }
+        return plan
+    }
+
+    mutating func error(at location: Location, _ message: String, remedy: String?) {
+        self.diagnostics.append(Diagnostic(at: location, message, remedy: remedy))
+    }
+
+    private mutating func plan() -> Plan? {
+        let directories = self.directories()
+        let interpreters = self.interpreters()
+        let release = self.release(of: interpreters)
+        guard let planes = self.planes(release) else { return nil }
+        self.checkReleases(interpreters, release)
+        self.reserveFixedPorts()
+        let services = ServicePlanner(planner: &self, planes: planes, directories: directories)
+        let ports = self.ports()
+        let context = ReplicaContext(
+            planes: planes,
+            row: release.map { ReleaseKnowledge.row(for: $0).row },
+            directories: directories,
+            discovery: services.discovery,
+            natsURL: services.natsURL,
+            services: services.replicas,
+            interpreters: interpreters,
+            ports: ports,
+            gpus: GPUAllocation(self.manifest.processes).devices,
+            publicAddress: self.publicAddress(ports)
+        )
+        self.noteOverrides(context)
+        let replicas = services.replicas + self.manifest.processes.flatMap { self.replicas(of: $0, context) }
+        self.checkPassthrough()
+        return Plan(
+            deployment: self.manifest.name.value,
+            manifestPath: self.manifest.path == EmbeddedManifest.path ? nil : self.manifest.path,
+            planes: planes,
+            namespace: self.manifest.namespace.value,
+            discovery: services.discovery,
+            release: release,
+            publicAddress: context.publicAddress,
+            model: self.manifest.model,
+            canary: self.manifest.canary,
+            directories: directories,
+            replicas: Self.ordered(replicas),
+            externalServices: services.external,
+            passthrough: self.manifest.passthrough?.value,
+            notes: self.notes
+        )
+    }
+
+    /// The replicas with each after those that it waits for, otherwise as they came.
+    private static func ordered(_ replicas: [ReplicaPlan]) -> [ReplicaPlan] {
+        var waiting: [(process: String, replicas: [ReplicaPlan])] = []
+        for replica in replicas {
+            if waiting.last?.process == replica.process {
+                waiting[waiting.count - 1].replicas.append(replica)
+            } else {
+                waiting.append((replica.process, [replica]))
+            }
+        }
+        var order: [ReplicaPlan] = []
+        var pending = Set(waiting.map(\.process))
+        while !waiting.isEmpty {
+            let next = waiting.firstIndex { entry in
+                // The replicas of a process wait for the same.
+                entry.replicas[0].dependencies.allSatisfy { !pending.contains($0.process) }
+            }
+            // There are no cycles; were there one, its members would keep the order of the manifest.
+            let entry = waiting.remove(at: next ?? 0)
+            pending.remove(entry.process)
+            order += entry.replicas
+        }
+        return order
+    }
+
+    // MARK: Places
+
+    /// Where relative paths of the manifest begin.
+    var manifestDirectory: String {
+        guard let path = self.manifest.path, path != EmbeddedManifest.path else { return self.facts.workingDirectory }
+        return FilePathText.resolve(FilePathText.parent(of: path), against: self.facts.workingDirectory)
+    }
+
+    private mutating func directories() -> DeploymentDirectories {
+        let name = self.manifest.name.value
+        func absolute(_ variable: String) -> String? {
+            self.facts.environment[variable].flatMap { $0.hasPrefix("/") ? $0 : nil }
+        }
+        let state = absolute("XDG_STATE_HOME") ?? "\(self.facts.homeDirectory)/.local/state"
+        let runtime = DeploymentDirectories.runtimeRoot(
+            environment: self.facts.environment,
+            temporaryDirectory: self.facts.temporaryDirectory,
+            userID: self.facts.userID
+        )
+        let directories = DeploymentDirectories(
+            state: FilePathText.resolve("dynamo-launch/\(name)", against: state),
+            runtime: FilePathText.resolve(name, against: runtime)
+        )
+        let length = directories.controlSocket.utf8.count
+        if length > 107 {
+            self.error(
+                at: self.manifest.name.location,
+                "the path of the control socket would be \(length) bytes long, and a Unix socket has at most 107: "
+                    + directories.controlSocket,
+                remedy: "choose a shorter name, or set XDG_RUNTIME_DIR to a shorter folder"
+            )
+        }
+        return directories
+    }
+
+    // MARK: Planes
+
+    private mutating func planes(_ release: DynamoRelease?) -> PlaneSet? {
+        let written = self.manifest.planes
+        var events = written.events?.value
+        if events == nil, let release {
+            let row = ReleaseKnowledge.row(for: release).row
+            let implied = row.events(with: self.manifest.discovery.backend.value)
+            if implied.usesNATS, self.manifest.nats == nil {
+                self.error(
+                    at: written.request.location,
+                    "Dynamo \(release) publishes KV events on NATS unless told otherwise, and the manifest names no NATS server",
+                    remedy: "add 'infrastructure: {nats: managed}', or write 'planes: {request: "
+                        + "\(written.request.value.rawValue), events: zmq}'"
+                )
+                return nil
+            }
+            events = implied
+        }
+        return PlaneSet(request: written.request.value, events: events ?? .none, response: written.response.value)
+    }
+
+    // MARK: Ports
+
+    private mutating func reserveFixedPorts() {
+        for process in self.manifest.processes {
+            for port in process.ports {
+                guard case .fixed(let template) = port.number else { continue }
+                for index in 0..<process.replicas {
+                    let values: [String: Template.Value] = [
+                        "index": .number(index), "replicas": .number(process.replicas),
+                    ]
+                    if let text = try? template.resolved(values), let number = Int(text) {
+                        self.usedPorts.insert(number)
+                    }
+                }
+            }
+        }
+        if let port = self.manifest.http.port.value { self.usedPorts.insert(port) }
+        for service in [self.manifest.nats, self.manifest.etcd] {
+            guard case .managed(let managed)? = service?.source else { continue }
+            self.usedPorts.formUnion([managed.port, managed.peerPort].compactMap { $0?.value })
+        }
+    }
+
+    /// The ports of every replica, by process.
+    private mutating func ports() -> [String: [[PortPlan]]] {
+        var result: [String: [[PortPlan]]] = [:]
+        let public_ = self.manifest.processes.first { $0.role == .frontend && $0.replicas > 0 }
+        for process in self.manifest.processes {
+            var replicas: [[PortPlan]] = []
+            for index in 0..<process.replicas {
+                var ports: [PortPlan] = []
+                if process.role == .frontend, !process.ports.contains(where: { $0.name.value == "http" }) {
+                    if process.name == public_?.name, let port = self.manifest.http.port.value {
+                        ports.append(PortPlan(name: "http", port: port, leased: false))
+                    } else if let port = self.lease("http", of: process.name, index) {
+                        ports.append(port)
+                    }
+                }
+                for port in process.ports {
+                    if let port = self.port(port, of: process, index) { ports.append(port) }
+                }
+                if process.hasSystemServer, !process.ports.contains(where: { $0.name.value == "system" }),
+                    let port = self.lease("system", of: process.name, index)
+                {
+                    ports.append(port)
+                }
+                replicas.append(ports)
+            }
+            result[process.name.value] = replicas
+        }
+        return result
+    }
+
+    private mutating func port(_ port: PortManifest, of process: ProcessManifest, _ index: Int) -> PortPlan? {
+        switch port.number {
+        case .automatic:
+            return self.lease(port.name.value, of: Located(process.name.value, port.location), index)
+        case .fixed(let template):
+            let values: [String: Template.Value] = ["index": .number(index), "replicas": .number(process.replicas)]
+            guard let text = try? template.resolved(values), let number = Int(text) else { return nil }
+            return PortPlan(name: port.name.value, port: number, leased: false)
+        }
+    }
+
+    mutating func lease(_ name: String, of process: Located<String>, _ index: Int) -> PortPlan? {
+        let request = PortRequest(
+            process: process.value,
+            index: index,
+            name: name,
+            range: PortRules.leased,
+            avoiding: self.usedPorts
+        )
+        do {
+            let port = try self.facts.leasePort(request)
+            self.usedPorts.insert(port)
+            return PortPlan(name: name, port: port, leased: true)
+        } catch {
+            self.error(
+                at: process.location,
+                "no port can be had for '\(name)' of process '\(process.value)': \(error)",
+                remedy: "free a port, or give a number under 'ports'"
+            )
+            return nil
+        }
+    }
+
+    private func publicAddress(_ ports: [String: [[PortPlan]]]) -> HTTPAddress {
+        let frontend = self.manifest.processes.first { $0.role == .frontend && $0.replicas > 0 }
+        let port = frontend.flatMap { ports[$0.name.value]?.first?.first { $0.name == "http" }?.port }
+        return HTTPAddress(host: self.manifest.http.host.value, port: port ?? self.manifest.http.port.value ?? 8000)
+    }
+
+    // MARK: Arguments after --
+
+    private mutating func checkPassthrough() {
+        guard !self.facts.passthroughArguments.isEmpty, self.manifest.passthrough == nil else { return }
+        self.error(
+            at: Location(file: Self.passthroughFile),
+            "the manifest names no process for arguments after '--'",
+            remedy: "add 'passthrough: \(self.manifest.processes.last?.name.value ?? "worker")' to the manifest"
+        )
+    }
+}

@@ -1,0 +1,155 @@
+/// The interpreter that runs Dynamo's processes.
+struct Interpreter: Sendable, Hashable {
+    /// Absolute path.
+    var path: String
+    var release: DynamoRelease?
+    /// Where it is named.
+    var location: Location
+}
+
+extension Planner {
+    /// The interpreter of each process that is a Python module or Dynamo's own, by process.
+    mutating func interpreters() -> [String: Interpreter] {
+        var result: [String: Interpreter] = [:]
+        var detected: [String: Result<DynamoRelease, ReleaseProblem>] = [:]
+        for process in self.manifest.processes {
+            let python: Located<String>
+            switch process.program {
+            case .module(_, let own): python = own ?? self.manifest.dynamo.python
+            case .command(let words) where process.isDynamo:
+                guard let word = words.first, let program = word.value.literal else { continue }
+                python = Located(program, word.location)
+            case .command, .builtin: continue
+            }
+            guard let path = self.executable(python.value) else {
+                // One interpreter of many processes is one error.
+                if self.diagnostics.contains(where: { $0.location == python.location }) { continue }
+                self.error(
+                    at: python.location,
+                    "the interpreter '\(Spelling.excerpt(python.value))' of process '\(process.name.value)' "
+                        + (python.value.contains("/") ? "cannot be run" : "is not on PATH"),
+                    remedy:
+                        "install it, activate the environment that has Dynamo, or write 'dynamo: {python: /path/to/python}'"
+                )
+                continue
+            }
+            var interpreter = Interpreter(
+                path: path,
+                release: self.manifest.dynamo.release?.value,
+                location: python.location
+            )
+            if process.isDynamo, interpreter.release == nil {
+                let answer = detected[path] ?? self.facts.detectRelease(path)
+                if detected[path] == nil, case .failure(let problem) = answer {
+                    self.error(
+                        at: python.location,
+                        "the release of Dynamo in '\(path)' is unknown: \(problem.reason)",
+                        remedy: "install ai-dynamo there, or state the release: 'dynamo: {release: 1.2.1}'"
+                    )
+                }
+                detected[path] = answer
+                interpreter.release = try? answer.get()
+            }
+            result[process.name.value] = interpreter
+        }
+        return result
+    }
+
+    /// The oldest release that takes part: what it lacks, the deployment cannot use.
+    mutating func release(of interpreters: [String: Interpreter]) -> DynamoRelease? {
+        let dynamo = self.manifest.processes.filter(\.isDynamo)
+        let releases = Set(dynamo.compactMap { interpreters[$0.name.value]?.release }).sorted()
+        if releases.count > 1 {
+            let list = releases.map(\.description).joined(separator: " and ")
+            self.notes.append(
+                "processes run different releases of Dynamo (\(list)); the planes are chosen for the oldest"
+            )
+        }
+        if let stated = self.manifest.dynamo.release?.value, releases.isEmpty, !dynamo.isEmpty { return stated }
+        for release in releases {
+            if let note = ReleaseKnowledge.row(for: release).note { self.notes.append(note) }
+        }
+        return releases.first
+    }
+
+    /// What a release does not have.
+    mutating func checkReleases(_ interpreters: [String: Interpreter], _ oldest: DynamoRelease?) {
+        let dynamo = self.manifest.processes.filter(\.isDynamo)
+        let releases = Set(dynamo.compactMap { interpreters[$0.name.value]?.release }).sorted()
+        let planes = self.manifest.planes
+        for release in releases {
+            let row = ReleaseKnowledge.row(for: release).row
+            let request = planes.request.value
+            if !row.requestPlanes.contains(request) {
+                let others = row.requestPlanes.map { "--\($0.rawValue)" }.joined(separator: " or ")
+                self.error(
+                    at: planes.request.location,
+                    "Dynamo \(release) has no \(request.rawValue) request plane: "
+                        + "only releases \(ReleaseKnowledge.lines(with: request)) have it",
+                    remedy: "use \(others), or install Dynamo 1.2.1"
+                )
+            }
+            if !row.responsePlanes.contains(planes.response.value) {
+                self.error(
+                    at: planes.response.location,
+                    "Dynamo \(release) has no \(planes.response.value.rawValue) response plane: only releases from 1.6 on have it",
+                    remedy: "remove 'response', or install Dynamo 1.6.1"
+                )
+            }
+        }
+        for process in dynamo {
+            guard let release = interpreters[process.name.value]?.release else { continue }
+            self.checkRemoved(in: process, release)
+        }
+    }
+
+    private mutating func checkRemoved(in process: ProcessManifest, _ release: DynamoRelease) {
+        guard let module = process.module else { return }
+        var words = process.arguments
+        if case .command(let command) = process.program { words = command + words }
+        if self.manifest.passthrough?.value == process.name.value {
+            words += self.facts.passthroughArguments.map {
+                Located(Template(literal: $0), Location(file: Self.passthroughFile))
+            }
+        }
+        for removed in RemovedFlag.all where !removed.exists(in: release) {
+            if let component = removed.component, component != DynamoModules.component(of: module) { continue }
+            switch removed.kind {
+            case .flag(let flag):
+                let word = words.first { word in
+                    guard let text = word.value.literal else { return false }
+                    return text == flag || text.hasPrefix("\(flag)=")
+                }
+                guard let word else { continue }
+                self.report("'\(flag)'", removed, release, at: word.location)
+            case .module(let name):
+                guard module.split(separator: ".").last.map(String.init) == name else { continue }
+                self.report("'\(module)'", removed, release, at: process.programLocation)
+            case .variable(let name):
+                let entries = process.environment + self.manifest.environment
+                guard let entry = entries.first(where: { $0.name.value == name }) else { continue }
+                self.report("'\(name)'", removed, release, at: entry.name.location)
+            }
+        }
+    }
+
+    private mutating func report(
+        _ what: String,
+        _ removed: RemovedFlag,
+        _ release: DynamoRelease,
+        at location: Location
+    ) {
+        self.error(
+            at: location,
+            "Dynamo \(release) does not know \(what): \(removed.releases)",
+            remedy: removed.remedy
+        )
+    }
+
+    /// The absolute path of a program that the manifest names by path or by name.
+    func executable(_ program: String, searching path: String? = nil) -> String? {
+        guard program.contains("/") else { return self.facts.onPath(program, path: path) }
+        let path = FilePathText.resolve(program, against: self.manifestDirectory)
+        return self.facts.isExecutable(path) ? path : nil
+    }
+}

@@ -1,0 +1,36 @@
+package import RequestPlane
+
+/// Finds other processes and lets them find this one.
+///
+/// Everything one client publishes stands under one lease with one instance id. The records live as long as `run()` does: it
+/// keeps the lease alive, and it drives the watches. Reading a snapshot needs no `run()`.
+package protocol DiscoveryClient: Sendable {
+    /// The id under which this process publishes.
+    ///
+    /// - Throws: `DiscoveryError` when the store that gives out the id cannot be reached.
+    func instanceID() async throws(DiscoveryError) -> InstanceID
+
+    /// Adds or replaces records. Their ids must be `instanceID()`.
+    ///
+    /// - Throws: `DiscoveryError` when the store cannot be written.
+    func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError)
+
+    /// Takes back everything this client published; the first step of an orderly exit. Does not fail: what cannot be
+    /// deleted runs out with the lease.
+    func withdraw() async
+
+    /// Reads what is published now. Records that cannot be read are left out and logged.
+    ///
+    /// - Throws: `DiscoveryError` when the store cannot be read.
+    func snapshot(_ filter: NamespaceFilter) async throws(DiscoveryError) -> DiscoverySnapshot
+
+    /// The present state, then the new state after each change; a slow reader sees only the latest.
+    ///
+    /// A store that breaks later does not end the sequence: readers keep the last good state. The sequence ends with `run()`.
+    func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot>
+
+    /// Keeps the lease and the watches going until cancelled. Call once.
+    ///
+    /// - Throws: `DiscoveryError` when that is impossible from the start.
+    func run() async throws
+}

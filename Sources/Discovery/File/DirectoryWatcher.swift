@@ -1,0 +1,61 @@
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+
+/// Tells when something appears in or disappears from the buckets, by inotify.
+struct DirectoryWatcher: Sendable {
+    private static let events = UInt32(
+        IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF
+    )
+
+    let store: FileStore
+
+    /// Calls back after each change until cancelled.
+    ///
+    /// - Parameter onChange: called once when the watch stands, then after each batch of changes.
+    /// - Throws: `DiscoveryError` when the system has no inotify instance left.
+    func run(onChange: @Sendable () -> Void) async throws {
+        let descriptor = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
+        guard descriptor >= 0 else {
+            throw DiscoveryError(.storeUnavailable, "inotify_init1: \(String(cString: strerror(errno)))")
+        }
+        do { try self.addWatches(descriptor) } catch {
+            close(descriptor)
+            throw error
+        }
+        let channel: NIOAsyncChannel<ByteBuffer, Never>
+        do {
+            channel = try await NIOPipeBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+                .takingOwnershipOfDescriptor(input: descriptor) { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try NIOAsyncChannel<ByteBuffer, Never>(wrappingChannelSynchronously: channel)
+                    }
+                }
+        } catch {
+            close(descriptor)
+            throw error
+        }
+        try await channel.executeThenClose { inbound in
+            onChange()
+            for try await _ in inbound {
+                // A bucket that was deleted and made again is another directory; for a known one this does nothing.
+                try self.addWatches(descriptor)
+                onChange()
+            }
+        }
+    }
+
+    private func addWatches(_ descriptor: Int32) throws(DiscoveryError) {
+        try self.store.createBuckets()
+        for bucket in DiscoveryBucket.allCases {
+            let path = self.store.path(of: bucket)
+            guard inotify_add_watch(descriptor, path, Self.events) >= 0 else {
+                throw DiscoveryError(
+                    .storeUnavailable,
+                    "inotify_add_watch \(path): \(String(cString: strerror(errno)))"
+                )
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+package import Logging
+import NIOPosix
+package import RequestPlane
+import Synchronization
+
+/// Discovery through a directory that all processes of a machine share; Dynamo's `file` backend.
+///
+/// There is no server: owners touch their files, and whoever watches deletes those that nobody touches any more.
+package final class FileDiscovery: DiscoveryClient {
+    /// How often the owner touches its files: a third of the lease.
+    private static let touchInterval: Duration = .milliseconds(3300)
+    /// How often files are checked for age, and the directory is read again in case a notification got lost.
+    private static let sweepInterval: Duration = .milliseconds(1100)
+
+    private let store: FileStore
+    private let id: InstanceID
+    private let logger: Logger
+    private let watchers = SnapshotWatchers()
+    private let own = Mutex<[DiscoveryKey: [UInt8]]>([:])
+
+    /// Creates a client; nothing is written before something is published.
+    ///
+    /// - Parameters:
+    ///   - directory: the root, `DYN_FILE_KV`.
+    ///   - instanceID: the id to publish under; a random one by default.
+    ///   - logger: where problems go.
+    package init(directory: String, instanceID: InstanceID? = nil, logger: Logger) {
+        self.store = FileStore(root: directory)
+        self.id = instanceID ?? InstanceID(rawValue: .random(in: 1 ... .max))
+        self.logger = logger
+    }
+
+    package func instanceID() -> InstanceID { self.id }
+
+    package func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError) {
+        let files = records.map { ($0.key, $0.json.bytes) }
+        self.own.withLock { own in
+            for (key, bytes) in files { own[key] = bytes }
+        }
+        try await Self.blocking { [store] () throws(DiscoveryError) in
+            for (key, bytes) in files { try store.write(bytes, to: key) }
+        }
+    }
+
+    package func withdraw() async {
+        let keys = self.own.withLock { own in
+            defer { own = [:] }
+            return own.keys.sorted()
+        }
+        try? await Self.blocking { [store] in
+            for key in keys { store.remove(key) }
+        }
+    }
+
+    package func snapshot(_ filter: NamespaceFilter) async throws(DiscoveryError) -> DiscoverySnapshot {
+        var views = Views()
+        try await self.refresh(&views, deleting: false)
+        return DiscoverySnapshot(views.records, filter: filter)
+    }
+
+    package func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot> { self.watchers.add(filter) }
+
+    package func run() async throws {
+        defer { self.watchers.finish() }
+        let (wakeUps, wakeUp) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await self.tick(wakeUp) }
+            group.addTask { await self.notify(wakeUp) }
+            try await self.serve(wakeUps)
+            group.cancelAll()
+        }
+    }
+
+    // MARK: The parts of run()
+
+    private func tick(_ wakeUp: AsyncStream<Void>.Continuation) async throws {
+        while true {
+            wakeUp.yield()
+            try await Task.sleep(for: Self.sweepInterval)
+        }
+    }
+
+    private func notify(_ wakeUp: AsyncStream<Void>.Continuation) async {
+        let (watched, continuation) = AsyncStream.makeStream(of: Void.self)
+        self.watchers.whenWatched { continuation.finish() }
+        for await _ in watched {}
+        do {
+            try await DirectoryWatcher(store: self.store).run { wakeUp.yield() }
+        } catch is CancellationError {
+        } catch {
+            self.logger.warning(
+                "no notifications from the discovery directory; it is read every \(Self.sweepInterval) instead",
+                metadata: ["error": "\(error)", "directory": "\(self.store.root)"]
+            )
+        }
+    }
+
+    private func serve(_ wakeUps: AsyncStream<Void>) async throws {
+        var views = Views()
+        var lastTouch = ContinuousClock.now
+        for await _ in wakeUps {
+            let now = ContinuousClock.now
+            if now - lastTouch >= Self.touchInterval - .milliseconds(100) {
+                lastTouch = now
+                await self.touch()
+            }
+            guard self.watchers.isWatched else { continue }
+            do {
+                try await self.refresh(&views, deleting: true)
+                self.watchers.offer(views.records)
+            } catch {
+                // Readers keep the last good state.
+                self.logger.error("cannot read the discovery directory", metadata: ["error": "\(error)"])
+            }
+        }
+        try Task.checkCancellation()
+    }
+
+    private func touch() async {
+        let own = self.own.withLock { $0 }
+        guard !own.isEmpty else { return }
+        do {
+            let restored = try await Self.blocking { [store, self] () throws(DiscoveryError) in
+                var restored: [DiscoveryKey] = []
+                for (key, bytes) in own where !store.touch(key) {
+                    // Somebody took this process for dead, for example after it was suspended.
+                    try store.write(bytes, to: key)
+                    if self.own.withLock({ $0[key] }) == nil { store.remove(key) } else { restored.append(key) }
+                }
+                return restored
+            }
+            for key in restored {
+                self.logger.warning(
+                    "a discovery record was deleted by others and is published again",
+                    metadata: ["key": "\(key.full)"]
+                )
+            }
+        } catch {
+            self.logger.error("cannot renew the discovery records", metadata: ["error": "\(error)"])
+        }
+    }
+
+    // MARK: Reading
+
+    private struct Views: Sendable {
+        var buckets = Dictionary(uniqueKeysWithValues: DiscoveryBucket.allCases.map { ($0, FileBucketView()) })
+
+        var records: [DiscoveryRecord] { self.buckets.values.flatMap(\.records) }
+    }
+
+    private func refresh(_ views: inout Views, deleting: Bool) async throws(DiscoveryError) {
+        let current = views
+        let own = self.own.withLock { Set($0.keys) }
+        views = try await Self.blocking { [store, logger] () throws(DiscoveryError) in
+            var views = current
+            for bucket in DiscoveryBucket.allCases {
+                var view = views.buckets[bucket] ?? FileBucketView()
+                let entries = try store.entries(of: bucket)
+                let actions = view.listed(entries, wallClock: FileStore.now, now: .now)
+                for name in actions.read {
+                    view.read(name, Self.record(name, in: bucket, of: store, logger: logger))
+                }
+                if deleting { Self.delete(actions.delete, in: bucket, of: store, sparing: own, logger: logger) }
+                views.buckets[bucket] = view
+            }
+            return views
+        }
+    }
+
+    private static func record(
+        _ name: String,
+        in bucket: DiscoveryBucket,
+        of store: FileStore,
+        logger: Logger
+    ) -> DiscoveryRecord? {
+        do {
+            // Empty: created and not yet filled; the notification at its closing brings it back here.
+            guard let bytes = try store.read(name, in: bucket), !bytes.isEmpty else { return nil }
+            return try DiscoveryRecord(bucket: bucket, bytes: bytes)
+        } catch {
+            logger.warning(
+                "a discovery record cannot be read and is left out",
+                metadata: ["file": "\(store.path(of: bucket))/\(name)", "error": "\(error)"]
+            )
+            return nil
+        }
+    }
+
+    private static func delete(
+        _ names: [String],
+        in bucket: DiscoveryBucket,
+        of store: FileStore,
+        sparing own: Set<DiscoveryKey>,
+        logger: Logger
+    ) {
+        for name in names {
+            if let key = DiscoveryKey(bucket: bucket, fileName: name), own.contains(key) { continue }
+            // Its owner may have come back since the listing.
+            guard let entry = store.entry(name, in: bucket), FileStore.now - entry.modified > FileStore.timeToLive
+            else { continue }
+            store.remove(name, in: bucket)
+            logger.info("deleted the discovery record of a process that is gone", metadata: ["file": "\(name)"])
+        }
+    }
+
+    /// Runs file-system calls outside the cooperative pool.
+    private static func blocking<Value: Sendable>(
+        _ body: @escaping @Sendable () throws(DiscoveryError) -> Value
+    ) async throws(DiscoveryError) -> Value {
+        do {
+            return try await NIOThreadPool.singleton.runIfActive(body)
+        } catch let error as DiscoveryError {
+            throw error
+        } catch {
+            throw DiscoveryError(.storeUnavailable, "file access was cancelled", cause: error)
+        }
+    }
+}

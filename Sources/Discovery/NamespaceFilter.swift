@@ -1,0 +1,27 @@
+/// Which namespaces a reader looks at.
+///
+/// Source: `discovery.md` 6, "Namespaces".
+package enum NamespaceFilter: Sendable, Hashable {
+    case all
+    case exact(String)
+    case prefix(String)
+
+    /// The rule of Dynamo's frontend: a prefix wins; no name, an empty one or `dynamo` means every namespace.
+    package init(namespace: String?, prefix: String? = nil) {
+        if let prefix, !prefix.isEmpty {
+            self = .prefix(prefix)
+        } else if let namespace, !namespace.isEmpty, namespace != "dynamo" {
+            self = .exact(namespace)
+        } else {
+            self = .all
+        }
+    }
+
+    package func matches(_ namespace: String) -> Bool {
+        switch self {
+        case .all: true
+        case .exact(let name): namespace == name
+        case .prefix(let prefix): namespace.hasPrefix(prefix)
+        }
+    }
+}

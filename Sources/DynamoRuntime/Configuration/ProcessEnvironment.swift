@@ -1,0 +1,51 @@
+package import Discovery
+import FoundationEssentials
+package import Logging
+import RequestPlane
+package import RequestPlaneTransports
+
+extension RuntimeConfiguration {
+    /// Makes the client that this configuration asks for.
+    package func makeDiscovery(logger: Logger) -> any DiscoveryClient {
+        switch self.discovery {
+        case .file(let directory): FileDiscovery(directory: directory, logger: logger)
+        case .etcd(let endpoints): EtcdDiscovery(endpoints: endpoints, logger: logger)
+        case .memory: InMemoryDiscovery(store: InMemoryDiscovery.Store())
+        }
+    }
+}
+
+/// The environment of a process, read once at its start.
+package struct ProcessEnvironment: Sendable {
+    package var runtime: RuntimeConfiguration
+    package var requestPlane: NetworkManager.Configuration
+    package var logger: Logger
+
+    /// The variables of this process.
+    package static var variables: [String: String] { ProcessInfo.processInfo.environment }
+
+    /// Reads the environment and makes the logger.
+    ///
+    /// - Parameters:
+    ///   - environment: the variables.
+    ///   - label: the name of the program in its log.
+    /// - Throws: `ConfigurationError` that lists every invalid value.
+    package init(_ environment: [String: String], label: String) throws(ConfigurationError) {
+        var reader = EnvironmentReader(environment)
+        let runtime = RuntimeConfiguration(&reader)
+        let logger = StandardErrorLogHandler.logger(label, filter: runtime.logFilter)
+        do {
+            let requestPlane = try NetworkManager.Configuration(environment: environment, logger: logger)
+            guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+            self.requestPlane = requestPlane
+        } catch let error as RequestPlaneError {
+            throw ConfigurationError(reader.problems + [error.message])
+        } catch let error as ConfigurationError {
+            throw error
+        } catch {
+            throw ConfigurationError(["\(error)"])
+        }
+        self.runtime = runtime
+        self.logger = logger
+    }
+}

@@ -1,0 +1,42 @@
+import Glibc
+package import Logging
+package import ServiceLifecycle
+import UnixSignals
+
+/// Runs a service as the whole process.
+package enum ProcessRunner {
+    /// Runs until the service ends.
+    ///
+    /// SIGTERM and SIGINT ask it to stop; the second of them ends the process at once.
+    ///
+    /// - Parameters:
+    ///   - service: the process.
+    ///   - logger: where signals are reported.
+    /// - Throws: what the service throws.
+    package static func run(_ service: any Service, logger: Logger) async throws {
+        let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
+        let group = ServiceGroup(
+            configuration: .init(
+                services: [.init(service: service, successTerminationBehavior: .gracefullyShutdownGroup)],
+                logger: Logger(label: "ServiceLifecycle") { _ in SwiftLogNoOpLogHandler() }
+            )
+        )
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            tasks.addTask {
+                var isStopping = false
+                for await signal in signals {
+                    if isStopping {
+                        logger.warning("second signal: exiting at once", metadata: ["signal": "\(signal)"])
+                        exit(signal == .sigint ? 130 : 143)
+                    }
+                    isStopping = true
+                    logger.info("stopping", metadata: ["signal": "\(signal)"])
+                    await group.triggerGracefulShutdown()
+                }
+            }
+            defer { tasks.cancelAll() }
+            try await tasks.next()
+        }
+    }
+}

@@ -1,0 +1,206 @@
+package import Discovery
+package import Logging
+package import RequestPlane
+import RequestPlaneTransports
+package import ServiceLifecycle
+import Synchronization
+
+/// What every process of a deployment runs: its request plane, its place in discovery, its system server.
+///
+/// It starts all of them, then calls `start`; asked to stop, it leaves discovery first, gives callers a moment to notice,
+/// lets running requests finish, and returns.
+package final class RuntimeService: Service {
+    /// An endpoint to serve, with the model card to publish beside it.
+    package struct Endpoint: Sendable {
+        package var id: EndpointID
+        package var card: ModelCard?
+        package var handler: RequestHandler
+
+        package init(id: EndpointID, card: ModelCard?, handler: @escaping RequestHandler) {
+            self.id = id
+            self.card = card
+            self.handler = handler
+        }
+    }
+
+    /// Callers that watch discovery notice within a few milliseconds; this is for the slow ones.
+    private static let noticeTime: Duration = .milliseconds(500)
+
+    package let configuration: RuntimeConfiguration
+    package let discovery: any DiscoveryClient
+    package let health = HealthStatus()
+    package let metrics = MetricsRegistry()
+    package let logger: Logger
+    private let network: NetworkManager
+    private let start: @Sendable (RuntimeService) async throws -> Void
+    private let components: Mutex<[any Service]> = Mutex([])
+    private let uptime: MetricsRegistry.Metric
+    private let endpointMetrics: EndpointMetrics
+
+    /// Creates the runtime of a process; nothing is opened before it runs.
+    ///
+    /// - Parameters:
+    ///   - environment: the settings.
+    ///   - start: called once everything runs; the place to serve endpoints.
+    package init(
+        _ environment: ProcessEnvironment,
+        start: @escaping @Sendable (RuntimeService) async throws -> Void = { _ in }
+    ) {
+        self.configuration = environment.runtime
+        self.network = NetworkManager(configuration: environment.requestPlane, logger: environment.logger)
+        self.discovery = environment.runtime.makeDiscovery(logger: environment.logger)
+        self.logger = environment.logger
+        self.start = start
+        self.endpointMetrics = EndpointMetrics(registry: self.metrics)
+        self.uptime = self.metrics.gauge("dynamo_component_uptime_seconds", "Total uptime of the process in seconds")
+    }
+
+    /// Adds something that runs beside the runtime, before it runs itself.
+    ///
+    /// Asked to stop, a component must return in its own time; the request plane goes on until then.
+    package func add(_ component: any Service) { self.components.withLock { $0.append(component) } }
+
+    /// Sends requests to instances.
+    package var client: any RequestPlaneClient { self.network.client }
+
+    /// The plane of this process.
+    package var mode: RequestPlaneMode { self.network.server.mode }
+
+    /// Announces endpoints that will be served once they are set up; until then `/health` says so.
+    package func prepare(_ endpoints: [Endpoint]) {
+        for endpoint in endpoints { self.health.set(endpoint.id.name, isReady: false) }
+    }
+
+    /// Serves endpoints and publishes them; all endpoints of one process share an instance id.
+    ///
+    /// - Parameter endpoints: what to serve.
+    /// - Throws: `RequestPlaneError` or `DiscoveryError`.
+    package func serve(_ endpoints: [Endpoint]) async throws {
+        let id = try await self.discovery.instanceID()
+        var records: [DiscoveryRecord] = []
+        self.prepare(endpoints)
+        for endpoint in endpoints {
+            let address = try await self.network.server.register(endpoint.id, id: id, handler: endpoint.handler)
+            let instance = Instance(endpoint: endpoint.id, id: id, transport: address)
+            // The instance before its card: a frontend that sees the card can use it at once.
+            records.append(.instance(InstanceRecord(instance)))
+            if let card = endpoint.card {
+                records.append(.model(ModelRecord(endpoint: endpoint.id, id: id, card: card)))
+            }
+        }
+        try await self.discovery.publish(records)
+        for endpoint in endpoints {
+            self.health.set(endpoint.id.name, isReady: true)
+            self.logger.info("endpoint serves", metadata: ["endpoint": "\(endpoint.id)", "instance": "\(id)"])
+        }
+    }
+
+    /// The metrics in Prometheus's format.
+    package var metricsText: String {
+        self.endpointMetrics.update(self.network.statistics)
+        self.metrics.set(self.uptime, self.health.uptime.inSeconds)
+        return self.metrics.text
+    }
+
+    private enum Part: String, Sendable {
+        case requestPlane = "request plane"
+        case discovery
+        case systemServer = "system server"
+        case component
+    }
+
+    private enum Event: Sendable {
+        case started
+        case shutdownRequested
+        case ended(Part)
+    }
+
+    package func run() async throws {
+        try await withThrowingTaskGroup(of: Event.self) { group in
+            group.addTask {
+                try await self.network.run()
+                return .ended(.requestPlane)
+            }
+            group.addTask {
+                try await self.discovery.run()
+                return .ended(.discovery)
+            }
+            if let configuration = self.configuration.system {
+                group.addTask {
+                    try await self.systemServer(configuration).run()
+                    return .ended(.systemServer)
+                }
+            }
+            let components = self.components.withLock { $0 }
+            for component in components {
+                group.addTask {
+                    try await component.run()
+                    return .ended(.component)
+                }
+            }
+            group.addTask {
+                try await self.start(self)
+                return .started
+            }
+            group.addTask {
+                try await gracefulShutdown()
+                return .shutdownRequested
+            }
+            try await self.supervise(&group, components: components.count)
+            group.cancelAll()
+            // What was cancelled ends with an error of cancellation.
+            while let result = await group.nextResult() { _ = result }
+        }
+    }
+
+    /// Returns when everything that has to end in an orderly way has ended.
+    private func supervise(
+        _ group: inout ThrowingTaskGroup<Event, any Error>,
+        components: Int
+    ) async throws {
+        var running = components
+        var isStopping = false
+        while let event = try await group.next() {
+            switch event {
+            case .started: self.logger.debug("started")
+            case .shutdownRequested:
+                isStopping = true
+                await self.leave()
+            case .ended(.component): running -= 1
+            case .ended(let part):
+                guard isStopping else { throw RuntimeError.ended(part.rawValue) }
+            }
+            if isStopping, running == 0 { break }
+        }
+        self.logger.info("draining", metadata: ["in_flight": "\(self.network.server.inFlight)"])
+        await self.network.drain(deadline: self.configuration.drainTimeout)
+    }
+
+    private func leave() async {
+        self.health.drain()
+        await self.discovery.withdraw()
+        guard self.health.hasEndpoints else { return }
+        // Ends early only when the process is made to exit at once.
+        try? await Task.sleep(for: Self.noticeTime)
+    }
+
+    private func systemServer(_ configuration: SystemServer.Configuration) -> SystemServer {
+        SystemServer(
+            configuration: configuration,
+            health: self.health,
+            metrics: { self.metricsText },
+            logger: self.logger
+        )
+    }
+}
+
+/// A part of the runtime ended although nobody asked it to.
+private enum RuntimeError: Error, CustomStringConvertible {
+    case ended(String)
+
+    var description: String {
+        switch self {
+        case .ended(let part): "the \(part) ended unexpectedly"
+        }
+    }
+}

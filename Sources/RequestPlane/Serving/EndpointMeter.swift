@@ -1,0 +1,86 @@
+internal import NIOCore
+internal import Synchronization
+
+/// Counts what happens at one endpoint, without a lock.
+package final class EndpointMeter: Sendable {
+    private let endpoint: EndpointID
+    private let instance: InstanceID
+    private let requests = Atomic(0)
+    private let inFlight = Atomic(0)
+    private let requestBytes = Atomic(0)
+    private let responseBytes = Atomic(0)
+    private let items = Atomic(0)
+    private let errors = Atomic(0)
+    private let cancellations = Atomic(0)
+    private let durations: Mutex<Durations>
+
+    private struct Durations {
+        var sum = 0.0
+        var buckets = [Int](repeating: 0, count: EndpointStatistics.durationBounds.count + 1)
+    }
+
+    /// How a request ended.
+    package enum Outcome: Sendable {
+        case success
+        case failure
+        case cancelled
+    }
+
+    package init(endpoint: EndpointID, instance: InstanceID) {
+        self.endpoint = endpoint
+        self.instance = instance
+        self.durations = Mutex(Durations())
+    }
+
+    /// A request has begun.
+    package func begin(requestBytes: Int) {
+        self.requests.add(1, ordering: .relaxed)
+        self.inFlight.add(1, ordering: .relaxed)
+        self.requestBytes.add(requestBytes, ordering: .relaxed)
+    }
+
+    /// An item was handed to the transport.
+    package func sent(_ item: ResponseItem) {
+        self.items.add(1, ordering: .relaxed)
+        if case .data(let payload) = item { self.responseBytes.add(payload.readableBytes, ordering: .relaxed) }
+    }
+
+    /// A request has ended.
+    package func end(_ outcome: Outcome, after duration: Duration) {
+        self.inFlight.subtract(1, ordering: .relaxed)
+        switch outcome {
+        case .success: break
+        case .failure: self.errors.add(1, ordering: .relaxed)
+        case .cancelled: self.cancellations.add(1, ordering: .relaxed)
+        }
+        let seconds = Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+        let bounds = EndpointStatistics.durationBounds
+        let bucket = bounds.firstIndex { seconds <= $0 } ?? bounds.count
+        self.durations.withLock {
+            $0.sum += seconds
+            $0.buckets[bucket] += 1
+        }
+    }
+
+    /// What was counted until now.
+    package var snapshot: EndpointStatistics {
+        let durations = self.durations.withLock { $0 }
+        var total = 0
+        return EndpointStatistics(
+            endpoint: self.endpoint,
+            instance: self.instance,
+            requests: self.requests.load(ordering: .relaxed),
+            inFlight: self.inFlight.load(ordering: .relaxed),
+            requestBytes: self.requestBytes.load(ordering: .relaxed),
+            responseBytes: self.responseBytes.load(ordering: .relaxed),
+            items: self.items.load(ordering: .relaxed),
+            errors: self.errors.load(ordering: .relaxed),
+            cancellations: self.cancellations.load(ordering: .relaxed),
+            durationSum: durations.sum,
+            durationBuckets: durations.buckets.map {
+                total += $0
+                return total
+            }
+        )
+    }
+}

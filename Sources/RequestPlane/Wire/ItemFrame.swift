@@ -1,0 +1,169 @@
+package import NIOCore
+
+/// A data frame of a response stream.
+///
+/// Source: `request-plane.md` 5.4 and 5.5. The payload is neither parsed into a tree nor copied, in either direction.
+package struct ItemFrame: Hashable, Sendable {
+    /// What the frame delivers: nothing, one item, or an annotation followed by data.
+    package var items: [ResponseItem]
+    /// Whether the answer is complete with this frame.
+    package var isFinal: Bool
+
+    package init(items: [ResponseItem], isFinal: Bool) {
+        self.items = items
+        self.isFinal = isFinal
+    }
+
+    /// Reads the body of a data frame.
+    ///
+    /// - Parameter body: JSON text.
+    /// - Throws: `WireError` when it is not a data frame.
+    package init(_ body: ByteBuffer) throws(WireError) {
+        do {
+            var reader = Reader(body: body)
+            self = try reader.read(body.readableBytesUInt8Span)
+        } catch let error as JSONSyntaxError {
+            throw .malformed("data frame: \(error)")
+        } catch let error as WireError {
+            throw error
+        } catch {
+            throw .malformed("data frame: \(error)")
+        }
+    }
+}
+
+// MARK: - Reading
+
+extension ItemFrame {
+    private struct Reader {
+        let body: ByteBuffer
+        var scanner = JSONScanner()
+        var completeFinal: Bool?
+        var hasItem = false
+        var data: Range<Int>?
+        var event: String?
+        var comments: [String]?
+        var error: Range<Int>?
+
+        init(body: ByteBuffer) { self.body = body }
+
+        mutating func read(_ bytes: Span<UInt8>) throws -> ItemFrame {
+            guard self.scanner.beginObject(bytes) else { throw self.scanner.error("an object") }
+            var isFirst = true
+            while let key = try self.scanner.nextKey(bytes, isFirst: isFirst) {
+                isFirst = false
+                if key.equals("data", in: bytes) {
+                    try self.readAnnotatedItem(bytes)
+                } else if key.equals("complete_final", in: bytes) {
+                    self.completeFinal = try self.readBool(bytes)
+                } else {
+                    _ = try self.scanner.skipValue(bytes)
+                }
+            }
+            try self.scanner.finish(bytes)
+            guard let isFinal = self.completeFinal else {
+                throw WireError.malformed("data frame without 'complete_final'")
+            }
+            if !self.hasItem {
+                if isFinal { return ItemFrame(items: [], isFinal: true) }
+                throw WireError.malformed("empty data frame that is not the final one")
+            }
+            return ItemFrame(items: self.makeItems(), isFinal: isFinal)
+        }
+
+        private mutating func readAnnotatedItem(_ bytes: Span<UInt8>) throws {
+            self.hasItem = false
+            guard self.scanner.beginObject(bytes) else {
+                if self.slice(try self.scanner.skipValue(bytes)) != .jsonNull {
+                    throw WireError.malformed("data frame whose 'data' is not an object")
+                }
+                return
+            }
+            self.hasItem = true
+            var isFirst = true
+            while let key = try self.scanner.nextKey(bytes, isFirst: isFirst) {
+                isFirst = false
+                if key.equals("data", in: bytes) {
+                    self.data = try self.scanner.skipValue(bytes)
+                } else if key.equals("event", in: bytes) {
+                    self.event = JSONObject.string(self.slice(try self.scanner.skipValue(bytes)))
+                } else if key.equals("comment", in: bytes) {
+                    self.comments = JSONObject.strings(self.slice(try self.scanner.skipValue(bytes)))
+                } else if key.equals("error", in: bytes) {
+                    self.error = try self.scanner.skipValue(bytes)
+                } else {
+                    _ = try self.scanner.skipValue(bytes)
+                }
+            }
+        }
+
+        private mutating func readBool(_ bytes: Span<UInt8>) throws -> Bool {
+            let range = try self.scanner.skipValue(bytes)
+            switch bytes[range.lowerBound] {
+            case UInt8(ascii: "t"): return true
+            case UInt8(ascii: "f"): return false
+            default: throw WireError.malformed("data frame whose 'complete_final' is not a boolean")
+            }
+        }
+
+        private func makeItems() -> [ResponseItem] {
+            if self.event == "error" {
+                let text = self.comments?.joined(separator: "; ")
+                let error = self.error.flatMap { RemoteError(json: self.slice($0)) }
+                return [.failure(error ?? RemoteError(kind: .unknown, message: text ?? "no message"))]
+            }
+            var items: [ResponseItem] = []
+            if self.event != nil || self.comments != nil {
+                items.append(.annotation(event: self.event ?? "", comments: self.comments ?? []))
+            }
+            if let data = self.data {
+                items.append(.data(self.slice(data)))
+            } else if items.isEmpty {
+                items.append(.data(.jsonNull))
+            }
+            return items
+        }
+
+        private func slice(_ range: Range<Int>) -> ByteBuffer {
+            self.body.getSlice(at: self.body.readerIndex + range.lowerBound, length: range.count) ?? ByteBuffer()
+        }
+    }
+}
+
+// MARK: - Writing
+
+extension ByteBuffer {
+    /// Writes an item as a whole frame.
+    package mutating func writeItemFrame(_ item: ResponseItem) {
+        switch item {
+        case .data(let payload):
+            let (prefix, suffix): (StaticString, StaticString) = (#"{"data":{"data":"#, #"},"complete_final":false}"#)
+            let size = prefix.utf8CodeUnitCount + payload.readableBytes + suffix.utf8CodeUnitCount
+            self.reserveCapacity(minimumWritableBytes: TwoPartMessage.preambleSize + size)
+            self.writeTwoPartPreamble(headerSize: 0, bodySize: size)
+            self.writeStaticString(prefix)
+            self.writeImmutableBuffer(payload)
+            self.writeStaticString(suffix)
+        case .annotation(let event, let comments):
+            var body = ByteBuffer(string: #"{"data":{"event":"#)
+            body.writeJSONString(event)
+            body.writeStaticString(#","comment":["#)
+            for (index, comment) in comments.enumerated() {
+                if index > 0 { body.writeStaticString(",") }
+                body.writeJSONString(comment)
+            }
+            body.writeStaticString(#"]},"complete_final":false}"#)
+            self.writeTwoPartMessage(TwoPartMessage(body: body))
+        case .failure(let error):
+            var body = ByteBuffer(string: #"{"data":{"event":"error","error":"#)
+            body.writeRemoteError(error)
+            body.writeStaticString(#"},"complete_final":false}"#)
+            self.writeTwoPartMessage(TwoPartMessage(body: body))
+        }
+    }
+
+    /// Writes the frame that means success.
+    package mutating func writeFinalFrame() {
+        self.writeTwoPartMessage(TwoPartMessage(body: ByteBuffer(string: #"{"complete_final":true}"#)))
+    }
+}

@@ -1,0 +1,283 @@
+import NIOCore
+import NIOPosix
+import RequestPlane
+import Synchronization
+
+/// A worker's connection to the caller of one request: writes the answer as fast as the caller reads, and hears `stop` and `kill`.
+///
+/// The request's task writes; the event loop reads, flushes and closes. Both go through one lock around the state machine. Frames
+/// that are written while the event loop is busy leave in one piece.
+final class CallHome: Sendable {
+    private let state: Mutex<State>
+    private let channel: any Channel
+
+    /// Bytes that may wait for the event loop before the writer must.
+    private static let outboxLimit = 64 * 1024
+
+    /// How long the caller may take to close after the sentinel.
+    static let lingerTimeout = TimeAmount.seconds(10)
+
+    private struct State {
+        var machine = ResponseStreamSender()
+        var outbox = ByteBuffer()
+        var isFlushScheduled = false
+        var isWritable = true
+        var isOver = false
+        var cancellation: ResponseStreamSender.Cancellation?
+        var writer: CheckedContinuation<Void, Never>?
+        var observers: [CheckedContinuation<Void, Never>] = []
+
+        var mustWait: Bool {
+            !self.isOver && (!self.isWritable || self.outbox.readableBytes >= CallHome.outboxLimit)
+        }
+    }
+
+    fileprivate init(channel: any Channel) {
+        self.channel = channel
+        self.state = Mutex(State())
+    }
+
+    /// Why the caller does not want the answer any more, if so.
+    var cancellation: ResponseStreamSender.Cancellation? { self.state.withLock { $0.cancellation } }
+
+    // MARK: Request's task
+
+    /// Returns when there is nothing left to answer: the answer is complete, or the caller does not want it any more.
+    func waitUntilOver() async {
+        await withCheckedContinuation { continuation in
+            let isOver = self.state.withLock { state in
+                if !state.isOver { state.observers.append(continuation) }
+                return state.isOver
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
+    /// Tells the caller that its request was accepted.
+    func accept() {
+        self.append { state in
+            guard state.machine.accept() else { return false }
+            state.outbox.writeImmutableBuffer(Prologue.accepted.encoded)
+            return true
+        }
+    }
+
+    /// Writes an item; returns when the caller can take another one.
+    ///
+    /// Does nothing when the caller is gone.
+    func write(_ item: ResponseItem) async {
+        let mustWait = self.append { state in
+            guard state.machine.isStreaming else { return false }
+            state.outbox.writeItemFrame(item)
+            return true
+        }
+        if mustWait { await self.waitUntilWritable() }
+    }
+
+    /// Refuses the request; returns when that was written.
+    func refuse(_ error: RemoteError) async {
+        self.append { state in
+            guard state.machine.refuse() else { return false }
+            state.outbox.writeImmutableBuffer(Prologue.refused(error.description, nil).encoded)
+            state.outbox.writeImmutableBuffer(ControlFrame.sentinel.encoded)
+            return true
+        }
+        await self.waitUntilOver()
+    }
+
+    /// Ends the answer as complete; returns when that was written.
+    func finish() async {
+        self.append { state in
+            guard state.machine.finish() else { return false }
+            state.outbox.writeFinalFrame()
+            state.outbox.writeImmutableBuffer(ControlFrame.sentinel.encoded)
+            return true
+        }
+        await self.waitUntilOver()
+    }
+
+    /// Gives up without a final frame, so that the caller sees that the answer is not complete.
+    ///
+    /// Does nothing when it is.
+    func abort() {
+        self.perform(
+            self.state.withLock { state in
+                state.isOver ? nil : state.machine.connectionClosed("this server gave up the request")
+            }
+        )
+    }
+
+    @discardableResult
+    private func append(_ body: (inout State) -> Bool) -> Bool {
+        let (mustSchedule, mustWait) = self.state.withLock { state -> (Bool, Bool) in
+            guard body(&state) else { return (false, false) }
+            let mustSchedule = !state.isFlushScheduled
+            state.isFlushScheduled = true
+            return (mustSchedule, state.mustWait)
+        }
+        if mustSchedule { self.channel.eventLoop.execute { self.flush() } }
+        return mustWait
+    }
+
+    private func waitUntilWritable() async {
+        await withCheckedContinuation { continuation in
+            let goOn = self.state.withLock { state in
+                if state.mustWait { state.writer = continuation }
+                return !state.mustWait
+            }
+            if goOn { continuation.resume() }
+        }
+    }
+
+    // MARK: Event loop
+
+    private func flush() {
+        let (bytes, isLast) = self.state.withLock { state in
+            state.isFlushScheduled = false
+            let bytes = state.outbox
+            state.outbox = ByteBuffer()
+            return (bytes, state.machine.hasEnded)
+        }
+        guard bytes.readableBytes > 0 else { return }
+        if isLast {
+            self.channel.writeAndFlush(bytes).whenComplete { _ in self.lastFrameWritten() }
+        } else {
+            self.channel.writeAndFlush(bytes, promise: nil)
+            self.writabilityChanged(self.channel.isWritable)
+        }
+    }
+
+    private func lastFrameWritten() {
+        self.end(nil)
+        let timeout = self.channel.eventLoop.scheduleTask(in: Self.lingerTimeout) { self.channel.close(promise: nil) }
+        self.channel.closeFuture.whenComplete { _ in timeout.cancel() }
+    }
+
+    fileprivate func writabilityChanged(_ isWritable: Bool) {
+        let writer = self.state.withLock { state -> CheckedContinuation<Void, Never>? in
+            state.isWritable = isWritable
+            guard !state.mustWait else { return nil }
+            defer { state.writer = nil }
+            return state.writer
+        }
+        writer?.resume()
+    }
+
+    fileprivate func received(_ bytes: ByteBuffer) { self.perform(self.state.withLock { $0.machine.receive(bytes) }) }
+
+    fileprivate func inputClosed() { self.perform(self.state.withLock { $0.machine.inputClosed() }) }
+
+    fileprivate func connectionClosed(_ reason: String) {
+        self.perform(self.state.withLock { $0.machine.connectionClosed(reason) })
+    }
+
+    private func perform(_ action: ResponseStreamSender.Action?) {
+        switch action {
+        case .cancel(let reason):
+            self.end(reason)
+            self.channel.close(promise: nil)
+        case .probe:
+            var frame = ByteBuffer()
+            frame.writeTwoPartMessage(TwoPartMessage())
+            self.channel.writeAndFlush(frame, promise: nil)
+        case .close:
+            self.end(nil)
+            self.channel.close(promise: nil)
+        case nil: break
+        }
+    }
+
+    private func end(_ reason: ResponseStreamSender.Cancellation?) {
+        let (writer, observers) = self.state.withLock { state in
+            if !state.isOver { state.cancellation = reason }
+            state.isOver = true
+            state.outbox = ByteBuffer()
+            defer {
+                state.writer = nil
+                state.observers = []
+            }
+            return (state.writer, state.observers)
+        }
+        writer?.resume()
+        for observer in observers { observer.resume() }
+    }
+}
+
+// MARK: - Connecting
+
+extension CallHome {
+    /// Connects to the caller and introduces itself.
+    ///
+    /// - Parameters:
+    ///   - address: where the caller listens, and which request this is.
+    ///   - group: the event loops.
+    ///   - timeout: how long connecting may take.
+    /// - Returns: the connection, its handshake written.
+    /// - Throws: `RequestPlaneError` when the caller cannot be reached.
+    static func connect(
+        to address: CallHomeAddress,
+        on group: any EventLoopGroup,
+        timeout: Duration
+    ) async throws(RequestPlaneError) -> CallHome {
+        guard let target = HostPort(address.address) else {
+            throw RequestPlaneError(.connectFailed, "call-home address '\(address.address)' is not host:port")
+        }
+        let bootstrap = ClientBootstrap(group: group)
+            .connectTimeout(TimeAmount(timeout))
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(CallHomeHandler(CallHome(channel: channel)))
+                }
+            }
+        do {
+            let channel =
+                if let socketAddress = try? SocketAddress(ipAddress: target.host, port: target.port) {
+                    try await bootstrap.connect(to: socketAddress).get()
+                } else {
+                    try await bootstrap.connect(host: target.host, port: target.port).get()
+                }
+            let handshake = Handshake(subject: address.subject).encoded
+            return try await channel.eventLoop.submit {
+                let handler = try channel.pipeline.syncOperations.handler(type: CallHomeHandler.self)
+                channel.writeAndFlush(handshake, promise: nil)
+                return handler.callHome
+            }.get()
+        } catch {
+            throw RequestPlaneError(.connectFailed, "cannot call home to \(target)", cause: error)
+        }
+    }
+}
+
+/// Feeds a `CallHome` with what happens on its channel.
+private final class CallHomeHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    let callHome: CallHome
+
+    init(_ callHome: CallHome) { self.callHome = callHome }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        self.callHome.received(self.unwrapInboundIn(data))
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        self.callHome.writabilityChanged(context.channel.isWritable)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed = event { self.callHome.inputClosed() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        self.callHome.connectionClosed("\(error)")
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        self.callHome.connectionClosed("the connection was closed")
+        context.fireChannelInactive()
+    }
+}

@@ -1,0 +1,203 @@
+import Logging
+import NIOCore
+import RequestPlane
+
+/// Answers one request of the TCP plane: reads its control header, calls home, runs the handler and writes what it yields.
+struct TCPAnswer: Sendable {
+    let frame: TCPRequestFrame
+    let purpose: Purpose
+    let group: any EventLoopGroup
+    let connectTimeout: Duration
+    let logger: Logger
+
+    enum Purpose: Sendable {
+        case serve(ServedEndpoint)
+        /// The acknowledgement has refused the request. Callers of Dynamo up to 1.2 do not look at it, so they are called home.
+        case refuse(Refusal)
+    }
+
+    struct Refusal: Sendable {
+        var kind: RemoteError.Kind
+        var text: String
+
+        init(_ kind: RemoteError.Kind, _ text: String) {
+            self.kind = kind
+            self.text = text
+        }
+    }
+
+    func run() async {
+        let request: Request
+        do { request = try Request(self.frame) } catch {
+            self.logger.warning("dropped an unreadable request", metadata: ["reason": "\(error)"])
+            if case .serve(let endpoint) = self.purpose {
+                endpoint.meter.begin(requestBytes: self.frame.payload.readableBytes)
+                endpoint.meter.end(.failure, after: .zero)
+            }
+            return
+        }
+        switch self.purpose {
+        case .refuse(let refusal):
+            // A caller that states a codec is new enough to have understood the acknowledgement.
+            guard request.control.payloadCodec == nil else { return }
+            await self.refuse(request, refusal)
+        case .serve(let endpoint):
+            endpoint.meter.begin(requestBytes: request.body.readableBytes)
+            let start = ContinuousClock.now
+            let outcome = await self.serve(request, endpoint)
+            endpoint.meter.end(outcome, after: ContinuousClock.now - start)
+        }
+    }
+
+    private func refuse(_ request: Request, _ refusal: Refusal) async {
+        guard let callHome = await self.callHome(request) else { return }
+        await callHome.refuse(RemoteError(kind: refusal.kind, message: refusal.text))
+    }
+
+    private func serve(_ request: Request, _ endpoint: ServedEndpoint) async -> EndpointMeter.Outcome {
+        if let defect = request.defect {
+            await self.refuse(request, Refusal(.invalidArgument, defect))
+            return .failure
+        }
+        guard let callHome = await self.callHome(request) else { return .failure }
+        let incoming = IncomingRequest(
+            id: request.control.id,
+            endpoint: endpoint.id,
+            headers: self.frame.decodedHeaders,
+            payload: request.body
+        )
+        let outcome = await withTaskGroup(of: EndpointMeter.Outcome.self) { group in
+            group.addTask { await self.produce(incoming, endpoint, callHome) }
+            await callHome.waitUntilOver()
+            group.cancelAll()
+            return await group.next() ?? .failure
+        }
+        guard let cancellation = callHome.cancellation else { return outcome }
+        if case .violation(let reason) = cancellation {
+            self.logger.warning(
+                "the caller broke the protocol",
+                metadata: ["request": "\(incoming.id)", "reason": "\(reason)"]
+            )
+        }
+        return .cancelled
+    }
+
+    /// Runs the handler; ends the call-home connection in every case.
+    private func produce(
+        _ request: IncomingRequest,
+        _ endpoint: ServedEndpoint,
+        _ callHome: CallHome
+    ) async -> EndpointMeter.Outcome {
+        await withTaskCancellationHandler {
+            let items: any AsyncSequence<ResponseItem, any Error> & Sendable
+            do { items = try await endpoint.handler(request) } catch {
+                if Task.isCancelled { return .cancelled }
+                await callHome.refuse(Self.remoteError(error))
+                return .failure
+            }
+            callHome.accept()
+            let outcome = await self.pull(items, endpoint.meter, callHome)
+            if Task.isCancelled {
+                callHome.abort()
+                return .cancelled
+            }
+            await callHome.finish()
+            return outcome
+        } onCancel: {
+            callHome.abort()
+        }
+    }
+
+    private func pull(
+        _ items: some AsyncSequence<ResponseItem, any Error> & Sendable,
+        _ meter: EndpointMeter,
+        _ callHome: CallHome
+    ) async -> EndpointMeter.Outcome {
+        var outcome = EndpointMeter.Outcome.success
+        do {
+            for try await item in items {
+                await callHome.write(item)
+                meter.sent(item)
+                if case .failure = item { outcome = .failure }
+                if Task.isCancelled { break }
+            }
+        } catch {
+            if Task.isCancelled { return .cancelled }
+            await callHome.write(.failure(Self.remoteError(error)))
+            outcome = .failure
+        }
+        return outcome
+    }
+
+    private func callHome(_ request: Request) async -> CallHome? {
+        guard let address = request.address else {
+            self.logger.warning(
+                "cannot answer a request: its response transport is unknown",
+                metadata: ["request": "\(request.control.id)", "transport": "\(request.control.transport)"]
+            )
+            return nil
+        }
+        do {
+            return try await CallHome.connect(to: address, on: self.group, timeout: self.connectTimeout)
+        } catch {
+            self.logger.warning(
+                "cannot answer a request",
+                metadata: ["request": "\(request.control.id)", "reason": "\(error)"]
+            )
+            return nil
+        }
+    }
+
+    private static func remoteError(_ error: any Error) -> RemoteError {
+        switch error {
+        case let error as RemoteError: error
+        case let error as RequestPlaneError: RemoteError(kind: Self.kind(error.code), message: error.description)
+        default: RemoteError(kind: .unknown, message: "\(error)")
+        }
+    }
+
+    private static func kind(_ code: RequestPlaneError.Code) -> RemoteError.Kind {
+        switch code {
+        case .connectFailed, .noInstance, .unknownEndpoint: .cannotConnect
+        case .timedOut: .connectionTimeout
+        case .tooLarge, .invalidConfiguration: .invalidArgument
+        case .overloaded: .resourceExhausted
+        case .unavailable: .unavailable
+        case .cancelled: .cancelled
+        case .streamEndedEarly: .disconnected
+        case .remote, .protocolViolation: .unknown
+        }
+    }
+}
+
+// MARK: - Reading
+
+extension TCPAnswer {
+    /// A request whose control header could be read.
+    private struct Request {
+        var control: ControlHeader
+        /// Nil when the answer would have to travel in a way that this library does not know.
+        var address: CallHomeAddress?
+        var body: ByteBuffer
+        /// Why the request cannot be served although its caller can be told.
+        var defect: String?
+
+        init(_ frame: TCPRequestFrame) throws(WireError) {
+            let message = try TwoPartMessage(payload: frame.payload)
+            guard message.header.readableBytes > 0 else { throw .malformed("request without a control header") }
+            self.control = try ControlHeader(message.header)
+            self.body = message.body
+            if self.control.transport == ControlHeader.tcpServer {
+                let address = try CallHomeAddress(info: self.control.info)
+                self.address = address
+                if address.context != self.control.id {
+                    self.defect = "the connection info's 'context' is not the request's id"
+                }
+            }
+            if let codec = self.control.payloadCodec, codec != "json" {
+                self.defect = "this server reads JSON; the request's 'payload_codec' is '\(codec)'"
+            }
+            if self.body.readableBytes == 0 { self.defect = "the request has no body" }
+        }
+    }
+}

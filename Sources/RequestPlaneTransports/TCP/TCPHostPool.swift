@@ -1,0 +1,169 @@
+import Logging
+import NIOCore
+import NIOPosix
+import RequestPlane
+
+/// The request connections to one host and port, all on one event loop.
+final class TCPHostPool: Sendable {
+    private let eventLoop: any EventLoop
+    private let core: NIOLoopBoundBox<Core>
+
+    init(target: HostPort, configuration: TCPConfiguration, eventLoop: any EventLoop, logger: Logger) {
+        self.eventLoop = eventLoop
+        self.core = .makeBoxSendingValue(
+            Core(target: target, configuration: configuration, eventLoop: eventLoop, logger: logger),
+            eventLoop: eventLoop
+        )
+    }
+
+    /// Sends a request as soon as a connection takes it.
+    func submit(_ call: TCPCall) { self.eventLoop.execute { self.core.value.submit(call) } }
+
+    /// Fails what waits and closes every connection.
+    func close() { self.eventLoop.execute { self.core.value.close() } }
+}
+
+// MARK: - On the event loop
+
+extension TCPHostPool {
+    fileprivate final class Core {
+        private let target: HostPort
+        private let configuration: TCPConfiguration
+        private let eventLoop: any EventLoop
+        private let logger: Logger
+        private var state: TCPPoolState
+        private var waiting = CircularBuffer<TCPCall>()
+        private var connections: [TCPPoolState.ConnectionID: TCPClientHandler] = [:]
+        private var timer: Scheduled<Void>?
+        private var isClosed = false
+
+        init(target: HostPort, configuration: TCPConfiguration, eventLoop: any EventLoop, logger: Logger) {
+            self.target = target
+            self.configuration = configuration
+            self.eventLoop = eventLoop
+            self.logger = logger
+            self.state = TCPPoolState(limit: configuration.poolSize, capacity: configuration.channelBuffer)
+        }
+
+        func submit(_ call: TCPCall) {
+            guard !self.isClosed else { return call.fail(PlaneFailure(.unavailable, "this process is shutting down")) }
+            self.waiting.append(call)
+            self.pump()
+        }
+
+        func close() {
+            self.isClosed = true
+            self.failWaiting(PlaneFailure(.unavailable, "this process is shutting down"))
+            for connection in self.connections.values { connection.close() }
+        }
+
+        /// Hands waiting requests to connections until there is no place or nobody waits.
+        private func pump() {
+            self.dropUnwanted()
+            while let call = self.waiting.first {
+                switch self.state.place(waiting: self.waiting.count, now: .now()) {
+                case .use(let id):
+                    self.waiting.removeFirst()
+                    guard let connection = self.connections[id], connection.send(call) else {
+                        self.state.update(id, isReady: false)
+                        self.waiting.prepend(call)
+                        continue
+                    }
+                    self.state.update(id, isReady: connection.isReady)
+                case .connect(let id): self.connect(id)
+                case .wait:
+                    self.setTimer()
+                    return
+                case .fail(let failure): self.failWaiting(failure)
+                }
+                self.dropUnwanted()
+            }
+        }
+
+        private func dropUnwanted() {
+            let now = NIODeadline.now()
+            while let call = self.waiting.first {
+                if call.isCancelled {
+                    call.fail(PlaneFailure(.cancelled, "the caller cancelled the request"))
+                } else if call.deadline <= now {
+                    let seconds = self.configuration.requestTimeout
+                    call.fail(
+                        PlaneFailure(.timedOut, "no connection to \(self.target) took the request within \(seconds)")
+                    )
+                } else {
+                    return
+                }
+                self.waiting.removeFirst()
+            }
+        }
+
+        private func failWaiting(_ failure: PlaneFailure) {
+            let calls = self.waiting
+            self.waiting.removeAll()
+            for call in calls { call.fail(failure) }
+        }
+
+        private func setTimer() {
+            guard self.timer == nil, let deadline = self.waiting.first?.deadline else { return }
+            let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+            self.timer = self.eventLoop.scheduleTask(deadline: deadline) {
+                core.value.timer = nil
+                core.value.pump()
+            }
+        }
+
+        private func connect(_ id: TCPPoolState.ConnectionID) {
+            let core = NIOLoopBound(self, eventLoop: self.eventLoop)
+            let configuration = self.configuration
+            let bootstrap = ClientBootstrap(group: self.eventLoop)
+                .connectTimeout(TimeAmount(configuration.connectTimeout))
+                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .channelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        let handler = TCPClientHandler(
+                            configuration: configuration,
+                            target: core.value.target,
+                            onChange: { core.value.changed(id, $0) },
+                            onRetry: { core.value.submit($0) },
+                            onClose: { core.value.closed(id) }
+                        )
+                        try channel.pipeline.syncOperations.addHandler(handler)
+                        core.value.connections[id] = handler
+                    }
+                }
+            let future =
+                if let address = try? SocketAddress(ipAddress: self.target.host, port: self.target.port) {
+                    bootstrap.connect(to: address)
+                } else {
+                    bootstrap.connect(host: self.target.host, port: self.target.port)
+                }
+            future.hop(to: self.eventLoop).whenComplete { result in core.value.connected(id, result) }
+        }
+
+        private func connected(_ id: TCPPoolState.ConnectionID, _ result: Result<any Channel, any Error>) {
+            switch result {
+            case .success:
+                if self.isClosed { self.connections[id]?.close() }
+                self.state.update(id, isReady: self.connections[id]?.isReady ?? false)
+                self.pump()
+            case .failure(let error):
+                self.connections[id] = nil
+                self.logger.debug("cannot connect", metadata: ["target": "\(self.target)", "reason": "\(error)"])
+                let failure = PlaneFailure(.connectFailed, "cannot connect to \(self.target): \(error)")
+                if self.state.failed(id, failure, now: .now()) { self.failWaiting(failure) } else { self.pump() }
+            }
+        }
+
+        private func changed(_ id: TCPPoolState.ConnectionID, _ isReady: Bool) {
+            self.state.update(id, isReady: isReady)
+            if isReady, !self.waiting.isEmpty { self.pump() }
+        }
+
+        private func closed(_ id: TCPPoolState.ConnectionID) {
+            // A connection that never opened is reported by its connect future.
+            guard self.connections.removeValue(forKey: id) != nil else { return }
+            self.state.closed(id)
+            if !self.waiting.isEmpty { self.pump() }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+import NIOCore
+import RequestPlane
+
+/// Decides which connection to an instance's host takes the next request, and when to open another one.
+///
+/// A connection is filled before another one is opened, up to the pool's size. After a failed attempt, requests fail at once for a short
+/// while that doubles with each further failure, so that a dead host is not hammered and its callers can turn to another instance.
+struct TCPPoolState: Sendable, Hashable {
+    typealias ConnectionID = Int
+
+    private let limit: Int
+    private let capacity: Int
+    private var connections: [Connection] = []
+    private var nextID: ConnectionID = 0
+    private var penalty: Penalty?
+
+    private static let firstBackoff = TimeAmount.milliseconds(50)
+    private static let longestBackoff = TimeAmount.seconds(1)
+
+    private struct Connection: Hashable {
+        var id: ConnectionID
+        var phase: Phase
+    }
+
+    private enum Phase: Hashable {
+        case connecting
+        case ready
+        case busy
+    }
+
+    private struct Penalty: Hashable {
+        var failure: PlaneFailure
+        var until: NIODeadline
+        var backoff: TimeAmount
+    }
+
+    enum Placement: Hashable {
+        /// Write the request on this connection.
+        case use(ConnectionID)
+        /// Open a connection, then ask again.
+        case connect(ConnectionID)
+        /// Wait until a connection is ready.
+        case wait
+        /// The host is not reachable just now.
+        case fail(PlaneFailure)
+    }
+
+    /// Creates the state of a host that nobody has called yet.
+    ///
+    /// - Parameters:
+    ///   - limit: how many connections there may be.
+    ///   - capacity: how many requests one connection takes.
+    init(limit: Int, capacity: Int) {
+        self.limit = limit
+        self.capacity = capacity
+    }
+
+    var isEmpty: Bool { self.connections.isEmpty }
+
+    /// Where the first of `waiting` requests goes.
+    mutating func place(waiting: Int, now: NIODeadline) -> Placement {
+        if let ready = self.connections.first(where: { $0.phase == .ready }) { return .use(ready.id) }
+        if let penalty = self.penalty, penalty.until > now, self.connections.isEmpty { return .fail(penalty.failure) }
+        let connecting = self.connections.count { $0.phase == .connecting }
+        guard self.connections.count < self.limit, connecting * self.capacity < waiting else { return .wait }
+        self.nextID += 1
+        self.connections.append(Connection(id: self.nextID, phase: .connecting))
+        return .connect(self.nextID)
+    }
+
+    /// A connection is open, and takes requests or not.
+    mutating func update(_ id: ConnectionID, isReady: Bool) {
+        guard let index = self.connections.firstIndex(where: { $0.id == id }) else { return }
+        if self.connections[index].phase == .connecting { self.penalty = nil }
+        self.connections[index].phase = isReady ? .ready : .busy
+    }
+
+    /// A connection is gone.
+    mutating func closed(_ id: ConnectionID) { self.connections.removeAll { $0.id == id } }
+
+    /// A connection could not be opened.
+    ///
+    /// Returns whether those who wait have nothing left to wait for.
+    mutating func failed(_ id: ConnectionID, _ failure: PlaneFailure, now: NIODeadline) -> Bool {
+        self.closed(id)
+        let backoff = self.penalty.map { min($0.backoff * 2, Self.longestBackoff) } ?? Self.firstBackoff
+        self.penalty = Penalty(failure: failure, until: now + backoff, backoff: backoff)
+        return self.connections.isEmpty
+    }
+}

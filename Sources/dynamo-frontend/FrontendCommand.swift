@@ -1,0 +1,79 @@
+import ArgumentParser
+import Discovery
+import DynamoRuntime
+import RequestPlane
+
+/// An OpenAI-compatible HTTP server in front of the text workers of a Dynamo deployment.
+@main
+struct FrontendCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "dynamo-frontend",
+        abstract: "Serves the models of a Dynamo deployment over OpenAI's HTTP interface.",
+        discussion: """
+            The environment decides about the rest, as for Dynamo's own frontend: DYN_DISCOVERY_BACKEND with DYN_FILE_KV or
+            ETCD_ENDPOINTS, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_HTTP_BODY_LIMIT_MB, DYN_LOG,
+            DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS.
+            """,
+        version: ProgramVersion.text
+    )
+
+    @Option(help: "The address to listen on (DYN_HTTP_HOST; default: 0.0.0.0).")
+    var httpHost: String?
+
+    @Option(help: "The port to listen on (DYN_HTTP_PORT; default: 8000).")
+    var httpPort: Int?
+
+    @Option(help: "Serve only models of this namespace (DYN_NAMESPACE; default: all; `dynamo` means all).")
+    var namespace: String?
+
+    @Option(help: "Serve only models of namespaces that begin like this (DYN_NAMESPACE_PREFIX).")
+    var namespacePrefix: String?
+
+    @Option(help: "How an instance is chosen: round-robin or random (DYN_ROUTER_MODE; default: round-robin).")
+    var routerMode: InstanceSelector.Mode?
+
+    func validate() throws {
+        if let port = self.httpPort, !(0...65535).contains(port) {
+            throw ValidationError("--http-port is \(port); it must be a number from 0 to 65535")
+        }
+    }
+
+    func run() async throws {
+        let variables = ProcessEnvironment.variables
+        var reader = EnvironmentReader(variables)
+        let host = self.httpHost ?? reader.string("DYN_HTTP_HOST") ?? "0.0.0.0"
+        let port = reader.integer("DYN_HTTP_PORT", in: 0...65535, default: 8000)
+        let mode = reader.choice("DYN_ROUTER_MODE", default: InstanceSelector.Mode.roundRobin)
+        let megabytes = reader.integer("DYN_HTTP_BODY_LIMIT_MB", in: 1...1024, default: 45)
+        guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+        var environment = try ProcessEnvironment(variables, label: "dynamo_frontend")
+        // A frontend serves no endpoint: the system port of its environment belongs to a worker.
+        environment.runtime.system = nil
+        let runtime = RuntimeService(environment)
+        let configuration = FrontendServer.Configuration(
+            host: host,
+            port: self.httpPort ?? port,
+            namespaces: NamespaceFilter(
+                namespace: self.namespace ?? variables["DYN_NAMESPACE"],
+                prefix: self.namespacePrefix ?? environment.runtime.namespacePrefix
+            ),
+            routerMode: self.routerMode ?? mode,
+            bodyLimit: megabytes << 20,
+            drainTimeout: environment.runtime.drainTimeout
+        )
+        runtime.add(
+            FrontendServer(
+                configuration: configuration,
+                discovery: runtime.discovery,
+                client: runtime.client,
+                mode: runtime.mode,
+                metrics: runtime.metrics,
+                metricsText: { runtime.metricsText },
+                logger: runtime.logger
+            )
+        )
+        try await ProcessRunner.run(runtime, logger: runtime.logger)
+    }
+}
+
+extension InstanceSelector.Mode: ExpressibleByArgument {}

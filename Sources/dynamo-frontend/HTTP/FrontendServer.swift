@@ -1,0 +1,113 @@
+import Discovery
+import DynamoRuntime
+import HummingbirdCore
+import Logging
+import NIOCore
+import RequestPlane
+import ServiceLifecycle
+
+/// The public HTTP server with what it needs to answer.
+///
+/// Asked to stop, it answers `/health` with 503 and refuses new generations, lets the running ones finish, and returns.
+final class FrontendServer: Service {
+    struct Configuration: Sendable, Hashable {
+        var host: String
+        var port: Int
+        var namespaces: NamespaceFilter
+        var routerMode: InstanceSelector.Mode
+        /// The largest body of a request, in bytes.
+        var bodyLimit: Int
+        /// How long running generations may take after the request to stop.
+        var drainTimeout: Duration
+    }
+
+    private let configuration: Configuration
+    private let discovery: any DiscoveryClient
+    private let models: ModelStore
+    private let handler: RequestRouter
+    private let logger: Logger
+    private let onListening: @Sendable (Int) -> Void
+
+    /// Creates a frontend.
+    ///
+    /// - Parameters:
+    ///   - configuration: where to listen and whom to serve.
+    ///   - discovery: tells which models there are.
+    ///   - client: sends requests to workers.
+    ///   - mode: the plane that the client speaks.
+    ///   - metrics: where the frontend counts.
+    ///   - metricsText: the text of `/metrics`, asked for at each request.
+    ///   - logger: where problems go.
+    ///   - onListening: called with the port once the server listens.
+    init(
+        configuration: Configuration,
+        discovery: any DiscoveryClient,
+        client: any RequestPlaneClient,
+        mode: RequestPlaneMode,
+        metrics: MetricsRegistry,
+        metricsText: @escaping @Sendable () -> String,
+        logger: Logger,
+        onListening: @escaping @Sendable (Int) -> Void = { _ in }
+    ) {
+        let models = ModelStore(mode: mode, logger: logger)
+        let frontendMetrics = FrontendMetrics(registry: metrics)
+        self.configuration = configuration
+        self.discovery = discovery
+        self.models = models
+        self.handler = RequestRouter(
+            models: models,
+            generation: GenerationHandler(
+                models: models,
+                dispatcher: Dispatcher(client: client, mode: configuration.routerMode, logger: logger),
+                metrics: frontendMetrics,
+                activity: Activity(),
+                bodyLimit: configuration.bodyLimit,
+                logger: logger
+            ),
+            metrics: frontendMetrics,
+            metricsText: metricsText
+        )
+        self.logger = logger
+        self.onListening = onListening
+    }
+
+    private enum Event: Sendable {
+        case serverEnded
+        case drained
+    }
+
+    func run() async throws {
+        let connection = WatchedConnection { [handler] request, writer, _ in
+            try await handler.respond(to: request, writer)
+        }
+        let (host, port) = (self.configuration.host, self.configuration.port)
+        let listener = try await ConnectionListener(
+            host: host,
+            port: port,
+            remedy: "choose another address with --http-host and --http-port (DYN_HTTP_HOST, DYN_HTTP_PORT)"
+        ) { [logger] channel in connection.setup(channel: channel, logger: logger) }
+        self.logger.info("frontend listens", metadata: ["host": "\(host)", "port": "\(listener.port)"])
+        self.onListening(listener.port)
+        try await withThrowingTaskGroup(of: Event?.self) { group in
+            group.addTask {
+                await self.models.follow(self.discovery.watch(self.configuration.namespaces))
+                return nil
+            }
+            group.addTask {
+                try await listener.run { await connection.handle(value: $0, logger: self.logger) }
+                return .serverEnded
+            }
+            group.addTask {
+                try await gracefulShutdown()
+                await self.handler.activity.drain(within: self.configuration.drainTimeout)
+                return .drained
+            }
+            while let event = try await group.next() {
+                if event == .drained { break }
+                if event == .serverEnded { throw ConfigurationError(["the HTTP server ended unexpectedly"]) }
+            }
+            group.cancelAll()
+            while let result = await group.nextResult() { _ = result }
+        }
+    }
+}

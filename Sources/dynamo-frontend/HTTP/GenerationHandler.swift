@@ -1,0 +1,260 @@
+import Discovery
+import DynamoRuntime
+import HTTPTypes
+import HummingbirdCore
+import Logging
+import NIOCore
+import RequestPlane
+
+/// Answers chat and completion requests: checks them, sends them to a worker, passes its answer on.
+///
+/// The worker's stream is pulled as fast as the client reads. The task ends with the client, which cancels the generation.
+struct GenerationHandler: Sendable {
+    let models: ModelStore
+    let dispatcher: Dispatcher
+    let metrics: FrontendMetrics
+    let activity: Activity
+    /// In bytes.
+    let bodyLimit: Int
+    let logger: Logger
+
+    @concurrent
+    func respond(to request: Request, kind: TextRequestKind, _ writer: consuming ResponseWriter) async throws {
+        let started = ContinuousClock.now
+        guard self.activity.begin() else { return try await writer.write(.draining, headers: [.connection: "close"]) }
+        defer { self.activity.end() }
+
+        let parsed: TextRequest
+        let instances: [Instance]
+        do throws(OpenAIError) {
+            if request.headers[.expect]?.lowercased() == "100-continue" { try await self.continue(writer) }
+            parsed = try await self.read(request, kind)
+            instances = try self.instances(for: parsed)
+        } catch {
+            self.metrics.count(.failed(error.kind), kind: kind)
+            // A body that was not read to its end makes the connection useless.
+            let headers: HTTPFields = error.status == .contentTooLarge ? [.connection: "close"] : [:]
+            return try await writer.write(error, headers: headers)
+        }
+
+        var measurement = self.metrics.begin(parsed, started: started)
+        do {
+            try await self.generate(parsed, request, instances, &measurement, writer)
+        } catch {
+            // Only writing to a client that is gone, or being cancelled because it is gone, ends here.
+            self.logger.debug("client went away", metadata: ["model": "\(parsed.model)", "error": "\(error)"])
+            measurement.end(.cancelled)
+            throw error
+        }
+    }
+
+    // MARK: Before the worker
+
+    @concurrent
+    private func `continue`(_ writer: borrowing ResponseWriter) async throws(OpenAIError) {
+        do { try await writer.writeInformationalHead(HTTPResponse(status: .continue)) } catch {
+            throw .invalid("the connection broke: \(error)")
+        }
+    }
+
+    private func read(_ request: Request, _ kind: TextRequestKind) async throws(OpenAIError) -> TextRequest {
+        let type = request.headers[.contentType]?.split(separator: ";").first.map {
+            $0.filter { $0 != " " }.lowercased()
+        }
+        guard let type, type == "application/json" || type.hasSuffix("+json") else {
+            throw OpenAIError(
+                status: .unsupportedMediaType,
+                kind: .invalidRequest,
+                message: "Expected request with `Content-Type: application/json`",
+                code: "unsupported_media_type"
+            )
+        }
+        let body: ByteBuffer
+        do {
+            body = try await request.body.collect(upTo: self.bodyLimit)
+        } catch is NIOTooManyBytesError {
+            throw OpenAIError(
+                status: .contentTooLarge,
+                kind: .invalidRequest,
+                message: "The request body is larger than \(self.bodyLimit) bytes (DYN_HTTP_BODY_LIMIT_MB)",
+                code: "request_too_large"
+            )
+        } catch {
+            throw .invalid("The request body could not be read: \(error)")
+        }
+        return try TextRequest(parsing: body, kind: kind)
+    }
+
+    private func instances(for request: TextRequest) throws(OpenAIError) -> [Instance] {
+        switch self.models.lookup(request.model, request.kind) {
+        case .instances(let instances): return instances
+        case .unknown: throw .unknownModel(request.model)
+        case .noInstance: throw .noInstance(request.model)
+        case .wrongKind(let kinds):
+            throw OpenAIError(
+                status: .notFound,
+                kind: .notFound,
+                message:
+                    "The model `\(request.model)` does not serve \(request.kind.rawValue); it serves \(kinds.text)",
+                param: "model",
+                code: "model_not_found"
+            )
+        case .wrongInput:
+            throw .invalid(
+                "The workers of `\(request.model)` take token ids; this frontend serves workers that take text "
+                    + "(model_input Text). Use Dynamo's own frontend for this model.",
+                param: "model",
+                code: "model_not_supported"
+            )
+        }
+    }
+
+    private static func outgoing(_ parsed: TextRequest, _ request: Request) -> OutgoingRequest {
+        var headers: [String: String] = [:]
+        for name in ["x-request-id", "traceparent", "tracestate"] {
+            if let field = HTTPField.Name(name), let value = request.headers[field] { headers[name] = value }
+        }
+        return OutgoingRequest(id: RequestID.make(), headers: headers, payload: parsed.payload)
+    }
+
+    // MARK: With the worker
+
+    /// Errors of the worker are answered; what is thrown concerns the client's connection.
+    @concurrent
+    private func generate(
+        _ parsed: TextRequest,
+        _ request: Request,
+        _ instances: [Instance],
+        _ measurement: inout FrontendMetrics.Measurement,
+        _ writer: consuming ResponseWriter
+    ) async throws {
+        let first: ResponseItem?
+        var items: ResponseStream.AsyncIterator
+        do {
+            items = try await self.dispatcher.send(Self.outgoing(parsed, request), to: instances).makeAsyncIterator()
+            first = try await items.next()
+            if case .failure(let error)? = first { throw error }
+        } catch {
+            try Task.checkCancellation()
+            let error = self.report(error, parsed)
+            measurement.end(.failed(error.kind))
+            return try await writer.write(error)
+        }
+        measurement.firstResponse()
+        if parsed.streams {
+            try await self.stream(parsed, first, &items, measurement, writer)
+        } else {
+            try await self.fold(parsed, first, &items, measurement, writer)
+        }
+    }
+
+    @concurrent
+    private func stream(
+        _ parsed: TextRequest,
+        _ first: ResponseItem?,
+        _ items: inout ResponseStream.AsyncIterator,
+        _ measurement: FrontendMetrics.Measurement,
+        _ writer: consuming ResponseWriter
+    ) async throws {
+        let head = HTTPResponse(
+            status: .ok,
+            headerFields: [.contentType: "text/event-stream", .cacheControl: "no-cache"]
+        )
+        var body = try await writer.writeHead(head)
+        var outcome = FrontendMetrics.Outcome.success
+        var last: ByteBuffer?
+        var item = first
+        while let current = item {
+            switch current {
+            case .data(let payload):
+                guard !payload.isNull else { break }
+                last = payload
+                try await body.write(ServerSentEvents.data(payload))
+            case .annotation(let event, let comments):
+                try await body.write(ServerSentEvents.annotation(event, comments: comments))
+            case .failure(let error):
+                let error = self.report(error, parsed)
+                outcome = .failed(error.kind)
+                try await body.write(ServerSentEvents.data(error.json.buffer))
+            }
+            if outcome != .success { break }
+            do { item = try await items.next() } catch {
+                try Task.checkCancellation()
+                let error = self.report(error, parsed)
+                outcome = .failed(error.kind)
+                try await body.write(ServerSentEvents.data(error.json.buffer))
+                break
+            }
+        }
+        try await body.write(ServerSentEvents.done)
+        try await body.finish(nil)
+        // The numbers stand in the last chunk, if anywhere.
+        if let last {
+            var fold = ResponseFold(kind: parsed.kind)
+            if (try? fold.add(last)) != nil, let counts = fold.tokenCounts {
+                measurement.tokens(prompt: counts.prompt, completion: counts.completion)
+            }
+        }
+        measurement.end(outcome)
+    }
+
+    @concurrent
+    private func fold(
+        _ parsed: TextRequest,
+        _ first: ResponseItem?,
+        _ items: inout ResponseStream.AsyncIterator,
+        _ measurement: FrontendMetrics.Measurement,
+        _ writer: consuming ResponseWriter
+    ) async throws {
+        var fold = ResponseFold(kind: parsed.kind)
+        do {
+            var item = first
+            while let current = item {
+                switch current {
+                case .data(let payload): if !payload.isNull { try fold.add(payload) }
+                case .annotation: break
+                case .failure(let error): throw error
+                }
+                item = try await items.next()
+            }
+            guard !fold.isEmpty else {
+                throw RequestPlaneError(.streamEndedEarly, "the worker answered nothing")
+            }
+        } catch {
+            try Task.checkCancellation()
+            let error = self.report(error, parsed)
+            measurement.end(.failed(error.kind))
+            return try await writer.write(error)
+        }
+        if let counts = fold.tokenCounts { measurement.tokens(prompt: counts.prompt, completion: counts.completion) }
+        try await writer.write(Answer(.ok, fold.response))
+        measurement.end(.success)
+    }
+
+    private func report(_ error: any Error, _ request: TextRequest) -> OpenAIError {
+        let answer =
+            switch error {
+            case let error as RemoteError: OpenAIError(error)
+            case let error as RequestPlaneError: OpenAIError(error)
+            case let error as JSONError:
+                OpenAIError(
+                    status: .badGateway,
+                    kind: .server,
+                    message: "The worker sent a chunk that is not JSON: \(error)",
+                    code: "worker_error"
+                )
+            default:
+                OpenAIError(status: .internalServerError, kind: .server, message: "\(error)", code: "internal_error")
+            }
+        self.logger.warning(
+            "request failed",
+            metadata: ["model": "\(request.model)", "status": "\(answer.status.code)", "error": "\(error)"]
+        )
+        return answer
+    }
+}
+
+extension ByteBuffer {
+    /// Whether this is JSON's null: a worker that yields nothing sends it.
+    fileprivate var isNull: Bool { self.readableBytes == 4 && self.readableBytesView.elementsEqual("null".utf8) }
+}

@@ -1,0 +1,49 @@
+import Discovery
+import DynamoRuntime
+import Glibc
+import Logging
+import RequestPlane
+import Synchronization
+
+/// Keeps the directory of models up to date and answers questions about it.
+final class ModelStore: Sendable {
+    private let directory = Mutex(ModelDirectory())
+    private let mode: RequestPlaneMode
+    private let logger: Logger
+
+    init(mode: RequestPlaneMode, logger: Logger) {
+        self.mode = mode
+        self.logger = logger
+    }
+
+    /// Follows discovery until cancelled.
+    func follow(_ snapshots: AsyncStream<DiscoverySnapshot>) async {
+        var refused: Set<ModelDirectory.Refusal> = []
+        var listed: Set<String> = []
+        for await snapshot in snapshots {
+            let (refusals, names) = self.directory.withLock { directory in
+                let refusals = directory.update(snapshot, mode: self.mode, now: time(nil))
+                return (Set(refusals), Set(directory.listings.map(\.name)))
+            }
+            for refusal in refusals.subtracting(refused) {
+                self.logger.error(
+                    "model card refused",
+                    metadata: ["key": "\(refusal.key.full)", "reason": "\(refusal.reason)"]
+                )
+            }
+            for name in names.subtracting(listed) {
+                self.logger.info("model is served", metadata: ["model": "\(name)"])
+            }
+            for name in listed.subtracting(names) { self.logger.info("model is gone", metadata: ["model": "\(name)"]) }
+            refused = refusals
+            listed = names
+        }
+    }
+
+    /// The directory as it is now.
+    var current: ModelDirectory { self.directory.withLock { $0 } }
+
+    func lookup(_ model: String, _ kind: TextRequestKind) -> ModelDirectory.Lookup {
+        self.directory.withLock { $0.lookup(model, kind) }
+    }
+}

@@ -1,0 +1,47 @@
+import ArgumentParser
+import DynamoRuntime
+
+/// The program: one subcommand a file, `up` when none is named.
+@main
+struct DynamoLaunch: AsyncParsableCommand {
+    static let version = ProgramVersion.text
+
+    static let configuration = CommandConfiguration(
+        commandName: "dynamo-launch",
+        abstract: "Starts, proves and stops an NVIDIA Dynamo deployment from one manifest.",
+        discussion: """
+            Without a manifest, dynamo-launch.yaml in the working directory is used, else the embedded deployment: a frontend \
+            and an echo worker that need neither Python, GPU, NATS nor etcd.
+
+            Examples:
+              dynamo-launch                                start the embedded deployment on the tcp plane
+              dynamo-launch --nats launch/mocker.yaml      start a manifest on the NATS plane
+              dynamo-launch check my.yaml                  print every error of a manifest
+              dynamo-launch plan my.yaml --json            show what would be started; start nothing
+              dynamo-launch status --wait                  wait until the running deployment serves
+            """,
+        version: version,
+        subcommands: [
+            UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, StopCommand.self, LogsCommand.self,
+            CompletionCommand.self,
+        ],
+        defaultSubcommand: UpCommand.self
+    )
+
+    /// Parses and runs. Wrong usage ends with 1, as upstream's scripts end, not with the parser's own 64.
+    static func main() async {
+        do {
+            var command = try parseAsRoot()
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+        } catch {
+            let code = self.exitCode(for: error)
+            guard code == .validationFailure else { self.exit(withError: error) }
+            Terminal.printError(self.fullMessage(for: error))
+            self.exit(withError: ExitCode(1))
+        }
+    }
+}

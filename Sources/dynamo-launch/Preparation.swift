@@ -1,0 +1,142 @@
+import ArgumentParser
+import Deployment
+import FoundationEssentials
+import Glibc
+import Supervisor
+
+/// From the command line to a plan: finds the manifest, reads it, and looks at the machine.
+struct Preparation {
+    /// What happens to ports that the launcher chooses.
+    enum Leases {
+        /// Shown only: free at this moment.
+        case preview
+        /// Held by this process for as long as it lives.
+        case held
+    }
+
+    let selection: ManifestSelection
+    let manifest: Manifest
+    let environment: [String: String]
+    private let extra: [String]
+
+    init(_ options: ManifestOptions) throws {
+        let environment = ProcessInfo.processInfo.environment
+        let (selection, manifest) = try Self.read(options, environment: environment)
+        for warning in manifest.warnings { Terminal.printError(warning.description) }
+        self.selection = selection
+        self.manifest = manifest
+        self.environment = environment
+        self.extra = options.extra
+    }
+
+    private static func read(
+        _ options: ManifestOptions,
+        environment: [String: String]
+    ) throws -> (ManifestSelection, Manifest) {
+        do {
+            let subcommands = DynamoLaunch.configuration.subcommands.compactMap { $0.configuration.commandName }
+            let selection = try ManifestSelection.select(options.manifest, subcommands: subcommands)
+            let overrides = ManifestOverrides(requestPlane: options.plane?.rawValue, set: options.overrides)
+            return (selection, try Manifest.load(selection.source, environment: environment, overrides: overrides))
+        } catch let failure as ManifestSelection.Failure {
+            Terminal.printError(failure.description)
+            throw ExitCode(1)
+        } catch let errors as ManifestErrors {
+            throw Self.report(errors)
+        }
+    }
+
+    /// The plan of this machine.
+    ///
+    /// A plan needs to know which release of Dynamo each interpreter has, and asking one takes time and another process. So the
+    /// planner is asked again for each interpreter that it turns out to need.
+    func plan(leases: Leases) async throws -> Plan {
+        var releases: [String: Result<DynamoRelease, ReleaseProblem>] = [:]
+        let ports = PortSource(leases, deployment: self.manifest.name.value, environment: self.environment)
+        while true {
+            var unknown: Set<String> = []
+            let facts = self.facts(
+                detectRelease: { python in
+                    if let known = releases[python] { return known }
+                    unknown.insert(python)
+                    return .failure(ReleaseProblem(reason: "not asked yet"))
+                },
+                leasePort: ports.port
+            )
+            let plan = Result { () throws(ManifestErrors) in try Planner.plan(self.manifest, facts: facts) }
+            if unknown.isEmpty {
+                do { return try plan.get() } catch { throw Self.report(error) }
+            }
+            for python in unknown { releases[python] = await ReleaseDetector.detect(python: python) }
+        }
+    }
+
+    private func facts(
+        detectRelease: @escaping (String) -> Result<DynamoRelease, ReleaseProblem>,
+        leasePort: @escaping (PortRequest) throws -> Int
+    ) -> PlanFacts {
+        PlanFacts(
+            environment: self.environment,
+            workingDirectory: FileManager.default.currentDirectoryPath,
+            homeDirectory: self.environment["HOME"] ?? "/",
+            builtinDirectory: Self.programDirectory,
+            temporaryDirectory: "/tmp",
+            userID: getuid(),
+            isExecutable: { path in
+                var isDirectory = false
+                return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && !isDirectory
+                    && access(path, X_OK) == 0
+            },
+            directoryExists: { path in
+                var isDirectory = false
+                return FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) && isDirectory
+            },
+            detectRelease: detectRelease,
+            leasePort: leasePort,
+            passthroughArguments: self.extra
+        )
+    }
+
+    /// Where this program is: our own frontend and worker lie beside it.
+    private static var programDirectory: String {
+        guard let path = try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe"),
+            let slash = path.lastIndex(of: "/")
+        else { return "." }
+        return String(path[..<slash])
+    }
+
+    private static func report(_ errors: ManifestErrors) -> ExitCode {
+        for diagnostic in errors.diagnostics { Terminal.printError(diagnostic.description) }
+        let count = errors.diagnostics.count { $0.severity == .error }
+        Terminal.printError("\(count) error\(count == 1 ? "" : "s"); nothing was started")
+        return ExitCode(1)
+    }
+}
+
+/// Gives out ports, the same one when asked again for the same purpose.
+private final class PortSource {
+    private let leases: PortLeases
+    private let isHeld: Bool
+    private let deployment: String
+    private var given: [String: Int] = [:]
+
+    init(_ mode: Preparation.Leases, deployment: String, environment: [String: String]) {
+        let root = DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid())
+        self.leases = PortLeases(directory: root)
+        self.isHeld = mode == .held
+        self.deployment = deployment
+    }
+
+    func port(_ request: PortRequest) throws -> Int {
+        let name = "\(request.process)-\(request.index)/\(request.name)"
+        if let port = self.given[name] { return port }
+        let wanted = PortLeases.Request(name: name, kind: request.name == "system" ? .system : .general)
+        let taken = request.avoiding.union(self.given.values)
+        let port =
+            self.isHeld
+            ? try self.leases.lease([wanted], deployment: self.deployment, avoiding: taken)[0]
+            : try self.leases.preview(wanted, deployment: self.deployment, avoiding: taken)
+        self.given[name] = port
+        return port
+    }
+}

@@ -1,0 +1,79 @@
+import Deployment
+import Discovery
+import Logging
+import NIOCore
+import RequestPlane
+import Supervisor
+
+/// Compares what registered in discovery with the plan: every worker there, and all on the manifest's plane.
+struct RegistrationCheck: Sendable {
+    let plan: Plan
+    let logger: Logger
+
+    /// What is wrong; each text names the process as far as it can be known.
+    func mismatches() async -> [String] {
+        guard let client = self.client else { return [] }
+        let snapshot: DiscoverySnapshot
+        do {
+            snapshot = try await client.snapshot(.exact(self.plan.namespace))
+        } catch {
+            return ["discovery could not be read: \(error)"]
+        }
+        let owners = await self.owners()
+        let instances = snapshot.instances.map(\.instance)
+        return Self.wrongPlane(instances, owners: owners, plan: self.plan) + Self.missing(instances, owners: owners)
+    }
+
+    /// Where the processes of the plan register; nil when that is inside one process only.
+    var client: (any DiscoveryClient)? {
+        switch self.plan.discovery {
+        case .file(let directory): FileDiscovery(directory: directory, logger: self.logger)
+        case .etcd(let endpoints): EtcdDiscovery(endpoints: endpoints, logger: self.logger)
+        case .memory: nil
+        }
+    }
+
+    static func wrongPlane(_ instances: [Instance], owners: [InstanceID: String], plan: Plan) -> [String] {
+        instances.filter { $0.transport.mode.rawValue != plan.planes.request.rawValue }.map { instance in
+            let process = owners[instance.id] ?? "a process of namespace \(instance.endpoint.namespace)"
+            return "\(process) registered \(instance.endpoint) on the \(instance.transport.mode.rawValue) plane "
+                + "(\(instance.transport.value)), but the deployment's plane is \(plan.planes.request.rawValue): "
+                + "remove what sets another plane in its command or its program (the launcher sets DYN_REQUEST_PLANE)"
+        }
+    }
+
+    /// Workers whose system server names an instance that discovery does not have.
+    static func missing(_ instances: [Instance], owners: [InstanceID: String]) -> [String] {
+        let registered = Set(instances.map(\.id))
+        return owners.filter { !registered.contains($0.key) }.map { id, process in
+            "\(process) serves as instance \(id), but discovery has no such instance: its DYN_DISCOVERY_BACKEND, "
+                + "DYN_FILE_KV, ETCD_ENDPOINTS or DYN_NAMESPACE differs from the deployment's"
+        }.sorted()
+    }
+
+    /// Which replica an instance belongs to, from the metrics of each worker's system server, which are labelled with it.
+    private func owners() async -> [InstanceID: String] {
+        await withTaskGroup(of: (String, InstanceID?).self) { group in
+            for replica in self.plan.replicas where replica.role == .worker {
+                guard let port = replica.ports.first(where: { $0.name == "system" })?.port else { continue }
+                group.addTask { (replica.name, await Self.instance(systemPort: port)) }
+            }
+            return await group.reduce(into: [:]) { owners, found in
+                if let id = found.1 { owners[id] = found.0 }
+            }
+        }
+    }
+
+    private static func instance(systemPort: Int) async -> InstanceID? {
+        guard let request = try? HTTPRequest(url: "http://127.0.0.1:\(systemPort)/metrics"),
+            let answer = try? await HTTPClient.send(request, timeout: .seconds(5)), answer.isSuccess
+        else { return nil }
+        return Self.workerID(inMetrics: String(buffer: answer.body))
+    }
+
+    static func workerID(inMetrics text: String) -> InstanceID? {
+        guard let label = text.firstRange(of: "worker_id=\"") else { return nil }
+        let hex = text[label.upperBound...].prefix { $0 != "\"" }
+        return UInt64(hex, radix: 16).map(InstanceID.init(rawValue:))
+    }
+}

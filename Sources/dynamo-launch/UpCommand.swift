@@ -1,0 +1,170 @@
+import ArgumentParser
+import Deployment
+import FoundationEssentials
+import Glibc
+import Logging
+import NIOCore
+import Supervisor
+import Synchronization
+import Systemd
+import UnixSignals
+
+extension ConsoleFormatter.Format: ExpressibleByArgument {}
+
+/// `up`: starts a deployment, proves that it serves, and keeps it serving until it is stopped.
+struct UpCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "up",
+        abstract: "Start a deployment, prove that it serves, and keep it serving until it is stopped.",
+        discussion: """
+            Ctrl-C or SIGTERM stops the processes in reverse order, a second one at once. The exit code is 0 after a clean stop; \
+            otherwise the last line names the process, its exit and its log.
+            """
+    )
+
+    @OptionGroup var options: ManifestOptions
+
+    @Option(help: "How lines look: text or json.")
+    var logFormat: ConsoleFormatter.Format = .text
+
+    @Flag(help: "The first process that ends, ends all; its exit code is the launcher's (the rule of upstream's scripts).")
+    var exitOnFirst = false
+
+    func run() async throws {
+        // A reader of our output that goes away must not take the deployment down.
+        signal(SIGPIPE, SIG_IGN)
+        let preparation = try Preparation(self.options)
+        let plan = try await preparation.plan(leases: .held)
+        let output = ForegroundOutput(
+            plan: plan,
+            format: self.logFormat,
+            colour: Terminal.colour(on: STDOUT_FILENO, environment: preparation.environment)
+        )
+        output.introduce(manifest: preparation.selection.description)
+
+        let outcome = await self.supervise(plan, output)
+        for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
+        if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
+        if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
+    }
+
+    private func supervise(_ plan: Plan, _ output: ForegroundOutput) async -> SupervisorOutcome {
+        let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
+        let check = RegistrationCheck(plan: plan, logger: logger)
+        let notifier = ServiceNotifier()
+        let progress = Progress(plan: plan, output: output, notifier: notifier)
+        let supervisor = Supervisor(
+            plan: plan,
+            options: SupervisorOptions(exitOnFirst: self.exitOnFirst),
+            requestPlaneProbe: PlaneProbe(plan: plan, logger: logger).probe,
+            onReady: {
+                await progress.lookUpModel()
+                return await check.mismatches()
+            },
+            logs: { output.show($0) },
+            notices: { progress.show($0) },
+            logger: logger
+        )
+        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
+        return await withTaskGroup(of: SupervisorOutcome?.self) { group in
+            group.addTask { await supervisor.run() }
+            group.addTask {
+                // timeout(1) and others signal a process and then its group: signals that come together are one.
+                var first: ContinuousClock.Instant?
+                for await _ in signals {
+                    let now = ContinuousClock.now
+                    if let first {
+                        if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
+                    } else {
+                        first = now
+                        supervisor.requestStop(now: false)
+                    }
+                }
+                return nil
+            }
+            while let next = await group.next() {
+                guard let outcome = next else { continue }
+                group.cancelAll()
+                return outcome
+            }
+            return SupervisorOutcome(exitCode: 1, reason: .failed)
+        }
+    }
+}
+
+/// Follows the notices: shows them, remembers the times for the summary, and tells the service manager.
+private final class Progress: Sendable {
+    private let plan: Plan
+    private let output: ForegroundOutput
+    private let notifier: ServiceNotifier
+    private let state = Mutex(State())
+
+    private struct State {
+        var reached: [String: [LayerReached]] = [:]
+        var model: String?
+    }
+
+    init(plan: Plan, output: ForegroundOutput, notifier: ServiceNotifier) {
+        self.plan = plan
+        self.output = output
+        self.notifier = notifier
+    }
+
+    /// The name for the example request: the manifest's, else the first that the frontend lists.
+    func lookUpModel() async {
+        var model = self.plan.model
+        if model == nil, let request = try? HTTPRequest(url: "\(self.plan.publicAddress.localURL)/v1/models"),
+            let answer = try? await HTTPClient.send(request, timeout: .seconds(5))
+        {
+            model = ModelList.first(in: Data(answer.body.readableBytesView))
+        }
+        self.state.withLock { $0.model = model }
+    }
+
+    func show(_ notice: SupervisorNotice) {
+        let state = self.state.withLock { state in
+            switch notice {
+            case .started(let replica, _): state.reached[replica] = []
+            case .layerReached(let replica, let layer, let seconds):
+                state.reached[replica, default: []].append(LayerReached(layer: layer, seconds: seconds))
+            default: break
+            }
+            return state
+        }
+        self.output.show(notice, elapsed: state.reached, model: state.model)
+        switch notice {
+        case .ready, .recovered: self.notifier.ready(status: "ready: \(self.plan.publicAddress.localURL)")
+        case .degraded(let replicas): self.notifier.status("degraded: \(replicas.joined(separator: ", ")) not ready")
+        case .stuck(let replica, let layer, let seconds, _, _):
+            self.notifier.status("\(replica) waiting for \(layer.rawValue), \(Seconds.text(seconds))")
+        case .stopping: self.notifier.stopping(status: "stopping")
+        default: break
+        }
+    }
+}
+
+/// The answer of `/v1/models`.
+private struct ModelList: Decodable {
+    struct Model: Decodable { var id: String }
+    var data: [Model]
+
+    static func first(in body: Data) -> String? {
+        (try? JSONDecoder().decode(ModelList.self, from: body))?.data.first?.id
+    }
+}
+
+/// Sends the launcher's own log where its other lines go.
+private struct LauncherLogHandler: LogHandler {
+    let output: ForegroundOutput
+    var metadata: Logger.Metadata = [:]
+    var logLevel: Logger.Level = .warning
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { self.metadata[key] }
+        set { self.metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        self.output.say("\(event.level): \(event.message)")
+    }
+}

@@ -1,0 +1,40 @@
+/// What each target may import: ours downwards only, others as agreed. A line is added here on purpose, never by accident.
+enum ImportTable {
+    /// Modules of the toolchain that every target may use.
+    static let toolchain: Set<String> = [
+        "Swift", "Synchronization", "FoundationEssentials", "Glibc", "Musl", "Darwin", "Dispatch",
+    ]
+
+    static let ours: [String: Set<String>] = [
+        "Systemd": ["CSystemd"],
+        "RequestPlane": [],
+        "RequestPlaneTransports": ["RequestPlane"],
+        "Discovery": ["RequestPlane"],
+        "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
+        "Deployment": [],
+        "Supervisor": ["Deployment", "CProcess"],
+        "dynamo-launch": [
+            "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+        ],
+        "dynamo-frontend": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],
+        "dynamo-worker": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],
+    ]
+
+    static let others: [String: Set<String>] = [
+        "Systemd": [],
+        "RequestPlane": ["NIOCore", "Logging"],
+        "RequestPlaneTransports": ["NIOCore", "NIOPosix", "Logging", "DequeModule"],
+        "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Logging"],
+        "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
+        "Deployment": ["Yams", "OrderedCollections"],
+        "Supervisor": [
+            "NIOCore", "NIOPosix", "NIOHTTP1", "Hummingbird", "HTTPTypes", "ServiceLifecycle", "Logging", "DequeModule",
+            "HeapModule",
+        ],
+        "dynamo-launch": ["ArgumentParser", "Subprocess", "SystemPackage", "UnixSignals", "Logging", "NIOCore"],
+        "dynamo-frontend": [
+            "ArgumentParser", "HummingbirdCore", "HTTPTypes", "NIOCore", "NIOPosix", "Logging", "ServiceLifecycle",
+        ],
+        "dynamo-worker": ["ArgumentParser", "NIOCore", "Logging", "ServiceLifecycle"],
+    ]
+}

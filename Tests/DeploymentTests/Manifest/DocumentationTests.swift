@@ -1,0 +1,112 @@
+import Foundation
+import Testing
+
+@testable import Deployment
+
+/// The schema, the documentation and the decoder know the same keys.
+@Suite struct DocumentationTests {
+    /// The full example of the documentation.
+    static func example() throws -> String {
+        let text = try Fixtures.text("docs/manifest.md")
+        let begin = try #require(text.firstRange(of: "```yaml\n"))
+        let end = try #require(text[begin.upperBound...].firstRange(of: "```"))
+        return String(text[begin.upperBound..<end.lowerBound])
+    }
+
+    private func properties(_ path: [String]) throws -> Set<String> {
+        let schema = try JSONSerialization.jsonObject(with: Data(try Fixtures.bytes("launch/manifest.schema.json")))
+        var node = try #require(schema as? [String: Any])
+        for key in path {
+            if let inner = node[key] as? [String: Any] {
+                node = inner
+            } else {
+                // A short form beside the mapping.
+                let forms = try #require(node["anyOf"] as? [[String: Any]])
+                node = try #require(forms.compactMap { $0[key] as? [String: Any] }.first)
+            }
+        }
+        if node["properties"] == nil, let forms = node["anyOf"] as? [[String: Any]] {
+            node = try #require(forms.first { $0["properties"] != nil })
+        }
+        for case let property as [String: Any] in try #require(node["properties"] as? [String: Any]).values {
+            #expect(property["description"] != nil || property["$ref"] != nil)
+        }
+        return Set(try #require(node["properties"] as? [String: Any]).keys)
+    }
+
+    @Test(
+        arguments: [
+            ([], ManifestKey.root),
+            (["properties", "planes"], ManifestKey.planes),
+            (["properties", "discovery"], ManifestKey.discovery),
+            (["properties", "dynamo"], ManifestKey.dynamo),
+            (["properties", "http"], ManifestKey.http),
+            (["properties", "infrastructure"], ManifestKey.infrastructure),
+            (["properties", "infrastructure", "properties", "nats"], ManifestKey.nats),
+            (["properties", "infrastructure", "properties", "etcd"], ManifestKey.etcd),
+            (["properties", "canary"], ManifestKey.canary),
+            (["$defs", "process"], ManifestKey.process),
+            (["$defs", "conditionalArguments"], ManifestKey.conditionalArguments),
+            (["$defs", "timing"], ManifestKey.timing),
+            (["$defs", "restart"], ManifestKey.restart),
+            (["$defs", "stop"], ManifestKey.stop),
+            (["$defs", "probe"], ManifestKey.probe),
+            (["$defs", "httpProbe"], ManifestKey.httpProbe),
+            (["$defs", "tcpProbe"], ManifestKey.tcpProbe),
+        ] as [([String], [String])]
+    )
+    func schemaHasTheKeysOfTheDecoder(_ path: [String], _ keys: [String]) throws {
+        #expect(try self.properties(path) == Set(keys))
+    }
+
+    @Test func schemaHasTheWordsOfTheDecoder() throws {
+        let text = try Fixtures.text("launch/manifest.schema.json")
+        let schema = try #require(JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any])
+        var enumerations: Set<[String]> = []
+        func collect(_ node: Any) {
+            if let mapping = node as? [String: Any] {
+                if let words = mapping["enum"] as? [String] { enumerations.insert(words) }
+                mapping.values.forEach(collect)
+            } else if let list = node as? [Any] {
+                list.forEach(collect)
+            }
+        }
+        collect(schema)
+        let wanted = [
+            PlaneSet.Request.allCases.map(\.rawValue), PlaneSet.Events.allCases.map(\.rawValue),
+            PlaneSet.Response.allCases.map(\.rawValue), DiscoveryManifest.Backend.allCases.map(\.rawValue),
+            Role.allCases.map(\.rawValue), ReadinessLayer.allCases.map(\.rawValue), Device.allCases.map(\.rawValue),
+            RestartPolicy.Condition.allCases.map(\.rawValue), ProcessManifest.Builtin.allCases.map(\.rawValue),
+            CanaryRequest.Endpoint.allCases.map(\.rawValue), ManifestKey.probeWords,
+        ]
+        for words in wanted { #expect(enumerations.contains(words), "\(words)") }
+    }
+
+    @Test func everyKeyIsDocumented() throws {
+        let text = try Fixtures.text("docs/manifest.md")
+        let keys = [
+            ManifestKey.root, ManifestKey.planes, ManifestKey.discovery, ManifestKey.dynamo, ManifestKey.http,
+            ManifestKey.infrastructure, ManifestKey.nats, ManifestKey.etcd, ManifestKey.canary, ManifestKey.process,
+            ManifestKey.conditionalArguments, ManifestKey.timing, ManifestKey.restart, ManifestKey.stop,
+            ManifestKey.probe,
+            ManifestKey.probeWords, ManifestKey.httpProbe, ManifestKey.tcpProbe,
+        ].joined()
+        for key in keys {
+            #expect(text.contains("`\(key)`") || text.contains("`\(key):"), "\(key) is not documented")
+        }
+        for variable in OwnedVariable.allCases
+        where !["DYN_SYSTEM_ENABLED", "DYN_NAMESPACE_WORKER_SUFFIX", "DYN_NAMESPACE_PREFIX"].contains(variable.rawValue)
+        {
+            #expect(text.contains("`\(variable.rawValue)"), "\(variable.rawValue) is not documented")
+        }
+    }
+
+    @Test func theFullExampleIsPlanned() throws {
+        let plan = try ManifestCase(Self.example()).plan()
+        #expect(plan.replicas.map(\.name) == ["nats", "metrics", "frontend", "worker-0", "worker-1"])
+    }
+
+    @Test func theEmbeddedManifestIsTheOneInLaunch() throws {
+        #expect(try Fixtures.text("launch/embedded.yaml") == EmbeddedManifest.text)
+    }
+}

@@ -1,0 +1,67 @@
+import Deployment
+import Foundation
+import Testing
+
+/// What the manifests of `launch/` start, to the letter.
+@Suite struct GoldenPlanTests {
+    struct Golden: CustomTestStringConvertible {
+        var name: String
+        var manifest: String
+        var plane: String?
+        var release = "1.2.1"
+        var environment: [String: String] = [:]
+        var arguments: [String] = []
+
+        var testDescription: String { self.name }
+    }
+
+    private static let goldens = [
+        Golden(name: "embedded", manifest: "embedded"),
+        Golden(name: "mocker-tcp", manifest: "mocker", plane: "tcp", environment: ["MODEL_PATH": "/models/tiny"]),
+        Golden(
+            name: "mocker-http",
+            manifest: "mocker",
+            plane: "http",
+            environment: [
+                "MODEL_PATH": "/models/tiny", "DYN_HTTP_PORT": "9000", "NATS_SERVER": "nats://localhost:4222",
+            ]
+        ),
+        Golden(name: "mocker-nats", manifest: "mocker", plane: "nats", environment: ["MODEL_PATH": "/models/tiny"]),
+        Golden(
+            name: "mocker-nats-1.6.1",
+            manifest: "mocker",
+            plane: "nats",
+            release: "1.6.1",
+            environment: ["MODEL_PATH": "/models/tiny", "DYN_REQUEST_PLANE": "http", "HF_TOKEN": "hunter2"]
+        ),
+        Golden(name: "agg-tcp", manifest: "agg_request_planes"),
+        Golden(
+            name: "agg-nats-xpu",
+            manifest: "agg_request_planes",
+            plane: "nats",
+            environment: ["DYN_DEVICE": "xpu", "DYN_SYSTEM_PORT": "9081"],
+            arguments: ["--max-model-len", "4096"]
+        ),
+    ]
+
+    @Test(arguments: Self.goldens)
+    func plansAreAsTheyWere(_ golden: Golden) throws {
+        var planned = ManifestCase(
+            path: "launch/\(golden.manifest).yaml",
+            bytes: try Fixtures.bytes("launch/\(golden.manifest).yaml")
+        )
+        planned.environment.merge(golden.environment) { _, new in new }
+        planned.overrides.requestPlane = golden.plane
+        planned.release = DynamoRelease(golden.release)
+        planned.arguments = golden.arguments
+        let plan = try planned.plan()
+        let text = plan.rendered(showsInherited: true)
+        if ProcessInfo.processInfo.environment["UPDATE_GOLDEN_PLANS"] != nil {
+            let file = Fixtures.tests.appending(path: "GoldenPlans/\(golden.name).txt")
+            try text.write(to: file, atomically: true, encoding: .utf8)
+        }
+        #expect(try Fixtures.text("Tests/DeploymentTests/GoldenPlans/\(golden.name).txt") == text)
+        #expect(try planned.plan() == plan)
+        #expect(try JSONDecoder().decode(Plan.self, from: JSONEncoder().encode(plan)) == plan)
+    }
+}

@@ -1,0 +1,149 @@
+import Discovery
+import Foundation
+import Logging
+import RequestPlane
+import TestSupport
+import Testing
+
+@Suite("The directory that Dynamo's processes share")
+struct FileDiscoveryTests {
+    private static let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
+    private func files(_ directory: URL, _ bucket: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: directory.appending(path: bucket).path).sorted()
+    }
+
+    @Test("layout, names and content are Dynamo's")
+    func layout() async throws {
+        try await withTemporaryDirectory { directory in
+            let client = FileDiscovery(
+                directory: directory.path,
+                instanceID: InstanceID(rawValue: 0xE511_7205_36D2_B9EF),
+                logger: Self.quiet
+            )
+            let records = DiscoveryConformance.records(namespace: "dynamo", id: client.instanceID())
+            try await client.publish(records)
+            let name = "dynamo%2Fbackend%2Fgenerate%2Fe511720536d2b9ef"
+            #expect(try self.files(directory, "v1/instances") == [name])
+            #expect(try self.files(directory, "v1/mdc") == [name])
+            let content = try Data(contentsOf: directory.appending(path: "v1/instances").appending(path: name))
+            #expect(try JSONValue(parsing: content) == records[0].json)
+            await client.withdraw()
+            #expect(try self.files(directory, "v1/instances") == [])
+            #expect(try self.files(directory, "v1/mdc") == [])
+        }
+    }
+
+    @Test("a directory that does not exist holds nothing, and is not created by reading")
+    func missing() async throws {
+        try await withTemporaryDirectory { directory in
+            let root = directory.appending(path: "none")
+            let client = FileDiscovery(directory: root.path, logger: Self.quiet)
+            #expect(try await client.snapshot(.all) == DiscoverySnapshot())
+            #expect(!FileManager.default.fileExists(atPath: root.path))
+        }
+    }
+
+    @Test("files that are no records are left out; those of the others stay readable")
+    func rubbish() async throws {
+        try await withTemporaryDirectory { directory in
+            let client = FileDiscovery(directory: directory.path, logger: Self.quiet)
+            try await client.publish(DiscoveryConformance.records(namespace: "n", id: client.instanceID()))
+            let bucket = directory.appending(path: "v1/instances")
+            for (name, content) in [("empty", ""), ("text", "hello"), (".tmp_0123456789abcdef", "{}"), ("other", "{}")]
+            {
+                try Data(content.utf8).write(to: bucket.appending(path: name))
+            }
+            try FileManager.default.createDirectory(
+                at: bucket.appending(path: "folder"),
+                withIntermediateDirectories: true
+            )
+            #expect(try await client.snapshot(.all).instances.count == 1)
+        }
+    }
+
+    @Test("the owner renews its files and restores one that others have deleted")
+    func renewal() async throws {
+        try await withTemporaryDirectory { directory in
+            let client = FileDiscovery(directory: directory.path, logger: Self.quiet)
+            try await client.publish(DiscoveryConformance.records(namespace: "n", id: client.instanceID()))
+            let bucket = directory.appending(path: "v1/instances")
+            let file = bucket.appending(path: try #require(try self.files(directory, "v1/instances").first)).path
+            let old = Date(timeIntervalSinceNow: -9)
+            try FileManager.default.setAttributes([.modificationDate: old], ofItemAtPath: file)
+            try FileManager.default.removeItem(at: directory.appending(path: "v1/mdc"))
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await client.run() }
+                try await eventually("the file is touched") {
+                    let date = try FileManager.default.attributesOfItem(atPath: file)[.modificationDate] as? Date
+                    return try #require(date) > old.addingTimeInterval(5)
+                }
+                try await eventually("the deleted file is back") { try await client.snapshot(.all).models.count == 1 }
+                group.cancelAll()
+                while let result = await group.nextResult() { _ = result }
+            }
+        }
+    }
+
+    @Test(
+        "a file whose owner is gone counts at once no more and is deleted by whoever watches",
+        .timeLimit(.minutes(1))
+    )
+    func leftOver() async throws {
+        try await withTemporaryDirectory { directory in
+            let dead = FileDiscovery(directory: directory.path, logger: Self.quiet)
+            try await dead.publish(DiscoveryConformance.records(namespace: "n", id: dead.instanceID()))
+            let reader = FileDiscovery(directory: directory.path, logger: Self.quiet)
+            #expect(try await reader.snapshot(.all).instances.count == 1)
+            for bucket in ["v1/instances", "v1/mdc"] {
+                for file in try self.files(directory, bucket) {
+                    try FileManager.default.setAttributes(
+                        [.modificationDate: Date(timeIntervalSinceNow: -60)],
+                        ofItemAtPath: directory.appending(path: bucket).appending(path: file).path
+                    )
+                }
+            }
+            #expect(try await reader.snapshot(.all) == DiscoverySnapshot())
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await reader.run() }
+                let changes = reader.watch(.all)
+                group.addTask { for await _ in changes {} }
+                try await eventually(within: .seconds(20), "the files are deleted") {
+                    try self.files(directory, "v1/instances").isEmpty && self.files(directory, "v1/mdc").isEmpty
+                }
+                group.cancelAll()
+                while let result = await group.nextResult() { _ = result }
+            }
+        }
+    }
+
+    @Test("a change is noticed within a fraction of the sweep's interval, also in a directory that was made again")
+    func prompt() async throws {
+        try await withTemporaryDirectory { directory in
+            let reader = FileDiscovery(directory: directory.path, logger: Self.quiet)
+            let seen = Recorded(0)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await reader.run() }
+                let changes = reader.watch(.all)
+                group.addTask { for await snapshot in changes { seen.value = snapshot.instances.count } }
+                try await eventually("the directory is watched") {
+                    FileManager.default.fileExists(atPath: directory.appending(path: "v1/mdc").path)
+                }
+                var fastest = Duration.seconds(100)
+                for round in 1...5 {
+                    let worker = FileDiscovery(directory: directory.path, logger: Self.quiet)
+                    let start = ContinuousClock.now
+                    try await worker.publish(DiscoveryConformance.records(namespace: "n", id: worker.instanceID()))
+                    try await eventually("worker \(round) is seen") { seen.value == 1 }
+                    fastest = min(fastest, start.duration(to: .now))
+                    try FileManager.default.removeItem(at: directory.appending(path: "v1"))
+                    try await eventually("worker \(round) is gone") { seen.value == 0 }
+                }
+                // Sweeps alone would need 550 ms on average; the fastest of five must not have waited for one.
+                #expect(fastest < .milliseconds(300))
+                group.cancelAll()
+                while let result = await group.nextResult() { _ = result }
+            }
+        }
+    }
+}

@@ -1,0 +1,92 @@
+import Discovery
+import DynamoRuntime
+import RequestPlane
+import Testing
+
+@testable import dynamo_frontend
+
+@Suite("Which models are served, and by whom")
+struct ModelDirectoryTests {
+    private typealias Worker = (instance: InstanceRecord, model: ModelRecord)
+
+    private func snapshot(_ workers: [Worker]) -> DiscoverySnapshot {
+        DiscoverySnapshot(instances: workers.map(\.instance), models: workers.map(\.model))
+    }
+
+    @Test("a model is listed while its card and its instance exist")
+    func lifeCycle() {
+        let worker = FrontendFixture.worker(1)
+        var directory = ModelDirectory()
+        #expect(directory.lookup("m", .chat) == .unknown)
+        _ = directory.update(self.snapshot([worker]), mode: .tcp, now: 5)
+        #expect(directory.listings.map(\.name) == ["m"])
+        #expect(directory.lookup("m", .chat) == .instances([worker.instance.instance]))
+        _ = directory.update(DiscoverySnapshot(models: [worker.model]), mode: .tcp, now: 6)
+        #expect(directory.listings == [])
+        #expect(directory.lookup("m", .chat) == .noInstance)
+        #expect(directory.listing(of: "m")?.isReady == false)
+        _ = directory.update(self.snapshot([worker]), mode: .tcp, now: 7)
+        #expect(directory.listing(of: "m") == .init(name: "m", created: 5, contextLength: 4096, namespaces: ["n": 1]))
+        _ = directory.update(DiscoverySnapshot(instances: [worker.instance]), mode: .tcp, now: 8)
+        #expect(directory.lookup("m", .chat) == .unknown)
+        #expect(directory.instances == [worker.instance])
+    }
+
+    @Test("instances on another plane do not count")
+    func otherPlane() {
+        let worker = FrontendFixture.worker(1)
+        var directory = ModelDirectory()
+        _ = directory.update(self.snapshot([worker]), mode: .nats, now: 5)
+        #expect(directory.lookup("m", .chat) == .noInstance)
+    }
+
+    @Test("requests go to workers of their kind that take text")
+    func kinds() {
+        let chat = FrontendFixture.worker(1, component: "a", kind: .chat)
+        let completions = FrontendFixture.worker(2, component: "b", kind: .completions)
+        var tokens = FrontendFixture.worker(3, model: "tok")
+        tokens.model.card.fields["model_input"] = "Tokens"
+        var prefill = FrontendFixture.worker(4, model: "pre", kind: .prefill)
+        prefill.model.card.fields["model_input"] = "Tokens"
+        var directory = ModelDirectory()
+        _ = directory.update(self.snapshot([chat, completions, tokens, prefill]), mode: .tcp, now: 5)
+        #expect(directory.lookup("m", .chat) == .instances([chat.instance.instance]))
+        #expect(directory.lookup("m", .completions) == .instances([completions.instance.instance]))
+        #expect(directory.lookup("tok", .chat) == .wrongInput)
+        #expect(directory.lookup("pre", .chat) == .unknown)
+        #expect(directory.listings.map(\.name) == ["m", "tok"])
+        _ = directory.update(self.snapshot([chat]), mode: .tcp, now: 6)
+        #expect(directory.lookup("m", .completions) == .wrongKind(.chat))
+    }
+
+    @Test("a card that contradicts the accepted one is refused as long as that is there")
+    func contradiction() {
+        let first = FrontendFixture.worker(2)
+        let second = FrontendFixture.worker(1, contextLength: 1)
+        var directory = ModelDirectory()
+        _ = directory.update(self.snapshot([first]), mode: .tcp, now: 5)
+        let refusals = directory.update(self.snapshot([first, second]), mode: .tcp, now: 6)
+        #expect(
+            refusals.map(\.reason) == [
+                "its context_length 1, kv_cache_block_size 16 differ from those of `m` in this namespace (4096, 16)"
+            ]
+        )
+        #expect(directory.lookup("m", .chat) == .instances([first.instance.instance]))
+        #expect(directory.update(self.snapshot([second]), mode: .tcp, now: 7) == [])
+        #expect(directory.lookup("m", .chat) == .instances([second.instance.instance]))
+        let elsewhere = FrontendFixture.worker(3, namespace: "other", contextLength: 9)
+        #expect(directory.update(self.snapshot([second, elsewhere]), mode: .tcp, now: 8) == [])
+    }
+
+    @Test("a card without a name is refused")
+    func nameless() {
+        var worker = FrontendFixture.worker(1)
+        worker.model.card.fields["display_name"] = nil
+        var directory = ModelDirectory()
+        #expect(
+            directory.update(self.snapshot([worker]), mode: .tcp, now: 5).map(\.reason) == [
+                "the card has no `display_name`"
+            ]
+        )
+    }
+}

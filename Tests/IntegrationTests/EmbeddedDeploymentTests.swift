@@ -1,0 +1,126 @@
+import Foundation
+import Supervisor
+import TestSupport
+import Testing
+
+/// The deployment that needs nothing: our own frontend and worker.
+@Suite(.serialized) struct EmbeddedDeploymentTests {
+    @Test func `it says what it does, serves, and its printed curl line works`() async throws {
+        let (_, exit) = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            try await deployment.program.waitForOutput("curl ")
+            let output = deployment.program.output
+            #expect(output.contains("embedded"), "says which manifest: \(output)")
+            #expect(output.contains("Using request plane mode: tcp"), "\(output)")
+            #expect(output.contains(deployment.url), "\(output)")
+            for layer in ["alive", "port", "health", "model-ready", "serving"] {
+                #expect(output.contains(layer), "the time to \(layer): \(output)")
+            }
+
+            let line = try #require(output.split(separator: "\n").first { $0.drop { $0 == " " }.hasPrefix("curl ") })
+            let (answer, curl) = try await withProgram("/bin/sh", ["-c", String(line)]) { program in
+                try await program.waitForExit()
+                return program.output
+            }
+            #expect(curl == .code(0))
+            #expect(answer.contains("\"choices\""), "\(line)\n\(answer)")
+
+            let streamed = try await HTTPRequests.post(
+                "\(deployment.url)/v1/chat/completions",
+                json: try Chat.body(model: "echo", prompt: "one two three", tokens: 50, stream: true)
+            )
+            #expect(Chat.events(of: streamed).last == "[DONE]")
+        }
+        #expect(exit == .code(0))
+    }
+
+    @Test func `status, logs and stop work over the control socket, also for curl`() async throws {
+        let (_, exit) = try await Launcher.up { deployment in
+            let waited = try await deployment.command("status", "--wait")
+            #expect(waited.exit == .code(0), "\(waited.output)")
+            #expect(waited.output.contains("ready"))
+
+            let json = try await deployment.command("status", "--json")
+            let status = try JSONDecoder().decode(DeploymentStatus.self, from: Data(json.output.utf8))
+            #expect(status.state == .ready)
+            #expect(status.replicas.map(\.state) == [.ready, .ready])
+
+            let socket = deployment.directory.appending(path: "dynamo-launch/embedded/control.sock").path()
+            let mode = try FileManager.default.attributesOfItem(atPath: socket)[.posixPermissions] as? Int
+            #expect(mode == 0o600)
+            let (answer, curl) = try await withProgram(
+                "/usr/bin/env", ["curl", "-s", "--unix-socket", socket, "http://localhost/v1/status"]
+            ) { program in
+                try await program.waitForExit()
+                return program.output
+            }
+            #expect(curl == .code(0))
+            #expect(try JSONDecoder().decode(DeploymentStatus.self, from: Data(answer.utf8)).deployment == "embedded")
+
+            let logs = try await deployment.command("logs", "--process", "worker")
+            #expect(logs.exit == .code(0))
+            #expect(logs.output.contains("worker"), "\(logs.output)")
+
+            let stop = try await deployment.command("stop")
+            #expect(stop.exit == .code(0), "\(stop.output)")
+            try await deployment.program.waitForExit()
+        }
+        #expect(exit == .code(0))
+    }
+
+    @Test(arguments: [SIGINT, SIGTERM])
+    func `a signal stops it cleanly, the worker before the frontend's port is free again`(signal: Int32) async throws {
+        let (_, exit) = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            deployment.program.send(signal)
+            try await deployment.program.waitForExit()
+            #expect(!SystemProcesses.isListening(port: deployment.port))
+        }
+        #expect(exit == .code(0))
+    }
+
+    @Test func `a second launcher of the same name is refused with the pid of the first`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            let (output, exit) = try await Launcher.run(
+                ["up"], environment: deployment.environment, workingDirectory: deployment.directory.path()
+            )
+            #expect(exit == .code(1))
+            #expect(output.contains("\(deployment.program.pid)"), "\(output)")
+            #expect(try await HTTPRequests.get("\(deployment.url)/live").status == 200)
+        }
+    }
+
+    @Test func `every line is JSON when asked for`() async throws {
+        let (output, _) = try await Launcher.up(["--log-format", "json"]) { deployment in
+            try await deployment.waitUntilReady()
+            deployment.program.send(SIGINT)
+            try await deployment.program.waitForExit()
+            return deployment.program.output
+        }
+        for line in output.split(separator: "\n") {
+            #expect(throws: Never.self, "\(line)") { try JSONSerialization.jsonObject(with: Data(line.utf8)) }
+        }
+    }
+
+    @Test func `the first exit ends everything when asked for, with its code and upstream's line`() async throws {
+        try await withTemporaryDirectory { directory in
+            let manifest = directory.appending(path: "first.yaml")
+            try """
+            name: first
+            processes:
+              frontend: {builtin: frontend}
+              worker: {builtin: worker}
+              short:
+                role: infrastructure
+                command: [/bin/sh, -c, "sleep 1; exit 7"]
+            """.write(to: manifest, atomically: true, encoding: .utf8)
+            let (output, exit) = try await Launcher.up(["--exit-on-first", manifest.path()]) { deployment in
+                try await deployment.program.waitForExit()
+                return deployment.program.output
+            }
+            #expect(exit == .code(7))
+            #expect(output.split(separator: "\n").contains("A background process exited with code 7"), "\(output)")
+        }
+    }
+}

@@ -1,0 +1,225 @@
+import Foundation
+import Logging
+import NIOCore
+import RequestPlane
+import RequestPlaneTransports
+import TestSupport
+import Testing
+
+/// Our client and server against Dynamo's own, over the TCP plane, found through Dynamo's discovery directory.
+@Suite(.serialized) struct RequestPlaneInteropTests {
+    private static let scripts = TestEnvironment.root.appending(path: "Tests/Fixtures/Dynamo")
+
+    private func environment(_ folder: URL) -> [String: String?] {
+        [
+            "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": folder.path, "DYN_EVENT_PLANE": "zmq", "DYN_REQUEST_PLANE": "tcp",
+            "DYN_TCP_RPC_HOST": "127.0.0.1", "NATS_SERVER": nil, "DYN_LOG": "error",
+        ]
+    }
+
+    private func withManager<Value: Sendable>(_ body: (NetworkManager) async throws -> Value) async throws -> Value {
+        var tcp = TCPConfiguration()
+        tcp.host = "127.0.0.1"
+        let manager = NetworkManager(configuration: .init(tcp: tcp), logger: Logger(label: "interop"))
+        return try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await manager.run() }
+            let value = try await body(manager)
+            group.cancelAll()
+            return value
+        }
+    }
+
+    // MARK: A real caller
+
+    /// Writes the record of an instance, and keeps it fresh for as long as the body runs.
+    private func withRecord(_ instance: Instance, in folder: URL, _ body: () async throws -> Void) async throws {
+        let bucket = folder.appending(path: "v1/instances")
+        try FileManager.default.createDirectory(at: bucket, withIntermediateDirectories: true)
+        let name = "\(instance.endpoint.namespace)%2F\(instance.endpoint.component)%2F\(instance.endpoint.name)%2F\(instance.id.hex)"
+        let record = """
+            {"type":"Endpoint","component":"\(instance.endpoint.component)","endpoint":"\(instance.endpoint.name)",\
+            "namespace":"\(instance.endpoint.namespace)","instance_id":\(instance.id.rawValue),\
+            "transport":{"tcp":"\(instance.transport.value)"},"device_type":"cuda"}
+            """
+        let file = bucket.appending(path: name)
+        try record.write(to: bucket.appending(path: ".tmp_0123456789abcdef"), atomically: false, encoding: .utf8)
+        try FileManager.default.moveItem(at: bucket.appending(path: ".tmp_0123456789abcdef"), to: file)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                while !Task.isCancelled {
+                    try? await Task.sleep(for: .seconds(2))
+                    try? FileManager.default.setAttributes([.modificationDate: Date()], ofItemAtPath: file.path)
+                }
+            }
+            try await body()
+            group.cancelAll()
+        }
+    }
+
+    /// What the scripts' endpoint does, in Swift.
+    private static let handler: RequestHandler = { request in
+        let object = try? JSONObject(request.payload)
+        let count = object?["n"].flatMap { Int(String(buffer: $0)) } ?? 1
+        let delay = object?["delay_ms"].flatMap { Int(String(buffer: $0)) } ?? 0
+        let mode = object?.string("mode")
+        if mode == "call_raise" { throw RemoteError(kind: .invalidArgument, message: "boom at call") }
+        return AsyncThrowingStream { continuation in
+            let task = Task {
+                for number in 0..<count {
+                    if delay > 0 { try? await Task.sleep(for: .milliseconds(delay)) }
+                    if Task.isCancelled { return continuation.finish() }
+                    var item = ByteBuffer(string: "{\"i\": \(number), \"req\": ")
+                    item.writeImmutableBuffer(number == 0 ? request.payload : .jsonNull)
+                    item.writeString("}")
+                    continuation.yield(.data(item))
+                }
+                if mode == "raise_mid" {
+                    continuation.finish(throwing: RemoteError(kind: .unknown, message: "boom in mid stream"))
+                } else {
+                    continuation.finish()
+                }
+            }
+            continuation.onTermination = { _ in task.cancel() }
+        }
+    }
+
+    @Test(arguments: TestEnvironment.DynamoPeer.allCases)
+    func realCallerCallsOurServer(_ peer: TestEnvironment.DynamoPeer) async throws {
+        let python = try TestEnvironment.python(peer)
+        try await withTemporaryDirectory { folder in
+            try await self.withManager { manager in
+                let endpoint = EndpointID(namespace: "interop", component: "echo", name: "run")
+                let id = InstanceID(rawValue: 0xf1d5_488c_8665_44b8)
+                let address = try await manager.server.register(endpoint, id: id, handler: Self.handler)
+                let instance = Instance(endpoint: endpoint, id: id, transport: address)
+                try await self.withRecord(instance, in: folder) {
+                    let commands = [
+                        #"{"request": {"n": 3}}"#, #"{"request": {"text": "zwölf 漢字 😀 \" \\ \n"}}"#, #"{"request": null}"#,
+                        #"{"request": {"n": 1000, "delay_ms": 5}, "stop_after": 2}"#, #"{"request": {"n": 1000, "delay_ms": 5}, "drop_after": 2}"#,
+                        #"{"request": {"n": 10}, "times": 200}"#, #"{"request": {"n": 2, "mode": "raise_mid"}}"#,
+                        #"{"request": {"mode": "call_raise"}}"#,
+                    ]
+                    let arguments = [Self.scripts.appending(path: "call_endpoint.py").path, "\(endpoint)"] + commands
+                    _ = try await withProgram(python, arguments, environment: self.environment(folder)) { program in
+                        try await program.waitForOutput("boom at call")
+                        let lines = program.output.split(separator: "\n").map(String.init).filter { $0.hasPrefix("{\"items\"") }
+                        try #require(lines.count == commands.count, "\(program.output)")
+                        #expect(lines[0] == #"{"items": [{"i": 0, "req": {"n": 3}}, {"i": 1, "req": null}, {"i": 2, "req": null}], "error": null}"#)
+                        #expect(lines[1].contains(#""z\u00f6lf \u6f22\u5b57 \ud83d\ude00 \" \\ \n""#))
+                        #expect(lines[2] == #"{"items": [{"i": 0, "req": null}], "error": null}"#)
+                        #expect(lines[3].hasSuffix("\"error\": null}"))
+                        #expect(lines[4].hasSuffix("\"error\": null}"))
+                        #expect(lines[5] == #"{"items": [2000], "error": null}"#)
+                        #expect(lines[6].contains(#"{"i": 1, "req": null}], "error": ""#) && lines[6].contains("boom in mid stream"))
+                        #expect(lines[7].hasPrefix(#"{"items": [], "error": ""#))
+                    }
+                    try await eventually("no request is left") { manager.server.inFlight == 0 }
+                    let statistics = try #require(manager.statistics.first)
+                    #expect(statistics.requests == 207)
+                    #expect(statistics.cancellations == 2, "one stopped, one dropped")
+                    #expect(statistics.errors == 2)
+                }
+            }
+        }
+    }
+
+    // MARK: A real worker
+
+    /// Reads the address that a worker has published.
+    private func instance(of endpoint: EndpointID, in folder: URL) async throws -> Instance {
+        let bucket = folder.appending(path: "v1/instances")
+        let prefix = "\(endpoint.namespace)%2F\(endpoint.component)%2F\(endpoint.name)%2F"
+        var found: Instance?
+        try await eventually(within: .seconds(30), "the worker has published its record") {
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: bucket.path)) ?? []
+            guard let name = names.first(where: { $0.hasPrefix(prefix) }) else { return false }
+            let text = try String(contentsOf: bucket.appending(path: name), encoding: .utf8)
+            let record = try JSONObject(ByteBuffer(string: text))
+            let address = try #require(record.object("transport")?.string("tcp"))
+            let id = try #require(record["instance_id"].flatMap { UInt64(String(buffer: $0)) })
+            found = Instance(endpoint: endpoint, id: InstanceID(rawValue: id), transport: .tcp(address))
+            return true
+        }
+        return try #require(found)
+    }
+
+    private func collect(_ stream: ResponseStream) async throws -> [String] {
+        var texts: [String] = []
+        for try await item in stream {
+            switch item {
+            case .data(let payload): texts.append(String(buffer: payload))
+            case .annotation(let event, _): texts.append("annotation:\(event)")
+            case .failure(let error): texts.append("failure:\(error)")
+            }
+        }
+        return texts
+    }
+
+    @Test(arguments: TestEnvironment.DynamoPeer.allCases)
+    func ourCallerCallsARealWorker(_ peer: TestEnvironment.DynamoPeer) async throws {
+        let python = try TestEnvironment.python(peer)
+        let endpoint = EndpointID(namespace: "interop", component: "echo", name: "run")
+        try await withTemporaryDirectory { folder in
+            let arguments = [Self.scripts.appending(path: "serve_endpoint.py").path, "\(endpoint)"]
+            _ = try await withProgram(python, arguments, environment: self.environment(folder)) { program in
+                let instance = try await self.instance(of: endpoint, in: folder)
+                try await self.withManager { manager in
+                    func send(_ text: String, _ id: String = "r") async throws -> ResponseStream {
+                        try await manager.client.send(OutgoingRequest(id: id, payload: ByteBuffer(string: text)), to: instance)
+                    }
+                    #expect(
+                        try await self.collect(send(#"{"n":3}"#)) == [#"{"i":0,"req":{"n":3}}"#, #"{"i":1,"req":null}"#, #"{"i":2,"req":null}"#]
+                    )
+                    #expect(try await self.collect(send(#"{"t":"zwölf 漢字 😀"}"#)) == [#"{"i":0,"req":{"t":"zwölf 漢字 😀"}}"#])
+                    let failed = try await self.collect(send(#"{"n":1,"mode":"raise_mid"}"#))
+                    #expect(failed.count == 2 && failed[1].contains("boom in mid stream"))
+                    let refusal = await #expect(throws: RequestPlaneError.self) { try await send(#"{"mode":"call_raise"}"#) }
+                    #expect(refusal?.code == .remote && refusal?.message.contains("boom at call") == true)
+
+                    // Two hundred at once.
+                    try await withThrowingTaskGroup(of: Int.self) { group in
+                        for number in 0..<200 { group.addTask { try await self.collect(send(#"{"n":10}"#, "r\(number)")).count } }
+                        for try await count in group { #expect(count == 10) }
+                    }
+
+                    // A big request.
+                    let big = #"{"n":1,"t":""# + String(repeating: "x", count: 20_000_000) + "\"}"
+                    let answer = try await self.collect(send(big))
+                    #expect(answer.first?.utf8.count == big.utf8.count + #"{"i":0,"req":}"#.utf8.count)
+
+                    // Graceful and abrupt ends are seen by the worker.
+                    let stopped = try await send(#"{"n":10000,"delay_ms":5}"#)
+                    var count = 0
+                    for try await _ in stopped {
+                        count += 1
+                        if count == 2 { stopped.stop() }
+                    }
+                    try await program.waitForOutput("stopped")
+                    do {
+                        let dropped = try await send(#"{"n":10000,"delay_ms":5}"#)
+                        for try await _ in dropped { break }
+                    }
+                    try await program.waitForOutput("killed")
+
+                    // An endpoint that the worker does not have.
+                    var wrong = instance
+                    wrong.transport = .tcp(instance.transport.value + "x")
+                    let unknown = await #expect(throws: RequestPlaneError.self) {
+                        try await manager.client.send(OutgoingRequest(id: "x", payload: ByteBuffer(string: "1")), to: wrong)
+                    }
+                    #expect(unknown?.code == .unknownEndpoint)
+
+                    // The worker is killed in mid-stream.
+                    let lost = try await send(#"{"n":10000,"delay_ms":5}"#)
+                    var iterator = lost.makeAsyncIterator()
+                    _ = try await iterator.next()
+                    program.send(SIGKILL)
+                    let early = await #expect(throws: RequestPlaneError.self) { while try await iterator.next() != nil {} }
+                    #expect(early?.code == .streamEndedEarly)
+                    let gone = await #expect(throws: RequestPlaneError.self) { try await send("{}") }
+                    #expect(gone?.code == .connectFailed)
+                }
+            }
+        }
+    }
+}

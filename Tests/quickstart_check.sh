@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# The README's first command as a new user runs it: build, start, paste the printed curl line, stop.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+folder=$(mktemp -d /tmp/dl-quickstart-XXXXXX)
+export XDG_STATE_HOME=$folder/state XDG_RUNTIME_DIR=$folder/run
+mkdir -p "$XDG_STATE_HOME" "$XDG_RUNTIME_DIR"
+launcher=
+cleanup() {
+    [ -z "$launcher" ] || kill -KILL "$launcher" 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap cleanup EXIT
+fail() {
+    echo "quickstart check failed: $1" >&2
+    cat "$folder/output" >&2
+    exit 1
+}
+
+run_once() { # seconds to ready
+    ./launch/quickstart.sh --tcp >"$folder/output" 2>&1 &
+    launcher=$!
+    local deadline=$((SECONDS + $1))
+    until grep -q '^ *curl ' "$folder/output"; do
+        kill -0 "$launcher" 2>/dev/null || fail "it ended before it was ready"
+        [ $SECONDS -lt $deadline ] || fail "no curl line within $1 s"
+        sleep 0.2
+    done
+    local line answer
+    line=$(grep -m 1 '^ *curl ' "$folder/output")
+    answer=$(bash -c "$line") || fail "the curl line failed: $line"
+    case $answer in
+        *'"choices"'*) echo "answered: $answer" ;;
+        *) fail "the curl line was answered by: $answer" ;;
+    esac
+    kill -INT "$launcher"
+    wait "$launcher" || fail "Ctrl-C ended it with $?"
+    launcher=
+}
+
+run_once 1800
+cat "$folder/output"
+started=$SECONDS
+run_once 120
+echo "second run, build check included: $((SECONDS - started)) s"

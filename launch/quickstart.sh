@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# Builds dynamo-launch and starts a deployment: the embedded one, unless a manifest is named.
+#
+# usage: quickstart.sh [--tcp | --http | --nats] [MANIFEST] [any other option of dynamo-launch up]
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(dirname "$here")
+
+if [ "${1:-}" = -h ] || [ "${1:-}" = --help ]; then
+    sed -n '2,4s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 0
+fi
+
+if ! command -v swift >/dev/null; then
+    echo "error: no swift on PATH. Install a Swift 6.2 or newer toolchain: https://www.swift.org/install/linux" >&2
+    exit 1
+fi
+version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
+if [ "$(printf '6.2\n%s\n' "$version" | sort -V | head -n 1)" != 6.2 ]; then
+    echo "error: Swift 6.2 or newer is needed, $(command -v swift) is ${version:-of unknown version}" >&2
+    exit 1
+fi
+
+"$here/build-packages.sh"
+
+build=$root/.build/release
+[ -x "$build/dynamo-launch" ] || echo "building (release; the first time takes about 7 minutes on 2 cores)"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+for product in dynamo-launch dynamo-frontend dynamo-worker; do
+    if ! swift build -c release --static-swift-stdlib --package-path "$root" --product "$product" >"$log" 2>&1; then
+        cat "$log" >&2
+        echo "error: $product could not be built; the lines above are the compiler's" >&2
+        exit 1
+    fi
+done
+rm -f "$log"
+trap - EXIT
+
+exec "$build/dynamo-launch" up "$@"
