@@ -79,7 +79,7 @@ struct EchoStreamTests {
     func cancellation() async throws {
         let stream = self.answer(#"{"model":"m","prompt":"a b"}"#, rate: 0.001)
         let start = ContinuousClock.now
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        await withThrowingTaskGroup(of: Void.self) { group in
             let (first, arrived) = AsyncStream.makeStream(of: Void.self)
             group.addTask {
                 for try await _ in stream { arrived.finish() }

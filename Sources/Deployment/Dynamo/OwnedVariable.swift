@@ -23,7 +23,7 @@ enum OwnedVariable: String, Sendable, Hashable, CaseIterable {
     /// Whether a manifest may set it in `env`.
     var isFree: Bool {
         switch self {
-        case .tcpPort, .tcpResponsePort, .httpRPCPort, .namespaceSuffix, .systemEnabled: true
+        case .tcpPort, .tcpResponsePort, .httpRPCPort, .systemEnabled: true
         default: false
         }
     }

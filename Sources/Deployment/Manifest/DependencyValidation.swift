@@ -62,33 +62,36 @@ extension ManifestValidation {
 
     /// A frontend lists a model only when a worker serves it, so not every worker can wait for that.
     private mutating func checkDeadlock(_ processes: [String: ProcessManifest]) {
-        var needsModel: [String: Located<ReadinessLayer>] = [:]
-        func find(_ process: ProcessManifest) -> Located<ReadinessLayer>? {
+        // Who cannot start before a model is listed, and the place that says so.
+        var needsModel: [String: Location] = [:]
+        var pending: [String] = []
+        var waiters: [String: [String]] = [:]
+        for process in self.manifest.processes {
             for dependency in process.dependsOn {
                 guard let target = processes[dependency.process.value] else { continue }
-                if target.role == .frontend, let layer = dependency.layer, layer.value >= .modelListed { return layer }
-                if target.role == .infrastructure || target.role == .router,
-                    dependency.layer == nil || dependency.layer?.value ?? .alive >= .alive,
-                    let inner = find(target)
-                {
-                    return inner
-                }
-                if target.role == .worker, let inner = find(target) { return inner }
+                waiters[target.name.value, default: []].append(process.name.value)
+                guard target.role == .frontend, needsModel[process.name.value] == nil,
+                    ReadinessRules.layer(of: target, for: process, dependency) >= .modelListed
+                else { continue }
+                needsModel[process.name.value] = (dependency.layer?.location ?? dependency.process.location)
+                pending.append(process.name.value)
             }
-            return nil
+        }
+        while let name = pending.popLast() {
+            for waiter in waiters[name] ?? [] where needsModel[waiter] == nil {
+                needsModel[waiter] = needsModel[name]
+                pending.append(waiter)
+            }
         }
         let workers = self.manifest.processes.filter { $0.role == .worker && $0.replicas > 0 }
-        for worker in workers {
-            needsModel[worker.name.value] = find(worker)
-        }
-        guard !workers.isEmpty, needsModel.count == workers.count, let first = workers.first,
-            let layer = needsModel[first.name.value]
+        guard let first = workers.first, let location = needsModel[first.name.value],
+            workers.allSatisfy({ needsModel[$0.name.value] != nil })
         else { return }
         self.error(
-            at: layer.location,
-            "worker '\(first.name.value)' waits for layer '\(layer.value.rawValue)' of a frontend, "
-                + "which a frontend reaches only when a worker serves",
-            remedy: "write 'health' instead"
+            at: location,
+            "worker '\(first.name.value)' would wait for a model that a frontend lists, "
+                + "and a frontend lists one only when a worker serves it",
+            remedy: "write 'health' instead, which a frontend reaches by itself"
         )
     }
 }

@@ -74,7 +74,7 @@ extension Diagnostic: CustomStringConvertible {
 
 /// Everything that is wrong with a manifest, in the order of the file.
 package struct ManifestErrors: Error, Sendable, Hashable {
-    /// At least one of them is an error; warnings may be among them.
+    /// At least one.
     package var diagnostics: [Diagnostic]
 
     package init(_ diagnostics: [Diagnostic]) {

@@ -26,6 +26,13 @@ package struct Manifest: Sendable, Hashable {
     package var warnings: [Diagnostic]
     /// The variables of the caller's environment that the manifest uses.
     var variables: Set<String>
+
+    /// Whether a process is Dynamo's own, or, where the manifest states a release, a program that may start one.
+    var usesDynamo: Bool {
+        self.processes.contains { process in
+            process.isDynamo || self.dynamo.release != nil && !process.isBuiltin && process.role != .infrastructure
+        }
+    }
 }
 
 /// The planes as they were written.

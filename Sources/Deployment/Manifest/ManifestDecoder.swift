@@ -1,5 +1,8 @@
 /// Turns the tree of a manifest into a `Manifest`, collecting everything that is wrong.
 struct ManifestDecoder {
+    /// Far more than a machine runs, few enough to be compared with each other.
+    private static let processLimit = 1000
+
     var node = NodeDecoder()
     let file: String
     let environment: [String: String]
@@ -133,6 +136,14 @@ struct ManifestDecoder {
         guard let entries = self.node.entries(entry.value, "'processes'") else { return [] }
         if entries.isEmpty {
             self.node.error(at: entry.keyLocation, "'processes' is empty", remedy: YAMLReader.example)
+        }
+        guard entries.count <= Self.processLimit else {
+            self.node.error(
+                at: entry.keyLocation,
+                "\(entries.count) processes are more than one manifest can have (\(Self.processLimit))",
+                remedy: "use 'replicas' for copies of one program"
+            )
+            return []
         }
         var processes: [ProcessManifest] = []
         for entry in entries {

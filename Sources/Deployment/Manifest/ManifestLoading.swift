@@ -37,7 +37,7 @@ extension Manifest {
             diagnostics += validation.diagnostics
         }
         guard var manifest, !diagnostics.contains(where: { $0.severity == .error }) else {
-            throw ManifestErrors(diagnostics).masking(environment)
+            throw ManifestErrors(diagnostics.filter { $0.severity == .error }).masking(environment)
         }
         manifest.warnings = ManifestErrors(diagnostics).masking(environment).diagnostics
         return manifest

@@ -1,7 +1,7 @@
 /// The text of a manifest and the name that messages use for it.
 package struct ManifestSource: Sendable, Hashable {
     /// The largest manifest that is read, in bytes.
-    package static let sizeLimit = 1 << 20
+    package static let sizeLimit = 256 << 10
 
     /// As it is shown in messages.
     package var path: String

@@ -10,6 +10,7 @@ struct ManifestValidation {
     }
 
     mutating func validate() {
+        guard self.checkSize() else { return }
         self.checkNames()
         self.checkPlanes()
         self.checkDiscovery()
@@ -18,6 +19,34 @@ struct ManifestValidation {
         self.checkDependencies()
         self.checkVariables()
         self.checkFlags()
+        self.checkRoles()
+    }
+
+    /// What is allowed, since the rest may run elsewhere, but probably forgotten.
+    private mutating func checkRoles() {
+        let processes = self.manifest.processes.filter { $0.replicas > 0 }
+        guard self.manifest.incomplete.isEmpty, let first = processes.first else { return }
+        let frontend = processes.first { $0.role == .frontend }
+        let worker = processes.first { $0.role == .worker }
+        if frontend == nil, worker != nil {
+            self.warning(
+                at: first.name.location,
+                "no process is a frontend, so no request proves that the deployment serves",
+                remedy: "add a process with 'builtin: frontend' or 'module: dynamo.frontend'"
+            )
+        }
+        if let frontend, worker == nil {
+            self.warning(
+                at: frontend.name.location,
+                "no process is a worker, so '\(frontend.name.value)' becomes ready only when one from elsewhere "
+                    + "joins namespace '\(self.manifest.namespace.value)'",
+                remedy: "add a process with 'builtin: worker' or a module such as dynamo.vllm"
+            )
+        }
+    }
+
+    private mutating func warning(at location: Location, _ message: String, remedy: String) {
+        self.diagnostics.append(Diagnostic(severity: .warning, at: location, message, remedy: remedy))
     }
 
     mutating func error(at location: Location, _ message: String, remedy: String?) {
@@ -34,6 +63,23 @@ struct ManifestValidation {
         if let nats = self.manifest.nats, case .managed = nats.source { services["nats"] = nats }
         if let etcd = self.manifest.etcd, case .managed = etcd.source { services["etcd"] = etcd }
         return services
+    }
+
+    /// Whether there are few enough replicas to go on.
+    private mutating func checkSize() -> Bool {
+        var replicas = 0
+        for process in self.manifest.processes {
+            replicas += process.replicas
+            guard replicas <= 10000 else {
+                self.error(
+                    at: process.name.location,
+                    "with this process the deployment has \(replicas) replicas; one launcher runs at most 10000",
+                    remedy: "lower 'replicas'"
+                )
+                return false
+            }
+        }
+        return true
     }
 
     // MARK: Names
@@ -166,7 +212,7 @@ struct ManifestValidation {
                 remedy: "remove 'response'"
             )
         }
-        if let events = planes.events, events.value != .none, !self.manifest.processes.contains(where: \.isDynamo) {
+        if let events = planes.events, events.value != .none, !self.manifest.usesDynamo {
             self.error(
                 at: events.location,
                 "the embedded processes publish no KV events in this release, so the event plane cannot be \(events.value.rawValue)",

@@ -8,10 +8,6 @@ struct NodeDecoder {
         self.diagnostics.append(Diagnostic(at: location, message, remedy: remedy))
     }
 
-    mutating func warning(at location: Location, _ message: String, remedy: String?) {
-        self.diagnostics.append(Diagnostic(severity: .warning, at: location, message, remedy: remedy))
-    }
-
     mutating func append(_ diagnostics: [Diagnostic]) {
         self.diagnostics += diagnostics
     }

@@ -102,10 +102,10 @@ extension ProcessDecoder {
             return .exec(words)
         case "log":
             guard let pattern = self.node.text(entry.value, "'log'") else { return nil }
-            guard (try? Regex(pattern.value)) != nil else {
+            guard pattern.value.utf8.count <= 500, (try? Regex(pattern.value)) != nil else {
                 self.node.error(
                     at: pattern.location,
-                    "'\(Spelling.excerpt(pattern.value))' is no regular expression",
+                    "'\(Spelling.excerpt(pattern.value))' is no regular expression of at most 500 bytes",
                     remedy: "put a backslash before each of . * + ? ( ) [ ] { } | ^ $ \\ that stands for itself"
                 )
                 return nil

@@ -58,7 +58,7 @@ extension ProcessDecoder {
             guard isNested else { return self.devices(items, replicas: replicas, at: node.location) }
             return self.deviceLists(items, replicas: replicas, at: node.location)
         case .scalar(let scalar) where Int(scalar.text) != nil:
-            return self.node.integer(node, "'gpus'", in: 0...1024).map {
+            return self.node.integer(node, "'gpus'", in: 0...64).map {
                 GPUManifest(selection: .count($0.value), location: node.location)
             }
         default:

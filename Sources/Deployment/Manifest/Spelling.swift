@@ -6,6 +6,7 @@ package enum Spelling {
         guard !wanted.isEmpty, wanted.count <= 64 else { return nil }
         var best: (candidate: String, distance: Int)?
         for candidate in candidates {
+            guard candidate.utf8.count <= 256 else { continue }
             let folded = self.folded(candidate)
             var distance = self.distance(wanted, folded)
             if distance > 1, wanted.count >= 3, folded.starts(with: wanted) || wanted.starts(with: folded) {

@@ -2,6 +2,8 @@
 struct TemplateParser {
     private let scalars: [Unicode.Scalar]
     private var index = 0
+    /// Of all expressions of the text together.
+    private var operands = 0
 
     private init(_ text: String) {
         self.scalars = Array(text.unicodeScalars)
@@ -68,8 +70,12 @@ struct TemplateParser {
 
     private mutating func operand(depth: Int) throws(Template.Failure) -> Template.Expression {
         self.skipSpace()
-        guard depth < 32 else {
-            throw .init(message: "'{{...}}' is nested too deeply", remedy: "use fewer parentheses")
+        self.operands += 1
+        guard depth < 32, self.operands <= 100 else {
+            throw .init(
+                message: "'{{...}}' is too long or nested too deeply",
+                remedy: "use fewer parentheses and operators"
+            )
         }
         guard let first = self.peek else { throw self.unexpected(wanted: "a name or a number") }
         switch first {

@@ -140,7 +140,7 @@ struct KnownValues {
             case nil: return .later
             case .natsCore, .jetstream: return .set("nats")
             case .zmq: return .set("zmq")
-            case .some(.none): return self.manifest.processes.contains(where: \.isDynamo) ? .set("zmq") : .removed
+            case .some(.none): return self.manifest.usesDynamo ? .set("zmq") : .removed
             }
         case .discoveryBackend: return .set(self.manifest.discovery.backend.value.rawValue)
         case .storeKV: return .later
@@ -148,7 +148,7 @@ struct KnownValues {
             guard self.manifest.discovery.backend.value == .file else { return .removed }
             return .elsewhere("discovery: {backend: file, directory: ...}")
         case .namespace: return .set(self.manifest.namespace.value)
-        case .namespacePrefix: return .removed
+        case .namespacePrefix, .namespaceSuffix: return .removed
         case .natsServer:
             guard let nats = self.manifest.nats else { return .removed }
             if case .external(let urls) = nats.source, let url = urls.first, self.manifest.planes.request.value == .nats
@@ -162,7 +162,7 @@ struct KnownValues {
         case .httpHost: return .set(self.manifest.http.host.value)
         case .httpPort: return .later
         case .systemPort: return .elsewhere("ports: {system: 8081}")
-        case .namespaceSuffix, .systemEnabled, .tcpPort, .tcpResponsePort, .httpRPCPort: return .later
+        case .systemEnabled, .tcpPort, .tcpResponsePort, .httpRPCPort: return .later
         }
     }
 }

@@ -279,6 +279,7 @@ struct YAMLReader {
 
     private mutating func convert(_ mapping: Yams.Node.Mapping, depth: Int) -> [ManifestNode.Entry] {
         var entries: [ManifestNode.Entry] = []
+        var places: [String: Location] = [:]
         for pair in mapping {
             let value = self.convert(pair.value, depth: depth + 1)
             let location = pair.key.mark.map { self.location($0) } ?? value.location
@@ -301,16 +302,17 @@ struct YAMLReader {
                 self.refuseAnchor(at: location, "merge keys (<<)")
                 continue
             }
-            if let first = entries.first(where: { $0.key == key }) {
+            if let first = places[key] {
                 self.diagnostics.append(
                     Diagnostic(
                         at: location,
-                        "key '\(Spelling.excerpt(key))' is given twice; the first is in line \(first.keyLocation.line)",
+                        "key '\(Spelling.excerpt(key))' is given twice; the first is in line \(first.line)",
                         remedy: "keep one of the two"
                     )
                 )
                 continue
             }
+            places[key] = location
             entries.append(.init(key: key, keyLocation: location, value: value))
         }
         return entries

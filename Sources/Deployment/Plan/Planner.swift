@@ -40,7 +40,7 @@ package struct Planner {
         let interpreters = self.interpreters()
         let release = self.release(of: interpreters)
         guard let planes = self.planes(release) else { return nil }
-        self.checkReleases(interpreters, release)
+        self.checkReleases(interpreters)
         self.reserveFixedPorts()
         let services = ServicePlanner(planner: &self, planes: planes, directories: directories)
         let ports = self.ports()
@@ -51,6 +51,7 @@ package struct Planner {
             discovery: services.discovery,
             natsURL: services.natsURL,
             services: services.replicas,
+            infrastructure: self.infrastructure,
             interpreters: interpreters,
             ports: ports,
             gpus: GPUAllocation(self.manifest.processes).devices,
@@ -75,6 +76,14 @@ package struct Planner {
             passthrough: self.manifest.passthrough?.value,
             notes: self.notes
         )
+    }
+
+    /// The processes of role infrastructure that do not themselves wait for frontends or workers, at their top layers.
+    private var infrastructure: [Dependency] {
+        let graph = DependencyGraph(self.manifest.processes)
+        return self.manifest.processes
+            .filter { $0.role == .infrastructure && $0.replicas > 0 && graph.needsOnlyInfrastructure($0.name.value) }
+            .map { Dependency(process: $0.name.value, layer: ReadinessRules.layers(of: $0).last ?? .alive) }
     }
 
     /// The replicas with each after those that it waits for, otherwise as they came.

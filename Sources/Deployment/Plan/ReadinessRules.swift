@@ -14,6 +14,18 @@ enum ReadinessRules {
         return layers.sorted()
     }
 
+    /// The layer of `target` that `process` waits for.
+    static func layer(
+        of target: ProcessManifest,
+        for process: ProcessManifest,
+        _ dependency: DependencyManifest?
+    ) -> ReadinessLayer {
+        if let layer = dependency?.layer?.value { return layer }
+        let top = self.layers(of: target).last ?? .alive
+        // A frontend's upper layers need workers, which may be what is waiting here.
+        return target.role == .frontend && process.role != .infrastructure ? min(top, .health) : top
+    }
+
     private static func defaultLayers(of process: ProcessManifest) -> [ReadinessLayer] {
         let hasSystemPort = process.ports.contains { $0.name.value == "system" }
         switch process.role {

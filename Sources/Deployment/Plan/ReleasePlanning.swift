@@ -55,17 +55,23 @@ extension Planner {
         return result
     }
 
+    /// The releases that take part, oldest first.
+    private func releases(of interpreters: [String: Interpreter]) -> [DynamoRelease] {
+        guard self.manifest.usesDynamo else { return [] }
+        if let stated = self.manifest.dynamo.release?.value { return [stated] }
+        let dynamo = self.manifest.processes.filter(\.isDynamo)
+        return Set(dynamo.compactMap { interpreters[$0.name.value]?.release }).sorted()
+    }
+
     /// The oldest release that takes part: what it lacks, the deployment cannot use.
     mutating func release(of interpreters: [String: Interpreter]) -> DynamoRelease? {
-        let dynamo = self.manifest.processes.filter(\.isDynamo)
-        let releases = Set(dynamo.compactMap { interpreters[$0.name.value]?.release }).sorted()
+        let releases = self.releases(of: interpreters)
         if releases.count > 1 {
             let list = releases.map(\.description).joined(separator: " and ")
             self.notes.append(
                 "processes run different releases of Dynamo (\(list)); the planes are chosen for the oldest"
             )
         }
-        if let stated = self.manifest.dynamo.release?.value, releases.isEmpty, !dynamo.isEmpty { return stated }
         for release in releases {
             if let note = ReleaseKnowledge.row(for: release).note { self.notes.append(note) }
         }
@@ -73,11 +79,9 @@ extension Planner {
     }
 
     /// What a release does not have.
-    mutating func checkReleases(_ interpreters: [String: Interpreter], _ oldest: DynamoRelease?) {
-        let dynamo = self.manifest.processes.filter(\.isDynamo)
-        let releases = Set(dynamo.compactMap { interpreters[$0.name.value]?.release }).sorted()
+    mutating func checkReleases(_ interpreters: [String: Interpreter]) {
         let planes = self.manifest.planes
-        for release in releases {
+        for release in self.releases(of: interpreters) {
             let row = ReleaseKnowledge.row(for: release).row
             let request = planes.request.value
             if !row.requestPlanes.contains(request) {
@@ -97,7 +101,7 @@ extension Planner {
                 )
             }
         }
-        for process in dynamo {
+        for process in self.manifest.processes where process.isDynamo {
             guard let release = interpreters[process.name.value]?.release else { continue }
             self.checkRemoved(in: process, release)
         }

@@ -7,6 +7,8 @@ struct ReplicaContext {
     let discovery: DiscoveryPlan
     let natsURL: String?
     let services: [ReplicaPlan]
+    /// What the manifest itself calls infrastructure, for everybody else to wait for.
+    let infrastructure: [Dependency]
     let interpreters: [String: Interpreter]
     let ports: [String: [[PortPlan]]]
     let gpus: [String: [[String]]]
@@ -195,22 +197,14 @@ extension Planner {
 
     private func dependencies(of process: ProcessManifest, _ context: ReplicaContext) -> [Dependency] {
         var dependencies: [Dependency] = []
-        let processes = self.manifest.processes
         // Whoever uses the planes needs their servers; so does what the manifest itself calls infrastructure.
         for service in context.services
         where !process.dependsOn.contains(where: { $0.process.value == service.process }) {
             dependencies.append(Dependency(process: service.process, layer: service.readiness.last?.layer ?? .alive))
         }
+        let named = Set(process.dependsOn.map(\.process.value))
         if process.role != .infrastructure {
-            let graph = DependencyGraph(processes)
-            for other in processes where other.role == .infrastructure && other.replicas > 0 {
-                guard !process.dependsOn.contains(where: { $0.process.value == other.name.value }),
-                    graph.needsOnlyInfrastructure(other.name.value)
-                else { continue }
-                dependencies.append(
-                    Dependency(process: other.name.value, layer: ReadinessRules.layers(of: other).last ?? .alive)
-                )
-            }
+            dependencies += context.infrastructure.filter { !named.contains($0.process) }
         }
         for dependency in process.dependsOn {
             let name = dependency.process.value
@@ -218,11 +212,11 @@ extension Planner {
                 dependencies.append(
                     Dependency(process: name, layer: dependency.layer?.value ?? service.readiness.last?.layer ?? .alive)
                 )
-            } else if let target = processes.first(where: { $0.name.value == name }), target.replicas > 0 {
-                let top = ReadinessRules.layers(of: target).last ?? .alive
-                // A frontend's upper layers need workers, which may be what is waiting here.
-                let usual = target.role == .frontend && process.role != .infrastructure ? min(top, .health) : top
-                dependencies.append(Dependency(process: name, layer: dependency.layer?.value ?? usual))
+            } else if let target = self.manifest.processes.first(where: { $0.name.value == name }), target.replicas > 0
+            {
+                dependencies.append(
+                    Dependency(process: name, layer: ReadinessRules.layer(of: target, for: process, dependency))
+                )
             }
         }
         return dependencies

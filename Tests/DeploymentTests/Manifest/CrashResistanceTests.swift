@@ -1,5 +1,6 @@
-import Deployment
 import Testing
+
+@testable import Deployment
 
 /// Manifests that were damaged at random either load or say why not; nothing crashes or hangs.
 @Suite struct CrashResistanceTests {
@@ -14,8 +15,8 @@ import Testing
             sources.append(try Fixtures.bytes("\(Self.folder)/\(name).yaml"))
         }
         var failures = 0
-        for round in 0..<2000 {
-            var bytes = sources[round < 1000 ? round % 4 : Int.random(in: 0..<sources.count, using: &random)]
+        for round in 0..<5000 {
+            var bytes = sources[round < 2000 ? round % 4 : Int.random(in: 0..<sources.count, using: &random)]
             for _ in 0..<Int.random(in: 1...4, using: &random) { Self.damage(&bytes, &random) }
             var damaged = ManifestCase(path: "damaged.yaml", bytes: bytes)
             damaged.environment["MODEL_PATH"] = "/models/tiny"
@@ -30,7 +31,7 @@ import Testing
                 }
             }
         }
-        #expect(failures > 500)
+        #expect(failures > 1500)
     }
 
     @Test func survivesDeepNestingOfEveryKind() {
@@ -49,6 +50,54 @@ import Testing
                 #expect(!ManifestCase(text).errors.isEmpty)
             }
         }
+    }
+
+    /// What would take for ever, or more stack than there is, if it were done without a limit.
+    @Test func survivesLongTexts() {
+        let long = 40_000
+        let values = [
+            String(repeating: "a", count: long), String(repeating: "a-", count: long / 2),
+            String(repeating: "a.", count: long / 2),
+            "{{1" + String(repeating: "+1", count: long / 2) + "}}", "{{" + String(repeating: "-", count: long) + "1}}",
+            String(repeating: "{{index}}", count: long / 9), String(repeating: "${HOME}", count: long / 7),
+            String(repeating: "(", count: long), String(repeating: "9", count: long),
+            String(repeating: "é", count: long / 2),
+        ]
+        let keys = [
+            "name", "namespace", "model", "planes", "discovery", "device", "inherit", "passthrough", "unset", "env",
+            "http",
+        ]
+        for value in values {
+            for key in keys {
+                let text = "name: demo\n\(key): \"\(value)\"\nprocesses: {f: {builtin: frontend}}\n"
+                _ = ManifestCase(text).errors
+            }
+            for key in ManifestKey.process {
+                _ = ManifestCase("name: demo\nprocesses:\n  f:\n    \(key): \"\(value)\"\n").errors
+                _ =
+                    ManifestCase("name: demo\nprocesses:\n  f:\n    builtin: frontend\n    \(key): [\"\(value)\"]\n")
+                    .errors
+            }
+            _ =
+                ManifestCase("name: demo\nprocesses: {f: {builtin: frontend, probes: {health: {log: \"\(value)\"}}}}\n")
+                .errors
+            _ = ManifestCase("name: demo\nprocesses: {f: {builtin: frontend, ports: {http: \"\(value)\"}}}\n").errors
+        }
+    }
+
+    @Test func survivesManyEntries() {
+        let many = 12000
+        let keys = (0..<many).map { "k\($0): 1" }.joined(separator: "\n")
+        #expect(!ManifestCase("name: demo\n" + keys).errors.isEmpty)
+        let processes = (0..<1000).map { "  w\($0): {role: worker, command: [sleep, 1], dependsOn: [w\($0 + 1)]}" }
+            .joined(separator: "\n")
+        #expect(!ManifestCase("name: demo\nprocesses:\n\(processes)\n").errors.isEmpty)
+        let chain = processes.replacing("[w1000]", with: "[]")
+        #expect(ManifestCase("name: demo\nprocesses:\n\(chain)\n").errors == "")
+        let tooMany = (0..<1001).map { "  w\($0): {}" }.joined(separator: "\n")
+        #expect(ManifestCase("name: demo\nprocesses:\n\(tooMany)\n").errors.contains("1001 processes are more than"))
+        let text = "name: demo\nmodel: " + String(repeating: "x", count: ManifestSource.sizeLimit)
+        #expect(ManifestCase(text).errors.contains("at most 262144 are read"))
     }
 
     private static func damage(_ bytes: inout [UInt8], _ random: inout SplitMix) {

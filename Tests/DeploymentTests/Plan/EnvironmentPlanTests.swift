@@ -51,7 +51,7 @@ import Testing
             #expect(try self.value("DYN_DISCOVERY_BACKEND", of: replica, in: plan) == "file")
             #expect(
                 try self.value("DYN_FILE_KV", of: replica, in: plan)
-                    == "/home/ada/.local/state/dynamo-launch/demo/discovery"
+                    == "/run/user/1000/dynamo-launch/demo/discovery"
             )
             #expect(try self.value("NATS_SERVER", of: replica, in: plan) == (usesNATS ? "nats://127.0.0.1:20000" : nil))
             #expect(try self.value("DYN_RESPONSE_PLANE", of: replica, in: plan) == (release == "1.6.1" ? "tcp" : nil))

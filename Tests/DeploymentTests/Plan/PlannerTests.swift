@@ -175,6 +175,31 @@ import Testing
         #expect(plan.notes.count == 1)
     }
 
+    /// A wrapper script may start Dynamo; the stated release says which.
+    @Test func aStatedReleaseCountsForCommandsToo() throws {
+        let command = "  w: {role: worker, command: [sleep, 1]}\n"
+        #expect(try self.plan(command).planes.events == .none)
+        let plan = try self.plan(command, top: "dynamo: {release: 1.6.1}")
+        #expect(plan.planes.events == .zmq)
+        #expect(plan.replicas[0].environment.first { $0.name == "DYN_RESPONSE_PLANE" }?.value == "tcp")
+        #expect(throws: ManifestErrors.self) { try self.plan(command, top: "planes: http\ndynamo: {release: 1.6.1}") }
+    }
+
+    @Test func whatIsProbablyForgottenIsAWarning() throws {
+        func warnings(_ processes: String) throws -> [String] {
+            try ManifestCase("name: demo\nprocesses:\n\(processes)\n").manifest().warnings.map(\.description)
+        }
+        #expect(try warnings("  f: {builtin: frontend}\n  w: {builtin: worker}").isEmpty)
+        #expect(try warnings("  x: {role: infrastructure, command: [sleep, 1]}").isEmpty)
+        #expect(
+            try warnings("  w: {builtin: worker}") == [
+                "test.yaml:3:3: warning: no process is a frontend, so no request proves that the deployment serves\n"
+                    + "  remedy: add a process with 'builtin: frontend' or 'module: dynamo.frontend'"
+            ]
+        )
+        #expect(try warnings("  f: {builtin: frontend}").count == 1)
+    }
+
     @Test func tooNewAReleaseIsNoted() throws {
         var planned = ManifestCase("name: demo\nprocesses:\n  f: {module: dynamo.frontend}\n")
         planned.release = DynamoRelease(1, 9, 0)

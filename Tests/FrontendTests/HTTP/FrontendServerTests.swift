@@ -1,10 +1,12 @@
 import AsyncHTTPClient
 import Discovery
+import DynamoRuntime
 import Foundation
 import NIOCore
 import NIOHTTP1
 import RequestPlane
 import TestSupport
+import Synchronization
 import Testing
 
 @testable import dynamo_frontend
@@ -15,7 +17,7 @@ struct FrontendServerTests {
     private static let streamed = #"{"model":"m","stream":true,"messages":[{"role":"user","content":"x"}]}"#
     private static let path = "/v1/chat/completions"
 
-    private func code(_ answer: HTTPAnswer) throws -> String? {
+    private func code(_ answer: HTTPReply) throws -> String? {
         (try answer.object()["error"] as? [String: Any])?["code"] as? String
     }
 
@@ -74,8 +76,8 @@ struct FrontendServerTests {
         try await RunningFrontend.run(client) { frontend in
             try await frontend.publish([FrontendFixture.worker(1)])
             let stream = try await HTTPRequests.post(frontend.url + Self.path, json: Self.streamed)
-            let chunk = {
-                #"data: {"id":"i","model":"m","choices":[{"index":0,"delta":{"content":"\#($0)"}}]}"# + "\n\n"
+            let chunk = { (text: String) in
+                #"data: {"id":"i","model":"m","choices":[{"index":0,"delta":{"content":"\#(text)"}}]}"# + "\n\n"
             }
             #expect(stream.text == chunk("a") + "event: e\n: c\n\n" + chunk("b") + "data: [DONE]\n\n")
             let whole = try await HTTPRequests.post(frontend.url + Self.path, json: Self.chat)
@@ -108,7 +110,7 @@ struct FrontendServerTests {
             try await frontend.publish(
                 (1...6).map { FrontendFixture.worker(UInt64($0), model: "m\($0)", component: "c\($0)") }
             )
-            func status(_ worker: Int, streams: Bool) async throws -> HTTPAnswer {
+            func status(_ worker: Int, streams: Bool) async throws -> HTTPReply {
                 let json = (streams ? Self.streamed : Self.chat).replacing("\"m\"", with: "\"m\(worker)\"")
                 return try await HTTPRequests.post(frontend.url + Self.path, json: json)
             }

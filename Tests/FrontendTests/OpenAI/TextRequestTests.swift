@@ -1,5 +1,6 @@
 import Discovery
 import DynamoRuntime
+import HTTPTypes
 import NIOCore
 import Testing
 

@@ -56,7 +56,7 @@ import Testing
         try await Loopback.run({
             $0.poolSize = poolSize
             $0.channelBuffer = channelBuffer
-            $0.requestTimeout = .seconds(1)
+            $0.requestTimeout = .seconds(60)
         }) { loopback in
             try await RawSocket.listen { listener in
                 try await withThrowingTaskGroup(of: Void.self) { group in
@@ -66,6 +66,7 @@ import Testing
                     try await eventually("the requests are spread as expected") {
                         check(listener.accepted.map { self.frames($0) })
                     }
+                    group.cancelAll()
                     try await group.waitForAll()
                 }
             }
