@@ -10,12 +10,14 @@ struct DirectoryWatcher: Sendable {
     )
 
     let store: FileStore
+    /// How often the directories are looked up again.
+    let renewal: Duration
 
     /// Calls back after each change until cancelled.
     ///
     /// - Parameter onChange: called once when the watch stands, then after each batch of changes.
     /// - Throws: `DiscoveryError` when the system has no inotify instance left.
-    func run(onChange: @Sendable () -> Void) async throws {
+    func run(onChange: @escaping @Sendable () -> Void) async throws {
         let descriptor = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
         guard descriptor >= 0 else {
             throw DiscoveryError(.storeUnavailable, "inotify_init1: \(String(cString: strerror(errno)))")
@@ -38,10 +40,20 @@ struct DirectoryWatcher: Sendable {
         }
         try await channel.executeThenClose { inbound in
             onChange()
-            for try await _ in inbound {
-                // A bucket that was deleted and made again is another directory; for a known one this does nothing.
-                try self.addWatches(descriptor)
-                onChange()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for try await _ in inbound { onChange() }
+                }
+                group.addTask {
+                    // A bucket that was moved or deleted and made again is another directory; for a known one this does
+                    // nothing.
+                    while true {
+                        try await Task.sleep(for: self.renewal)
+                        try self.addWatches(descriptor)
+                    }
+                }
+                defer { group.cancelAll() }
+                try await group.next()
             }
         }
     }

@@ -85,7 +85,7 @@ package final class FileDiscovery: DiscoveryClient {
         self.watchers.whenWatched { continuation.finish() }
         for await _ in watched {}
         do {
-            try await DirectoryWatcher(store: self.store).run { wakeUp.yield() }
+            try await DirectoryWatcher(store: self.store, renewal: Self.sweepInterval).run { wakeUp.yield() }
         } catch is CancellationError {
         } catch {
             self.logger.warning(

@@ -33,6 +33,13 @@ package struct ProcessEnvironment: Sendable {
     package init(_ environment: [String: String], label: String) throws(ConfigurationError) {
         var reader = EnvironmentReader(environment)
         let runtime = RuntimeConfiguration(&reader)
+        // Dynamo's processes end here too; a default would only be found out by requests that nobody receives.
+        if let mode = reader.string("DYN_REQUEST_PLANE"), RequestPlaneMode(rawValue: mode.lowercased()) == nil {
+            throw ConfigurationError(
+                ["Invalid request plane mode '\(mode)': valid values are tcp, http, nats (DYN_REQUEST_PLANE)"]
+                    + reader.problems
+            )
+        }
         let logger = StandardErrorLogHandler.logger(label, filter: runtime.logFilter)
         do {
             let requestPlane = try NetworkManager.Configuration(environment: environment, logger: logger)

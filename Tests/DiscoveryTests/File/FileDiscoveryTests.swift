@@ -130,17 +130,25 @@ struct FileDiscoveryTests {
                 try await eventually("the directory is watched") {
                     FileManager.default.fileExists(atPath: directory.appending(path: "v1/mdc").path)
                 }
+                let buckets = ["v1/instances", "v1/mdc"].map { directory.appending(path: $0).path }
+                func exist() -> Bool { buckets.allSatisfy { FileManager.default.fileExists(atPath: $0) } }
                 var fastest = Duration.seconds(100)
                 for round in 1...5 {
                     let worker = FileDiscovery(directory: directory.path, logger: Self.quiet)
                     let start = ContinuousClock.now
                     try await worker.publish(DiscoveryConformance.records(namespace: "n", id: worker.instanceID()))
                     try await eventually("worker \(round) is seen") { seen.value == 1 }
-                    fastest = min(fastest, start.duration(to: .now))
-                    try FileManager.default.removeItem(at: directory.appending(path: "v1"))
+                    if round > 2 { fastest = min(fastest, start.duration(to: .now)) }
+                    if round == 2 {
+                        let away = directory.appending(path: "away")
+                        try FileManager.default.moveItem(at: directory.appending(path: "v1"), to: away)
+                        try await eventually("the buckets are made again") { exist() }
+                    } else {
+                        await worker.withdraw()
+                    }
                     try await eventually("worker \(round) is gone") { seen.value == 0 }
                 }
-                // Sweeps alone would need 550 ms on average; the fastest of five must not have waited for one.
+                // Sweeps alone would need 550 ms on average; the fastest of three must not have waited for one.
                 #expect(fastest < .milliseconds(300))
                 group.cancelAll()
                 while let result = await group.nextResult() { _ = result }
