@@ -71,15 +71,16 @@ struct KeeperTests {
         try kept.spawn(1, "", executable: "/nowhere")
         try kept.spawn(2, "", directory: "/nowhere")
         try kept.spawn(3, "", executable: folder.path)
-        try "no program".write(toFile: "\(folder.path)/text", atomically: true, encoding: .utf8)
-        chmod("\(folder.path)/text", 0o755)
+        // Written by another process: what a test beside this one forks could hold it open for writing.
+        try kept.spawn(9, "echo 'no program' > \(folder.path)/text; chmod 755 \(folder.path)/text")
+        try await eventually("written") { kept.exit(of: 9) == .exited(0) }
         try kept.spawn(4, "", executable: "\(folder.path)/text")
         let expected = [
             "cannot execute /nowhere: No such file or directory",
             "cannot enter the working directory /nowhere: No such file or directory",
             "cannot execute \(folder.path): Permission denied", "cannot execute \(folder.path)/text: Exec format error",
         ]
-        try await eventually("all answered") { kept.reports.withLock { $0.count } == 4 }
+        try await eventually("all answered") { kept.reports.withLock { $0.count } == 6 }
         let errors = kept.reports.withLock { reports in
             reports.compactMap { if case .spawnFailed(_, let error) = $0 { error } else { nil } }
         }
@@ -121,7 +122,7 @@ struct KeeperTests {
         let before = ContinuousClock.now
         kept.keeper.finish()
         try await eventually("keeper gone") { kept.end.withLock { $0 } != nil }
-        #expect(ContinuousClock.now - before < .seconds(4))
+        #expect(ContinuousClock.now - before < .seconds(5))
         for pid in pids() { #expect(!isRunning(pid)) }
     }
 
@@ -132,7 +133,7 @@ struct KeeperTests {
         let before = ContinuousClock.now
         kept.keeper.finish()
         try await eventually("keeper gone") { kept.end.withLock { $0 } != nil }
-        #expect(ContinuousClock.now - before < .seconds(1))
+        #expect(ContinuousClock.now - before < .seconds(2))
     }
 
     @Test func aKilledKeeperTakesItsLeadersAlong() async throws {

@@ -17,7 +17,7 @@ struct NATSPingTests {
 
     @Test func aServerAnswers() async throws {
         let port = "\(20_000 + Int.random(in: 0..<10_000))"
-        let server = try self.server("-a", "127.0.0.1", "-p", port)
+        let server = try self.server("-l", "/dev/null", "-a", "127.0.0.1", "-p", port)
         try await eventually("answers") {
             await NATSPing.ask(url: "nats://127.0.0.1:\(port)", timeout: .seconds(1)) == .success
         }
@@ -26,7 +26,18 @@ struct NATSPingTests {
 
     @Test func credentialsOfTheURLAreGiven() async throws {
         let port = "\(20_000 + Int.random(in: 0..<10_000))"
-        let server = try self.server("-a", "127.0.0.1", "-p", port, "--user", "me", "--pass", "secret")
+        let server = try self.server(
+            "-l",
+            "/dev/null",
+            "-a",
+            "127.0.0.1",
+            "-p",
+            port,
+            "--user",
+            "me",
+            "--pass",
+            "secret"
+        )
         try await eventually("answers") {
             await NATSPing.ask(url: "nats://me:secret@127.0.0.1:\(port)", timeout: .seconds(1)) == .success
         }
