@@ -88,7 +88,7 @@ struct SteadyProbeTests {
             "worker",
             "exec sleep 1000",
             readiness: [LayerProbe(layer: .health, probe: .exec(argv: ["no-such-program"]))],
-            timing: ProbeTiming(startupTimeout: 0.2),
+            timing: ProbeTiming(startupTimeout: 3),
             restart: RestartPolicy(condition: .never)
         )
         let outcome = try await RunningSupervisor.run(Plan.test(folder, [replica])) { try await $0.ends() }
