@@ -57,7 +57,8 @@ package final class Supervisor: Sendable {
             try DirectoryMaker.make(self.plan.directories.logs)
             self.removeStaleRecords()
             let probes = ProbeRunner(namespace: self.plan.namespace, requestPlane: self.requestPlaneProbe)
-            if let message = await ExternalServiceCheck(services: self.plan.externalServices, probes: probes).failure() {
+            if let message = await ExternalServiceCheck(services: self.plan.externalServices, probes: probes).failure()
+            {
                 self.notices(.failed(message))
                 lock.release()
                 return SupervisorOutcome(exitCode: 1, reason: .failed, failure: .init(message: message))
@@ -75,7 +76,9 @@ package final class Supervisor: Sendable {
     ///
     /// Only the deployment's own folder is emptied, and only while its lock is held; one that the manifest names belongs to others.
     private func removeStaleRecords() {
-        guard case .file(let directory) = self.plan.discovery, directory == self.plan.directories.discovery else { return }
+        guard case .file(let directory) = self.plan.discovery, directory == self.plan.directories.discovery else {
+            return
+        }
         try? FileManager.default.removeItem(atPath: directory)
     }
 
@@ -90,7 +93,12 @@ package final class Supervisor: Sendable {
         let threads = NIOThreadPool(numberOfThreads: 3)
         threads.start()
         let control = ControlServer(plan: self.plan, pump: pump, threads: threads, sender: sender, logger: self.logger)
+        // Said by a task of their own, so that a terminal that is held up does not hold up the loop.
+        let (spoken, speaker) = AsyncStream.makeStream(of: SupervisorNotice.self)
         let outcome = await withDiscardingTaskGroup { group in
+            group.addTask {
+                for await notice in spoken { self.notices(notice) }
+            }
             group.addTask {
                 let end = try? await threads.runIfActive {
                     keeper.receive { sender.yield(.keeper($0)) }
@@ -111,7 +119,7 @@ package final class Supervisor: Sendable {
                 threads: threads,
                 probes: ProbeRunner(namespace: self.plan.namespace, requestPlane: self.requestPlaneProbe),
                 verification: self.verification,
-                notices: self.notices,
+                notices: { speaker.yield($0) },
                 sender: sender
             )
             // Probes and the like are no longer of interest when the loop has ended.
@@ -123,6 +131,7 @@ package final class Supervisor: Sendable {
             await control.shutDown()
             keeper.finish()
             pump.send(.stop)
+            speaker.finish()
             return outcome
         }
         try? await threads.shutdownGracefully()

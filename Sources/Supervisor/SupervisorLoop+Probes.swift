@@ -28,8 +28,16 @@ extension SupervisorLoop {
     func startProbes(in group: inout DiscardingTaskGroup) {
         var queue = self.probeQueue[...]
         defer { self.probeQueue = Array(queue) }
-        while self.probesUnderWay < self.options.concurrentProbes, let next = queue.popFirst() {
-            guard self.machine.replicas[next.replica].run?.number == next.run else { continue }
+        while self.probesUnderWay < self.options.concurrentProbes, let next = queue.first {
+            guard self.machine.replicas[next.replica].run?.number == next.run else {
+                queue.removeFirst()
+                continue
+            }
+            if let later = self.probeRate.take(at: self.clock.now) {
+                self.timers.arm(.probes, at: later)
+                break
+            }
+            queue.removeFirst()
             self.probesUnderWay += 1
             let replica = self.plan.replicas[next.replica]
             let probe = self.machine.replicas[next.replica].schedule.layers[next.index].probe

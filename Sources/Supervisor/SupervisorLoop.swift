@@ -9,6 +9,7 @@ final class SupervisorLoop {
     enum Timer: Hashable, Sendable {
         case replica(Int, ReplicaMachine.Timer)
         case cleanup
+        case probes
         case exec(UInt64)
         case verification
         case query(Int)
@@ -54,6 +55,8 @@ final class SupervisorLoop {
     var isLookingForStrays = false
 
     var probesUnderWay = 0
+    /// Many replicas that start together are asked less often each, so that asking does not slow their start down.
+    var probeRate = RateLimit(perSecond: 400, burst: 64)
     var probeQueue: [(replica: Int, run: Int, index: Int)] = []
     var portsCheckedAt: ContinuousClock.Instant?
 
@@ -158,6 +161,8 @@ final class SupervisorLoop {
             self.feed(.timerFired(replica: index, timer), in: &group)
         case .cleanup:
             self.lookForStrays(in: &group)
+        case .probes:
+            self.startProbes(in: &group)
         case .exec(let id):
             self.execTimedOut(id)
         case .verification:

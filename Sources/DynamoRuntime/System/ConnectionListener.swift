@@ -1,10 +1,14 @@
 import Glibc
 package import NIOCore
 import NIOPosix
+import Synchronization
 
 /// A listening TCP port whose connections are served as children of the task that runs it.
+///
+/// A connection that is accepted while the listener stops is closed: nobody serves it any more.
 package struct ConnectionListener<Connection: Sendable>: Sendable {
     private let server: NIOAsyncChannel<Connection, Never>
+    private let open = OpenChannels()
 
     /// The port that is listened on.
     package var port: Int { self.server.channel.localAddress?.port ?? 0 }
@@ -24,12 +28,23 @@ package struct ConnectionListener<Connection: Sendable>: Sendable {
         setUp: @escaping @Sendable (any Channel) -> EventLoopFuture<Connection>
     ) async throws(ConfigurationError) {
         do {
+            let open = self.open
             self.server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
                 .serverChannelOption(.backlog, value: 1024)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
                 .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
-                .bind(host: host, port: port, childChannelInitializer: setUp)
+                .bind(host: host, port: port) { channel in
+                    guard open.insert(channel) else {
+                        return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel)
+                    }
+                    return setUp(channel).map { connection in
+                        // A connection that was accepted and never served must not end before its channel: NIO's asynchronous
+                        // channel stops the process when its writer goes away unfinished.
+                        channel.closeFuture.whenComplete { _ in withExtendedLifetime(connection) {} }
+                        return connection
+                    }
+                }
         } catch let error as IOError {
             throw ConfigurationError([
                 "cannot listen on \(host):\(port): \(String(cString: strerror(error.errnoCode))); \(remedy)"
@@ -44,6 +59,7 @@ package struct ConnectionListener<Connection: Sendable>: Sendable {
     /// - Parameter serve: serves one connection to its end.
     /// - Throws: an error of the listening socket.
     package func run(_ serve: @escaping @Sendable (Connection) async -> Void) async throws {
+        defer { self.open.closeAll() }
         try await self.server.executeThenClose { connections in
             try await withThrowingDiscardingTaskGroup { group in
                 for try await connection in connections {
@@ -51,5 +67,29 @@ package struct ConnectionListener<Connection: Sendable>: Sendable {
                 }
             }
         }
+    }
+}
+
+/// The channels of a listener, as long as they are open.
+private final class OpenChannels: Sendable {
+    private let channels: Mutex<[ObjectIdentifier: any Channel]?> = Mutex([:])
+
+    /// Takes note of a new channel, unless the listener has stopped.
+    func insert(_ channel: any Channel) -> Bool {
+        let id = ObjectIdentifier(channel)
+        let isOpen = self.channels.withLock { channels in
+            channels?[id] = channel
+            return channels != nil
+        }
+        channel.closeFuture.whenComplete { _ in self.channels.withLock { _ = $0?.removeValue(forKey: id) } }
+        return isOpen
+    }
+
+    func closeAll() {
+        let last = self.channels.withLock { channels in
+            defer { channels = nil }
+            return channels ?? [:]
+        }
+        for channel in last.values { channel.close(promise: nil) }
     }
 }

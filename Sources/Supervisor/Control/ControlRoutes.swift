@@ -1,6 +1,5 @@
 internal import Deployment
 internal import FoundationEssentials
-internal import HTTPTypes
 internal import Hummingbird
 internal import NIOCore
 internal import NIOPosix

@@ -8,12 +8,21 @@ internal import Synchronization
 
 /// The control interface: HTTP/1.1 and JSON on a Unix socket that only its owner can open.
 final class ControlServer: Sendable {
+    /// What fits into a socket address.
+    private static let longestPath = 107
+
     let plan: Plan
     let pump: LogPump
     let threads: NIOThreadPool
     private let sender: AsyncStream<SupervisorEvent>.Continuation
     private let logger: Logger
-    private let group = Mutex<ServiceGroup?>(nil)
+    private let state = Mutex(State.idle)
+
+    private enum State: Sendable {
+        case idle
+        case serving(ServiceGroup)
+        case shutDown
+    }
 
     init(
         plan: Plan,
@@ -34,6 +43,10 @@ final class ControlServer: Sendable {
     /// - Returns: why it could not, in words for people.
     func run() async -> String? {
         let path = self.plan.directories.controlSocket
+        guard path.utf8.count <= Self.longestPath else {
+            return "the control socket \(path) cannot be served: its path is longer than \(Self.longestPath) bytes; "
+                + "set XDG_RUNTIME_DIR to a folder with a shorter name"
+        }
         // Left by a launcher that was killed; the lock says that no other one runs.
         unlink(path)
         var logger = self.logger
@@ -47,7 +60,12 @@ final class ControlServer: Sendable {
         var configuration = ServiceGroupConfiguration(services: [application], logger: logger)
         configuration.maximumGracefulShutdownDuration = .seconds(2)
         let group = ServiceGroup(configuration: configuration)
-        self.group.withLock { $0 = group }
+        let isWanted = self.state.withLock { state in
+            if case .shutDown = state { return false }
+            state = .serving(group)
+            return true
+        }
+        guard isWanted else { return nil }
         defer { unlink(path) }
         do {
             try await group.run()
@@ -58,7 +76,11 @@ final class ControlServer: Sendable {
     }
 
     func shutDown() async {
-        let group = self.group.withLock { $0 }
+        let group = self.state.withLock { state -> ServiceGroup? in
+            defer { state = .shutDown }
+            if case .serving(let group) = state { return group }
+            return nil
+        }
         await group?.triggerGracefulShutdown()
     }
 

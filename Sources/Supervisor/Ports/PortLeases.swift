@@ -108,7 +108,9 @@ package struct PortLeases: Sendable {
     package func preview(_ request: Request, deployment: String, avoiding: Set<Int> = []) throws(Failure) -> Int {
         guard let port = Self.freeBlock(for: request, deployment: deployment, taken: avoiding) else {
             let range = request.kind.range
-            throw Failure(description: "no free port for \(request.name) from \(range.lowerBound) to \(range.upperBound)")
+            throw Failure(
+                description: "no free port for \(request.name) from \(range.lowerBound) to \(range.upperBound)"
+            )
         }
         return port
     }

@@ -9,7 +9,9 @@ struct ExternalServiceCheck: Sendable {
     func failure() async -> String? {
         var silent: [String] = []
         for service in self.services {
-            guard case .failure(let reason) = await self.probes.ask(service.probe, timeout: .seconds(5)) else { continue }
+            guard case .failure(let reason) = await self.probes.ask(service.probe, timeout: .seconds(5)) else {
+                continue
+            }
             let kind = service.name.prefix { $0 != "-" }
             silent.append(
                 "\(service.name) at \(service.maskedURL) does not answer: \(reason). Start it, give its right address, or write "

@@ -122,18 +122,21 @@ struct RequestRouter: Sendable {
         var body: JSONFields = ["model": .string(listing.name), "ready": .bool(listing.isReady)]
         if !listing.isReady { body.append("reason", "no namespace has all required worker types live") }
         let namespaces = listing.namespaces.sorted { $0.key < $1.key }.map { namespace, workers in
-            JSONFields.Member(
-                namespace,
-                [
-                    "ready": .bool(workers > 0),
-                    "reason": .string(workers > 0 ? "\(workers) worker(s) live" : "no live worker"),
-                    "worker_types": workers > 0 ? ["aggregated": JSONValue(workers)] : [:],
-                    "present": workers > 0 ? ["aggregated"] : [],
-                    "missing_worker_types": workers > 0 ? [] : ["aggregated"],
-                ]
-            )
+            JSONFields.Member(namespace, workers > 0 ? Self.ready(workers) : Self.notReady)
         }
         body.append("namespaces", .object(JSONFields(namespaces)))
         return Answer(listing.isReady ? .ok : .serviceUnavailable, .object(body))
     }
+
+    private static func ready(_ workers: Int) -> JSONValue {
+        [
+            "ready": true, "worker_types": ["aggregated": ["workers": JSONValue(workers), "needs": []]],
+            "present": ["aggregated"], "missing_worker_types": [],
+        ]
+    }
+
+    private static let notReady: JSONValue = [
+        "ready": false, "reason": "no live worker", "worker_types": [:], "present": [],
+        "missing_worker_types": ["aggregated"],
+    ]
 }

@@ -138,6 +138,39 @@ struct ControlTests {
         #expect(text.contains("\"/bin/sh\",\n    \"-c\","))
     }
 
+    @Test func theProcessesOfAKilledLauncherAreWaitedFor() async throws {
+        let folder = ScratchFolder()
+        let plan = self.plan(folder)
+        try FileManager.default.createDirectory(atPath: plan.directories.runtime, withIntermediateDirectories: true)
+        let lock = "\(plan.directories.runtime)/lock"
+        // Holds the lock for a launcher that is gone, as its keeper does.
+        let code = """
+            import fcntl, time
+            file = open('\(lock)', 'w'); file.write('99999999\\n'); file.flush()
+            fcntl.flock(file, fcntl.LOCK_EX); open('\(folder.path)/held', 'w').close(); time.sleep(0.7)
+            """
+        let holder = try Stranger(["/usr/bin/python3", "-c", code])
+        try await eventually("held") { access("\(folder.path)/held", F_OK) == 0 }
+        let before = ContinuousClock.now
+        try await RunningSupervisor.run(plan) { running in
+            try await running.becomesReady()
+            #expect(running.isReady)
+            #expect(ContinuousClock.now - before > .milliseconds(300))
+        }
+        withExtendedLifetime(holder) {}
+    }
+
+    @Test func aSocketWhosePathIsTooLongIsSaid() async throws {
+        let folder = ScratchFolder()
+        var plan = self.plan(folder)
+        plan.directories.runtime = "\(folder.path)/\(String(repeating: "x", count: 100))"
+        try await RunningSupervisor.run(plan) { running in
+            try await eventually("said") {
+                running.warnings.contains { $0.contains("its path is longer than 107 bytes") }
+            }
+        }
+    }
+
     @Test func aSocketLeftByAKilledLauncherIsReplaced() async throws {
         let folder = ScratchFolder()
         let plan = self.plan(folder)

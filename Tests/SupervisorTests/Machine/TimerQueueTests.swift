@@ -70,3 +70,17 @@ import Testing
         #expect(backoff.runEnded(after: .seconds(1)) == .giveUp(afterRestarts: 0))
     }
 }
+
+@Suite struct RateLimitTests {
+    @Test func burstThenSteady() {
+        var limit = RateLimit(perSecond: 10, burst: 2)
+        let start = ContinuousClock.now
+        #expect(limit.take(at: start) == nil)
+        #expect(limit.take(at: start) == nil)
+        #expect(limit.take(at: start) == start + .seconds(0.1))
+        #expect(limit.take(at: start + .seconds(0.1)) == nil)
+        // Rest fills it up to the burst and no further.
+        let later = start + .seconds(60)
+        #expect((0..<3).map { _ in limit.take(at: later) == nil } == [true, true, false])
+    }
+}

@@ -58,7 +58,7 @@ struct KillTests {
             #expect(running.warnings == ["worker did not end within 0.3 s of SIGTERM; killing it"])
         }
         let took = ContinuousClock.now - started.withLock { $0 }
-        #expect(took > .milliseconds(300) && took < .seconds(2))
+        #expect(took > .milliseconds(300) && took < .seconds(5))
         #expect(outcome.exitCode == 0 && outcome.survivors.isEmpty)
     }
 
@@ -146,7 +146,7 @@ struct KillTests {
             let before = ContinuousClock.now
             running.supervisor.requestStop(now: true)
             try await running.ends()
-            #expect(ContinuousClock.now - before < .seconds(1))
+            #expect(ContinuousClock.now - before < .seconds(10))
         }
     }
 

@@ -1,0 +1,48 @@
+import Deployment
+import Foundation
+import TestSupport
+import Testing
+
+@testable import Supervisor
+
+/// A real nats-server; the tests are started with one on the PATH.
+@Suite(.serialized, .timeLimit(.minutes(1)))
+struct NATSPingTests {
+    private func server(_ arguments: String...) throws -> Stranger {
+        let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
+        let program = path.split(separator: ":").map { "\($0)/nats-server" }
+            .first { FileManager.default.isExecutableFile(atPath: $0) }
+        return try Stranger([try #require(program, "nats-server is not on the PATH")] + arguments)
+    }
+
+    @Test func aServerAnswers() async throws {
+        let port = "\(20_000 + Int.random(in: 0..<10_000))"
+        let server = try self.server("-l", "/dev/null", "-a", "127.0.0.1", "-p", port)
+        try await eventually("answers") {
+            await NATSPing.ask(url: "nats://127.0.0.1:\(port)", timeout: .seconds(1)) == .success
+        }
+        withExtendedLifetime(server) {}
+    }
+
+    @Test func credentialsOfTheURLAreGiven() async throws {
+        let port = "\(20_000 + Int.random(in: 0..<10_000))"
+        let server = try self.server(
+            "-l",
+            "/dev/null",
+            "-a",
+            "127.0.0.1",
+            "-p",
+            port,
+            "--user",
+            "me",
+            "--pass",
+            "secret"
+        )
+        try await eventually("answers") {
+            await NATSPing.ask(url: "nats://me:secret@127.0.0.1:\(port)", timeout: .seconds(1)) == .success
+        }
+        let outcome = await NATSPing.ask(url: "nats://127.0.0.1:\(port)", timeout: .seconds(1))
+        #expect(outcome == .failure("the server says -ERR 'Authorization Violation'"))
+        withExtendedLifetime(server) {}
+    }
+}
