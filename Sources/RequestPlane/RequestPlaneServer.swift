@@ -25,6 +25,9 @@ public struct IncomingRequest: Sendable {
 /// The function returns a sequence of items as soon as it has accepted the request; what it throws before reaches the caller as
 /// a refusal (error prologue). The sequence is pulled one item at a time, as fast as the caller reads. When the caller cancels
 /// or goes away, the task that runs the handler and pulls the sequence is cancelled.
+///
+/// A refusal says something about the instance, not about the request: callers of Dynamo 1.2 leave an instance that refused out of
+/// their routing for a while. What is wrong with the request itself is better told as a `ResponseItem.failure`.
 public typealias RequestHandler =
     @Sendable (IncomingRequest) async throws -> any AsyncSequence<ResponseItem, any Error> & Sendable
 

@@ -64,14 +64,18 @@ final class CallHome: Sendable {
 
     /// Writes an item; returns when the caller can take another one.
     ///
-    /// Does nothing when the caller is gone.
-    func write(_ item: ResponseItem) async {
+    /// - Parameter item: what to write.
+    /// - Returns: false when the caller does not want any more. A writer that went on then would never suspend, and so could keep the
+    ///   task from running that is about to cancel it.
+    func write(_ item: ResponseItem) async -> Bool {
+        var isWanted = false
         let mustWait = self.append { state in
-            guard state.machine.isStreaming else { return false }
-            state.outbox.writeItemFrame(item)
-            return true
+            isWanted = state.machine.isStreaming
+            if isWanted { state.outbox.writeItemFrame(item) }
+            return isWanted
         }
         if mustWait { await self.waitUntilWritable() }
+        return isWanted
     }
 
     /// Refuses the request; returns when that was written.

@@ -116,14 +116,14 @@ struct TCPAnswer: Sendable {
         var outcome = EndpointMeter.Outcome.success
         do {
             for try await item in items {
-                await callHome.write(item)
+                guard await callHome.write(item) else { return .cancelled }
                 meter.sent(item)
                 if case .failure = item { outcome = .failure }
                 if Task.isCancelled { break }
             }
         } catch {
             if Task.isCancelled { return .cancelled }
-            await callHome.write(.failure(Self.remoteError(error)))
+            _ = await callHome.write(.failure(Self.remoteError(error)))
             outcome = .failure
         }
         return outcome

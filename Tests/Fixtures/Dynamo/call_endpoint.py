@@ -12,6 +12,9 @@ import sys
 
 from dynamo.runtime import Context, DistributedRuntime, dynamo_worker
 
+# What the client says while its routing list does not hold an instance that it has announced already.
+NOT_ROUTED_YET = ("no instances found", "No workers available")
+
 
 async def call(client, command):
     items = []
@@ -38,6 +41,11 @@ async def main(runtime: DistributedRuntime):
         command = json.loads(text)
         times = command.get("times", 1)
         results = await asyncio.gather(*(call(client, command) for _ in range(times)))
+        for _ in range(50):
+            if not any(text in (results[0]["error"] or "") for text in NOT_ROUTED_YET):
+                break
+            await asyncio.sleep(0.1)
+            results = await asyncio.gather(*(call(client, command) for _ in range(times)))
         result = results[0]
         if times > 1:
             errors = [one["error"] for one in results if one["error"]]

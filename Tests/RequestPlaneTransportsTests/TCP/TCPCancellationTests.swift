@@ -19,6 +19,23 @@ import Testing
         }
     }
 
+    /// Handlers that never suspend must not keep the tasks from running that cancel them.
+    @Test func busyHandlersAreCancelled() async throws {
+        try await Loopback.run { loopback in
+            let instance = try await loopback.serve(handler: EndlessHandler().handler)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 0..<32 {
+                    group.addTask {
+                        let stream = try await loopback.send("{}", to: instance, id: "r\(number)")
+                        for try await _ in stream.prefix(100) {}
+                    }
+                }
+                try await group.waitForAll()
+            }
+            try await eventually("every handler is cancelled") { loopback.manager.server.inFlight == 0 }
+        }
+    }
+
     @Test func unreadStreamCancelsTheHandler() async throws {
         try await Loopback.run { loopback in
             let endless = EndlessHandler(pause: .milliseconds(1))
