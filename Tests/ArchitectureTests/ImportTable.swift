@@ -14,7 +14,8 @@ enum ImportTable {
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
         "dynamo-launch": [
-            "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+            "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
+            "DynamoRuntime",
         ],
         "dynamo-frontend": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],
         "dynamo-worker": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],

@@ -12,7 +12,8 @@ import Testing
 
     private func environment(_ folder: URL) -> [String: String?] {
         [
-            "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": folder.path, "DYN_EVENT_PLANE": "zmq", "DYN_REQUEST_PLANE": "tcp",
+            "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": folder.path, "DYN_EVENT_PLANE": "zmq",
+            "DYN_REQUEST_PLANE": "tcp",
             "DYN_TCP_RPC_HOST": "127.0.0.1", "NATS_SERVER": nil, "DYN_LOG": "error",
         ]
     }
@@ -35,7 +36,8 @@ import Testing
     private func withRecord(_ instance: Instance, in folder: URL, _ body: () async throws -> Void) async throws {
         let bucket = folder.appending(path: "v1/instances")
         try FileManager.default.createDirectory(at: bucket, withIntermediateDirectories: true)
-        let name = "\(instance.endpoint.namespace)%2F\(instance.endpoint.component)%2F\(instance.endpoint.name)%2F\(instance.id.hex)"
+        let name =
+            "\(instance.endpoint.namespace)%2F\(instance.endpoint.component)%2F\(instance.endpoint.name)%2F\(instance.id.hex)"
         let record = """
             {"type":"Endpoint","component":"\(instance.endpoint.component)","endpoint":"\(instance.endpoint.name)",\
             "namespace":"\(instance.endpoint.namespace)","instance_id":\(instance.id.rawValue),\
@@ -94,23 +96,33 @@ import Testing
                 let instance = Instance(endpoint: endpoint, id: id, transport: address)
                 try await self.withRecord(instance, in: folder) {
                     let commands = [
-                        #"{"request": {"n": 3}}"#, #"{"request": {"text": "zwölf 漢字 😀 \" \\ \n"}}"#, #"{"request": null}"#,
-                        #"{"request": {"n": 1000, "delay_ms": 5}, "stop_after": 2}"#, #"{"request": {"n": 1000, "delay_ms": 5}, "drop_after": 2}"#,
+                        #"{"request": {"n": 3}}"#, #"{"request": {"text": "zwölf 漢字 😀 \" \\ \n"}}"#,
+                        #"{"request": null}"#,
+                        #"{"request": {"n": 1000, "delay_ms": 5}, "stop_after": 2}"#,
+                        #"{"request": {"n": 1000, "delay_ms": 5}, "drop_after": 2}"#,
                         #"{"request": {"n": 10}, "times": 200}"#, #"{"request": {"n": 2, "mode": "raise_mid"}}"#,
                         #"{"request": {"mode": "call_raise"}}"#,
                     ]
                     let arguments = [Self.scripts.appending(path: "call_endpoint.py").path, "\(endpoint)"] + commands
                     _ = try await withProgram(python, arguments, environment: self.environment(folder)) { program in
                         try await program.waitForOutput("boom at call")
-                        let lines = program.output.split(separator: "\n").map(String.init).filter { $0.hasPrefix("{\"items\"") }
+                        let lines = program.output.split(separator: "\n").map(String.init).filter {
+                            $0.hasPrefix("{\"items\"")
+                        }
                         try #require(lines.count == commands.count, "\(program.output)")
-                        #expect(lines[0] == #"{"items": [{"i": 0, "req": {"n": 3}}, {"i": 1, "req": null}, {"i": 2, "req": null}], "error": null}"#)
+                        #expect(
+                            lines[0]
+                                == #"{"items": [{"i": 0, "req": {"n": 3}}, {"i": 1, "req": null}, {"i": 2, "req": null}], "error": null}"#
+                        )
                         #expect(lines[1].contains(#""zw\u00f6lf \u6f22\u5b57 \ud83d\ude00 \" \\ \n""#))
                         #expect(lines[2] == #"{"items": [{"i": 0, "req": null}], "error": null}"#)
                         #expect(lines[3].hasSuffix("\"error\": null}"))
                         #expect(lines[4].hasSuffix("\"error\": null}"))
                         #expect(lines[5] == #"{"items": [2000], "error": null}"#)
-                        #expect(lines[6].contains(#"{"i": 1, "req": null}], "error": ""#) && lines[6].contains("boom in mid stream"))
+                        #expect(
+                            lines[6].contains(#"{"i": 1, "req": null}], "error": ""#)
+                                && lines[6].contains("boom in mid stream")
+                        )
                         #expect(lines[7].hasPrefix(#"{"items": [], "error": ""#))
                     }
                     try await eventually("no request is left") { manager.server.inFlight == 0 }
@@ -165,20 +177,31 @@ import Testing
                 let instance = try await self.instance(of: endpoint, in: folder)
                 try await self.withManager { manager in
                     func send(_ text: String, _ id: String = "r") async throws -> ResponseStream {
-                        try await manager.client.send(OutgoingRequest(id: id, payload: ByteBuffer(string: text)), to: instance)
+                        try await manager.client.send(
+                            OutgoingRequest(id: id, payload: ByteBuffer(string: text)),
+                            to: instance
+                        )
                     }
                     #expect(
-                        try await self.collect(send(#"{"n":3}"#)) == [#"{"i":0,"req":{"n":3}}"#, #"{"i":1,"req":null}"#, #"{"i":2,"req":null}"#]
+                        try await self.collect(send(#"{"n":3}"#)) == [
+                            #"{"i":0,"req":{"n":3}}"#, #"{"i":1,"req":null}"#, #"{"i":2,"req":null}"#,
+                        ]
                     )
-                    #expect(try await self.collect(send(#"{"t":"zwölf 漢字 😀"}"#)) == [#"{"i":0,"req":{"t":"zwölf 漢字 😀"}}"#])
+                    #expect(
+                        try await self.collect(send(#"{"t":"zwölf 漢字 😀"}"#)) == [#"{"i":0,"req":{"t":"zwölf 漢字 😀"}}"#]
+                    )
                     let failed = try await self.collect(send(#"{"n":1,"mode":"raise_mid"}"#))
                     #expect(failed.count == 2 && failed[1].contains("boom in mid stream"))
-                    let refusal = await #expect(throws: RequestPlaneError.self) { try await send(#"{"mode":"call_raise"}"#) }
+                    let refusal = await #expect(throws: RequestPlaneError.self) {
+                        try await send(#"{"mode":"call_raise"}"#)
+                    }
                     #expect(refusal?.code == .remote && refusal?.message.contains("boom at call") == true)
 
                     // Two hundred at once.
                     try await withThrowingTaskGroup(of: Int.self) { group in
-                        for number in 0..<200 { group.addTask { try await self.collect(send(#"{"n":10}"#, "r\(number)")).count } }
+                        for number in 0..<200 {
+                            group.addTask { try await self.collect(send(#"{"n":10}"#, "r\(number)")).count }
+                        }
                         for try await count in group { #expect(count == 10) }
                     }
 
@@ -205,7 +228,10 @@ import Testing
                     var wrong = instance
                     wrong.transport = .tcp(instance.transport.value + "x")
                     let unknown = await #expect(throws: RequestPlaneError.self) {
-                        try await manager.client.send(OutgoingRequest(id: "x", payload: ByteBuffer(string: "1")), to: wrong)
+                        try await manager.client.send(
+                            OutgoingRequest(id: "x", payload: ByteBuffer(string: "1")),
+                            to: wrong
+                        )
                     }
                     #expect(unknown?.code == .unknownEndpoint)
 
@@ -214,7 +240,9 @@ import Testing
                     var iterator = lost.makeAsyncIterator()
                     _ = try await iterator.next()
                     program.send(SIGKILL)
-                    let early = await #expect(throws: RequestPlaneError.self) { while try await iterator.next() != nil {} }
+                    let early = await #expect(throws: RequestPlaneError.self) {
+                        while try await iterator.next() != nil {}
+                    }
                     #expect(early?.code == .streamEndedEarly)
                     let gone = await #expect(throws: RequestPlaneError.self) { try await send("{}") }
                     #expect(gone?.code == .connectFailed)
