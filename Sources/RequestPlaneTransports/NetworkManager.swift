@@ -33,6 +33,13 @@ public final class NetworkManager: Sendable {
     /// Sends requests to instances; the plane is chosen from the instance's address.
     public var client: any RequestPlaneClient { TransportClient(tcp: self.tcpClient) }
 
+    /// Fails requests to an instance that has left discovery, unless it is answering them already.
+    ///
+    /// Without it they fail too, but only when the time for the acknowledgement or the call-home is over.
+    ///
+    /// - Parameter instance: as it stood in discovery.
+    public func instanceHasLeft(_ instance: Instance) { self.tcpClient.instanceHasLeft(instance) }
+
     /// What was counted for each endpoint that is or was served.
     public var statistics: [EndpointStatistics] { self.transportServer.statistics }
 

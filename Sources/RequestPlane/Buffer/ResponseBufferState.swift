@@ -99,7 +99,8 @@ extension ResponseBufferState {
             self.waiter = nil
             delivery = Delivery(waiter: waiter, outcome: .item(first))
         }
-        self.producerWaits = self.queuedBytes >= self.highMark
+        // Once told to wait, a producer waits until it is told to go on, even if it still had something to yield.
+        if self.queuedBytes >= self.highMark { self.producerWaits = true }
         return (self.producerWaits ? .wait : .more, delivery)
     }
 

@@ -55,7 +55,7 @@ final class CallHomeListener: Sendable {
 
     /// Stops listening and closes every response stream.
     func close() async {
-        self.pending.failAll(PlaneFailure(.unavailable, "this process is shutting down"))
+        self.pending.fail(PlaneFailure(.unavailable, "this process is shutting down"))
         if let listener = try? await self.listener.withLock({ $0 })?.get() { try? await listener.close() }
         await self.connections.closeAll()
     }

@@ -11,8 +11,14 @@ final class PendingResponses: Sendable {
     private let timeout: TimeAmount
     private let eventLoop: any EventLoop
 
+    private struct Waiting {
+        var buffer: ResponseBuffer
+        /// The address of the instance, as in its record.
+        var address: String
+    }
+
     private struct State {
-        var buffers: [String: ResponseBuffer] = [:]
+        var waiting: [String: Waiting] = [:]
         /// Acknowledged requests, oldest first; all wait equally long.
         var deadlines = CircularBuffer<(subject: String, deadline: NIODeadline)>()
         var isTimerSet = false
@@ -23,18 +29,18 @@ final class PendingResponses: Sendable {
         self.eventLoop = eventLoop
     }
 
-    var count: Int { self.state.withLock { $0.buffers.count } }
+    var count: Int { self.state.withLock { $0.waiting.count } }
 
     /// A request is about to be sent.
-    func expect(_ subject: String, _ buffer: ResponseBuffer) {
-        self.state.withLock { $0.buffers[subject] = buffer }
+    func expect(_ subject: String, from address: String, _ buffer: ResponseBuffer) {
+        self.state.withLock { $0.waiting[subject] = Waiting(buffer: buffer, address: address) }
     }
 
     /// The request was acknowledged: its worker has until the deadline to call home.
     func acknowledged(_ subject: String) {
         let deadline = NIODeadline.now() + self.timeout
         let mustSetTimer = self.state.withLock { state in
-            guard state.buffers[subject] != nil else { return false }
+            guard state.waiting[subject] != nil else { return false }
             state.deadlines.append((subject, deadline))
             defer { state.isTimerSet = true }
             return !state.isTimerSet
@@ -42,25 +48,26 @@ final class PendingResponses: Sendable {
         if mustSetTimer { self.setTimer(deadline) }
     }
 
-    func contains(_ subject: String) -> Bool { self.state.withLock { $0.buffers[subject] != nil } }
+    func contains(_ subject: String) -> Bool { self.state.withLock { $0.waiting[subject] != nil } }
 
     /// A worker has called home; each subject is handed out once.
     func take(_ subject: String) -> ResponseBuffer? {
         self.state.withLock { state in
-            let buffer = state.buffers.removeValue(forKey: subject)
+            let buffer = state.waiting.removeValue(forKey: subject)?.buffer
             // Most are answered in order, so the queue stays as short as what really waits.
-            while let first = state.deadlines.first, state.buffers[first.subject] == nil {
+            while let first = state.deadlines.first, state.waiting[first.subject] == nil {
                 state.deadlines.removeFirst()
             }
             return buffer
         }
     }
 
-    /// Fails everything that waits.
-    func failAll(_ failure: PlaneFailure) {
+    /// Fails everything that waits for an instance, or everything that waits.
+    func fail(_ failure: PlaneFailure, from address: String? = nil) {
         let buffers = self.state.withLock { state in
-            defer { state.buffers.removeAll() }
-            return Array(state.buffers.values)
+            let failed = state.waiting.filter { address == nil || $0.value.address == address }
+            for subject in failed.keys { state.waiting[subject] = nil }
+            return failed.values.map(\.buffer)
         }
         for buffer in buffers { buffer.finish(failure) }
     }
@@ -75,9 +82,9 @@ final class PendingResponses: Sendable {
             var expired: [ResponseBuffer] = []
             while let first = state.deadlines.first {
                 // Requests that were answered in the meantime do not keep the timer running.
-                guard state.buffers[first.subject] == nil || first.deadline <= now else { break }
+                guard state.waiting[first.subject] == nil || first.deadline <= now else { break }
                 state.deadlines.removeFirst()
-                if let buffer = state.buffers.removeValue(forKey: first.subject) { expired.append(buffer) }
+                if let waiting = state.waiting.removeValue(forKey: first.subject) { expired.append(waiting.buffer) }
             }
             state.isTimerSet = !state.deadlines.isEmpty
             return (expired, state.deadlines.first?.deadline)

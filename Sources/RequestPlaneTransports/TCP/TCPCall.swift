@@ -12,6 +12,7 @@ final class TCPCall: Sendable {
 
     init(
         request: EncodedTCPRequest,
+        address: String,
         subject: String,
         deadline: NIODeadline,
         buffer: ResponseBuffer,
@@ -23,7 +24,7 @@ final class TCPCall: Sendable {
         self.buffer = buffer
         self.pending = pending
         self.isSecondAttempt = false
-        pending.expect(subject, buffer)
+        pending.expect(subject, from: address, buffer)
     }
 
     private init(again call: TCPCall) {

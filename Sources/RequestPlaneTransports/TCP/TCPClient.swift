@@ -11,9 +11,14 @@ final class TCPClient: Sendable {
     private let group: any EventLoopGroup
     private let callHome: CallHomeListener
     private let gate = DrainGate()
-    private let pools = Mutex<[HostPort: TCPHostPool]>([:])
+    private let pools = Mutex(Pools())
     private let drained: AsyncStream<Void>
     private let drainedSource: AsyncStream<Void>.Continuation
+
+    private struct Pools {
+        var byTarget: [HostPort: TCPHostPool] = [:]
+        var isClosed = false
+    }
 
     init(
         configuration: TCPConfiguration,
@@ -48,18 +53,22 @@ final class TCPClient: Sendable {
             throw RequestPlaneError(.unavailable, "cannot call \(instance.endpoint): this process is shutting down")
         }
         let buffer = ResponseBuffer(onEnd: { self.gate.leave() })
-        do {
+        do throws(RequestPlaneError) {
             let callHomeAddress = try await self.callHome.start()
             let subject = RandomID.make()
             let encoded = try self.encode(request, path: address.path, callHome: callHomeAddress, subject: subject)
             let call = TCPCall(
                 request: encoded,
+                address: text,
                 subject: subject,
                 deadline: .now() + TimeAmount(self.configuration.requestTimeout),
                 buffer: buffer,
                 pending: self.callHome.pending
             )
-            self.pool(address.target).submit(call)
+            guard let pool = self.pool(address.target) else {
+                throw RequestPlaneError(.unavailable, "this process is shutting down")
+            }
+            pool.submit(call)
             try await buffer.waitUntilAccepted()
             return ResponseStream(buffer)
         } catch {
@@ -70,6 +79,14 @@ final class TCPClient: Sendable {
                 cause: error.cause
             )
         }
+    }
+
+    /// Fails requests whose instance has left discovery before it has called home.
+    func instanceHasLeft(_ instance: Instance) {
+        self.callHome.pending.fail(
+            PlaneFailure(.unavailable, "the instance left discovery before it answered"),
+            from: instance.transport.value
+        )
     }
 
     /// Waits for the end; owns no task, since connections are driven by their event loops.
@@ -89,7 +106,10 @@ final class TCPClient: Sendable {
     /// Closes everything; what still waits or is read fails.
     func close() async {
         self.gate.close()
-        let pools = self.pools.withLock { Array($0.values) }
+        let pools = self.pools.withLock { pools in
+            pools.isClosed = true
+            return Array(pools.byTarget.values)
+        }
         for pool in pools { pool.close() }
         await self.callHome.close()
     }
@@ -122,16 +142,17 @@ final class TCPClient: Sendable {
         return encoded
     }
 
-    private func pool(_ target: HostPort) -> TCPHostPool {
+    private func pool(_ target: HostPort) -> TCPHostPool? {
         self.pools.withLock { pools in
-            if let pool = pools[target] { return pool }
+            if pools.isClosed { return nil }
+            if let pool = pools.byTarget[target] { return pool }
             let pool = TCPHostPool(
                 target: target,
                 configuration: self.configuration,
                 eventLoop: self.group.next(),
                 logger: self.logger
             )
-            pools[target] = pool
+            pools.byTarget[target] = pool
             return pool
         }
     }

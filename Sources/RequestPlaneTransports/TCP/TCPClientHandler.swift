@@ -18,7 +18,7 @@ final class TCPClientHandler: ChannelInboundHandler {
     private let requestTimeout: Duration
     private let onChange: (Bool) -> Void
     private let onRetry: (TCPCall) -> Void
-    private let onClose: () -> Void
+    private let onClose: (Bool) -> Void
     /// Whether the peer has ever answered; only then can a close mean no more than that the connection was idle.
     private var hasServed = false
 
@@ -27,7 +27,7 @@ final class TCPClientHandler: ChannelInboundHandler {
         target: HostPort,
         onChange: @escaping (Bool) -> Void,
         onRetry: @escaping (TCPCall) -> Void,
-        onClose: @escaping () -> Void
+        onClose: @escaping (Bool) -> Void
     ) {
         self.machine = TCPClientConnection(
             capacity: configuration.channelBuffer,
@@ -100,7 +100,7 @@ final class TCPClientHandler: ChannelInboundHandler {
     func channelInactive(context: ChannelHandlerContext) {
         let retries = self.takeRetries()
         self.perform(self.machine.closed(self.failure("the instance closed the connection")), context)
-        self.onClose()
+        self.onClose(self.hasServed)
         for call in retries { self.onRetry(call) }
         context.fireChannelInactive()
     }

@@ -125,7 +125,7 @@ extension TCPHostPool {
                             target: core.value.target,
                             onChange: { core.value.changed(id, $0) },
                             onRetry: { core.value.submit($0) },
-                            onClose: { core.value.closed(id) }
+                            onClose: { core.value.closed(id, hasServed: $0) }
                         )
                         try channel.pipeline.syncOperations.addHandler(handler)
                         core.value.connections[id] = handler
@@ -159,10 +159,16 @@ extension TCPHostPool {
             if isReady, !self.waiting.isEmpty { self.pump() }
         }
 
-        private func closed(_ id: TCPPoolState.ConnectionID) {
+        /// A connection that ends before it has served counts as a failed attempt, so that such a host is not hammered.
+        private func closed(_ id: TCPPoolState.ConnectionID, hasServed: Bool) {
             // A connection that never opened is reported by its connect future.
             guard self.connections.removeValue(forKey: id) != nil else { return }
-            self.state.closed(id)
+            if hasServed {
+                self.state.closed(id)
+            } else {
+                let failure = PlaneFailure(.connectFailed, "\(self.target) closes connections without an answer")
+                if self.state.failed(id, failure, now: .now()) { self.failWaiting(failure) }
+            }
             if !self.waiting.isEmpty { self.pump() }
         }
     }

@@ -50,6 +50,19 @@ import Testing
         #expect(producer.all == ["more"])
     }
 
+    /// What a producer had in hand when it was told to wait must not make the buffer forget to wake it.
+    @Test func producerThatYieldsWhileItWaitsIsStillWoken() async throws {
+        let buffer = ResponseBuffer(highMark: 1000, lowMark: 300)
+        let producer = Producer()
+        _ = buffer.attach(producer)
+        #expect(buffer.yield([self.data(500), self.data(500)]) == .wait)
+        _ = try await buffer.next()
+        #expect(buffer.yield([self.data(10)]) == .wait, "below the high mark, but above the low one")
+        _ = try await buffer.next()
+        #expect(producer.all == ["more"])
+        #expect(buffer.yield([self.data(10)]) == .more)
+    }
+
     @Test func waitingReaderIsWoken() async throws {
         let buffer = ResponseBuffer()
         try await withThrowingTaskGroup(of: Int.self) { group in

@@ -47,11 +47,11 @@ import Testing
     private func settled(_ count: Counter) async throws -> Int {
         var last = -1
         var equal = 0
-        while equal < 10 {
+        try await eventually(within: .seconds(30), "the handler is not pulled any more") {
             let now = count.current
             equal = now == last && now > 0 ? equal + 1 : 0
             last = now
-            try await Task.sleep(for: .milliseconds(20))
+            return equal >= 10
         }
         return last
     }

@@ -174,6 +174,35 @@ import Testing
         }
     }
 
+    @Test func instanceLeavesDiscovery() async throws {
+        try await Loopback.run { loopback in
+            try await RawSocket.listen { listener in
+                async let code = self.code { _ = try await loopback.send("{}", to: listener.instance) }
+                let socket = try await listener.connection(0)
+                try await socket.waitForBytes(100)
+                try await socket.send(ByteBuffer(integer: UInt32(0)))
+                var other = listener.instance
+                other.transport = .tcp("127.0.0.1:1/other")
+                loopback.manager.instanceHasLeft(other)
+                loopback.manager.instanceHasLeft(listener.instance)
+                let result = await code
+                #expect(result == .unavailable)
+            }
+        }
+    }
+
+    @Test func hostThatClosesEveryConnection() async throws {
+        try await Loopback.run { loopback in
+            try await RawSocket.listen { listener in
+                let caller = Task { _ = try await loopback.send("{}", to: listener.instance) }
+                try await listener.connection(0).reset()
+                let error = await #expect(throws: RequestPlaneError.self) { try await caller.value }
+                #expect(error?.code == .connectFailed)
+                #expect(listener.accepted.count == 1, "no second attempt within the backoff")
+            }
+        }
+    }
+
     @Test func refusalTextOfOldServers() async throws {
         try await Loopback.run { loopback in
             try await RawSocket.listen { listener in
