@@ -1,4 +1,6 @@
-/// What each target may import: ours downwards only, others as agreed. A line is added here on purpose, never by accident.
+/// What each target may import: ours downwards only, others as agreed.
+///
+/// A line is added here on purpose, never by accident.
 enum ImportTable {
     /// Modules of the toolchain that every target may use.
     static let toolchain: Set<String> = [

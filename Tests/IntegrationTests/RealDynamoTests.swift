@@ -97,7 +97,7 @@ import Testing
               frontend: {module: dynamo.frontend}
               worker:
                 role: worker
-                command: [/bin/sh, -c, 'DYN_REQUEST_PLANE=http exec python3 -m dynamo.mocker --model-path "$MODEL_PATH"']
+                command: [/bin/sh, -c, 'DYN_REQUEST_PLANE=http exec python3 -m dynamo.mocker --model-path ${MODEL_PATH}']
                 ports: {system: auto}
                 env: {DYN_SYSTEM_PORT: "{{port.system}}"}
             """.write(to: manifest, atomically: true, encoding: .utf8)
