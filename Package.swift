@@ -75,7 +75,8 @@ let package = Package(
         .target(
             name: "Supervisor",
             dependencies: [
-                "Deployment", "Systemd", "CProcess", core, posix, http1, hummingbird, httpTypes, logging, lifecycle, collections,
+                "Deployment", "Systemd", "CProcess", core, posix, http1, hummingbird, httpTypes, logging, lifecycle,
+                collections,
             ]
         ),
 
@@ -83,14 +84,16 @@ let package = Package(
         .executableTarget(
             name: "dynamo-launch",
             dependencies: [
-                "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+                "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
+                "DynamoRuntime",
                 argumentParser, subprocess, systemPackage, unixSignals, logging, core,
             ]
         ),
         .executableTarget(
             name: "dynamo-frontend",
             dependencies: [
-                "DynamoRuntime", "RequestPlane", "Discovery", argumentParser, hummingbirdCore, httpTypes, core, logging, lifecycle,
+                "DynamoRuntime", "RequestPlane", "Discovery", argumentParser, hummingbirdCore, httpTypes, core, logging,
+                lifecycle,
             ]
         ),
         .executableTarget(
@@ -101,10 +104,16 @@ let package = Package(
         // MARK: Tests
         .target(
             name: "TestSupport",
-            dependencies: ["RequestPlane", "Discovery", asyncHTTPClient, subprocess, systemPackage, http1, core, posix, logging],
+            dependencies: [
+                "RequestPlane", "Discovery", asyncHTTPClient, subprocess, systemPackage, http1, core, posix, logging,
+            ],
             path: "Tests/TestSupport"
         ),
-        .testTarget(name: "RequestPlaneTests", dependencies: ["RequestPlane", "TestSupport", core], exclude: ["Fixtures"]),
+        .testTarget(
+            name: "RequestPlaneTests",
+            dependencies: ["RequestPlane", "TestSupport", core],
+            exclude: ["Fixtures"]
+        ),
         .testTarget(
             name: "RequestPlaneTransportsTests",
             dependencies: ["RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, embedded, logging]
@@ -126,7 +135,8 @@ let package = Package(
         .testTarget(
             name: "FrontendTests",
             dependencies: [
-                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", asyncHTTPClient, http1, httpTypes, core,
+                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", asyncHTTPClient, http1,
+                httpTypes, core,
                 lifecycle, logging,
             ],
             exclude: ["Fixtures"]

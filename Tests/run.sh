@@ -53,7 +53,7 @@ d161=$(environment 1.6.1)
 export DYNAMO_121_PYTHON="$d121/bin/python"
 export DYNAMO_161_PYTHON="$d161/bin/python"
 export DYNAMO_TEST_MODEL="$cache/model"
-"$DYNAMO_121_PYTHON" Tests/Fixtures/Dynamo/make_model.py "$DYNAMO_TEST_MODEL"
+TRANSFORMERS_VERBOSITY=error "$DYNAMO_121_PYTHON" Tests/Fixtures/Dynamo/make_model.py "$DYNAMO_TEST_MODEL"
 # Only the NATS server comes onto PATH, not the environment's python3.
 mkdir -p "$cache/bin"
 ln -sf "$d121/bin/nats-server" "$cache/bin/nats-server"

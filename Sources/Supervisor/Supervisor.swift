@@ -8,7 +8,14 @@ internal import Synchronization
 /// Makes this machine match a plan: starts its replicas in order, proves that they serve, keeps them serving, and ends them.
 package final class Supervisor: Sendable {
     /// Compares what registered in discovery with the plan; each text names a process and what is wrong with it.
-    package typealias Verification = @Sendable () async -> [String]
+    package typealias Verification = @Sendable (VerificationStage) async -> [String]
+
+    /// When discovery is compared with the plan.
+    package enum VerificationStage: Sendable, Hashable {
+        /// All but frontends are ready: what is there must not contradict the plan; it need not be complete.
+        case workersReady
+        case everythingReady
+    }
 
     private let plan: Plan
     private let options: SupervisorOptions

@@ -13,7 +13,9 @@ enum SupervisorEvent: Sendable {
     case strays([Stray])
     /// The keeper is gone and what it left behind was killed.
     case abandonedKilled(survivors: [String])
-    case verified([String])
+    /// The model that serves, and what of discovery contradicts the plan.
+    case verified([String], model: String?)
+    case contradictionsFound([String])
     case warning(String)
     case stop(now: Bool)
     /// Asks for the status: at once, or when ready, failed or stopped, or at the latest after the limit.

@@ -11,8 +11,10 @@ extension SupervisorLoop {
             self.perform(action, of: index, in: &group)
         case .verify:
             self.verify(in: &group)
+        case .lookForContradictions:
+            self.lookForContradictions(in: &group)
         case .ready(let seconds):
-            self.notices(.ready(seconds: seconds))
+            self.notices(.ready(seconds: seconds, model: self.servingModel))
         case .recovered:
             self.notices(.recovered)
         case .degraded(let replicas):
@@ -90,10 +92,21 @@ extension SupervisorLoop {
     }
 
     private func verify(in group: inout DiscardingTaskGroup) {
-        guard let verification = self.verification else { return self.feed(.verified([]), in: &group) }
-        let sender = self.sender
+        let (verification, sender, probe) = (self.verification, self.sender, self.plan.modelProbe)
         self.timers.arm(.verification, at: self.clock.now + .seconds(self.options.verificationTimeout))
-        group.addTask { sender.yield(.verified(await verification())) }
+        group.addTask {
+            let model = await probe?.name()
+            sender.yield(.verified(await verification?(.everythingReady) ?? [], model: model))
+        }
+    }
+
+    private func lookForContradictions(in group: inout DiscardingTaskGroup) {
+        guard let verification = self.verification else { return }
+        let sender = self.sender
+        group.addTask {
+            let found = await verification(.workersReady)
+            if !found.isEmpty { sender.yield(.contradictionsFound(found)) }
+        }
     }
 
     // MARK: Starting

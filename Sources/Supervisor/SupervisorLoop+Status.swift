@@ -46,7 +46,7 @@ extension SupervisorLoop {
             planes: self.plan.planes,
             namespace: self.plan.namespace,
             url: self.plan.publicAddress.localURL,
-            model: self.plan.model,
+            model: self.servingModel ?? self.plan.model,
             manifest: self.plan.manifestPath,
             launcherPID: getpid(),
             uptime: (now - self.startedAt).inSeconds,

@@ -28,6 +28,8 @@ final class SupervisorLoop {
     let threads: NIOThreadPool
     let probes: ProbeRunner
     let verification: Supervisor.Verification?
+    /// Known once everything is ready.
+    var servingModel: String?
     let notices: @Sendable (SupervisorNotice) -> Void
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
@@ -137,8 +139,11 @@ final class SupervisorLoop {
             self.strayFound(strays, in: &group)
         case .abandonedKilled(let survivors):
             self.abandonedKilled(survivors, in: &group)
-        case .verified(let mismatches):
+        case .contradictionsFound(let contradictions):
+            self.feed(.contradictionsFound(contradictions), in: &group)
+        case .verified(let mismatches, let model):
             self.timers.cancel(.verification)
+            self.servingModel = model
             self.feed(.verified(mismatches), in: &group)
         case .warning(let text):
             self.warn(text)

@@ -16,8 +16,8 @@ package enum SupervisorNotice: Sendable, Hashable {
     case restarting(replica: String, reason: String, delay: Double, restart: Int, maximum: Int?)
     /// The first exit ends the deployment, as asked for.
     case firstExit(replica: String, code: Int32)
-    /// The deployment serves, so many seconds after it was started.
-    case ready(seconds: Double)
+    /// The deployment serves, so many seconds after it was started; the model is the one that was asked for a token.
+    case ready(seconds: Double, model: String?)
     /// Every replica is ready again.
     case recovered
     /// The deployment was ready and a replica is not any more.

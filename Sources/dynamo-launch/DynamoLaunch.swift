@@ -28,7 +28,9 @@ struct DynamoLaunch: AsyncParsableCommand {
         defaultSubcommand: UpCommand.self
     )
 
-    /// Parses and runs. Wrong usage ends with 1, as upstream's scripts end, not with the parser's own 64.
+    /// Parses and runs.
+    ///
+    /// Wrong usage ends with 1, as upstream's scripts end, not with the parser's own 64.
     static func main() async {
         do {
             var command = try parseAsRoot()

@@ -32,7 +32,7 @@ struct ForegroundOutput: Sendable {
         for note in self.plan.notes { self.say("note: \(note)") }
     }
 
-    func show(_ notice: SupervisorNotice, elapsed: [String: [LayerReached]], model: String?) {
+    func show(_ notice: SupervisorNotice, reached: [String: [LayerReached]]) {
         switch notice {
         case .started(let replica, let pid):
             self.say("\(replica): started, pid \(pid)")
@@ -47,7 +47,9 @@ struct ForegroundOutput: Sendable {
                 break
             }
         case .stuck(let replica, let layer, let seconds, let reason, let lastLines):
-            self.say("\(replica): waiting for \(layer.rawValue) for \(Seconds.text(seconds))\(reason.map { ": \($0)" } ?? "")")
+            self.say(
+                "\(replica): waiting for \(layer.rawValue) for \(Seconds.text(seconds))\(reason.map { ": \($0)" } ?? "")"
+            )
             self.quote(lastLines, of: replica)
         case .exited(let replica, let exit, let lastLines):
             self.say("\(replica): \(exit)")
@@ -61,8 +63,8 @@ struct ForegroundOutput: Sendable {
             case .text: Terminal.print("A background process exited with code \(code)")
             case .json: self.say("A background process exited with code \(code)")
             }
-        case .ready(let seconds):
-            self.announceReady(seconds, elapsed: elapsed, model: model)
+        case .ready(let seconds, let model):
+            self.announceReady(seconds, reached: reached, model: model)
         case .recovered:
             self.say("ready again")
         case .degraded(let replicas):
@@ -76,7 +78,7 @@ struct ForegroundOutput: Sendable {
         }
     }
 
-    private func announceReady(_ seconds: Double, elapsed: [String: [LayerReached]], model: String?) {
+    private func announceReady(_ seconds: Double, reached: [String: [LayerReached]], model: String?) {
         self.say("ready in \(Seconds.text(seconds))")
         guard self.formatter.format == .text else { return }
         let planes = self.plan.planes
@@ -86,13 +88,16 @@ struct ForegroundOutput: Sendable {
             "  url     \(self.plan.publicAddress.localURL)",
         ]
         let rows = self.plan.replicas.map { replica in
-            [replica.name] + elapsed[replica.name, default: []].map { "\($0.layer.rawValue) \(Seconds.text($0.seconds))" }
+            [replica.name]
+                + reached[replica.name, default: []].map { "\($0.layer.rawValue) \(Seconds.text($0.seconds))" }
         }
         for (index, row) in StatusRendering.table(rows).enumerated() {
             lines.append((index == 0 ? "  times   " : "          ") + row)
         }
         if let model {
-            lines += ["", "  " + CurlExample.line(address: self.plan.publicAddress, model: model, canary: self.plan.canary)]
+            lines += [
+                "", "  " + CurlExample.line(address: self.plan.publicAddress, model: model, canary: self.plan.canary),
+            ]
         }
         Terminal.print((lines + [""]).joined(separator: "\n"))
     }

@@ -8,7 +8,8 @@ struct LogsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "logs",
         abstract: "Show what the processes of a running deployment wrote.",
-        discussion: "The log files of a deployment that does not run any more are under its state directory; 'dynamo-launch plan' names it."
+        discussion:
+            "The log files of a deployment that does not run any more are under its state directory; 'dynamo-launch plan' names it."
     )
 
     @Argument(help: "The deployment's name; not needed when only one runs.")

@@ -22,7 +22,10 @@ struct ManifestSelection {
         }
         if FileManager.default.fileExists(atPath: self.defaultName) {
             let source = try self.read(self.defaultName, subcommands: [])
-            return ManifestSelection(source: source, description: "\(self.defaultName) (found in the working directory)")
+            return ManifestSelection(
+                source: source,
+                description: "\(self.defaultName) (found in the working directory)"
+            )
         }
         return ManifestSelection(
             source: ManifestSource(path: EmbeddedManifest.path, text: EmbeddedManifest.text),

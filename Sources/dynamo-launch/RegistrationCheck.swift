@@ -11,17 +11,18 @@ struct RegistrationCheck: Sendable {
     let logger: Logger
 
     /// What is wrong; each text names the process as far as it can be known.
-    func mismatches() async -> [String] {
+    func mismatches(at stage: Supervisor.VerificationStage) async -> [String] {
         guard let client = self.client else { return [] }
         let snapshot: DiscoverySnapshot
         do {
             snapshot = try await client.snapshot(.exact(self.plan.namespace))
         } catch {
-            return ["discovery could not be read: \(error)"]
+            return stage == .everythingReady ? ["discovery could not be read: \(error)"] : []
         }
         let owners = await self.owners()
         let instances = snapshot.instances.map(\.instance)
-        return Self.wrongPlane(instances, owners: owners, plan: self.plan) + Self.missing(instances, owners: owners)
+        let wrong = Self.wrongPlane(instances, owners: owners, plan: self.plan)
+        return stage == .everythingReady ? wrong + Self.missing(instances, owners: owners) : wrong
     }
 
     /// Where the processes of the plan register; nil when that is inside one process only.

@@ -27,7 +27,10 @@ struct RunningDeployment {
         guard let name else {
             switch running.count {
             case 1: return running[0]
-            case 0: throw self.failure("error: no deployment runs here (looked under \(root)); start one with: dynamo-launch up")
+            case 0:
+                throw self.failure(
+                    "error: no deployment runs here (looked under \(root)); start one with: dynamo-launch up"
+                )
             default:
                 let names = running.map(\.name).joined(separator: ", ")
                 throw self.failure("error: several deployments run: \(names); name one of them")

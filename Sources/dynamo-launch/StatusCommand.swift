@@ -6,7 +6,8 @@ struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
         abstract: "Show a running deployment.",
-        discussion: "Exit code: 0 when it serves (without --wait: when it runs), 1 when it has failed, is not there, or does not serve in time."
+        discussion:
+            "Exit code: 0 when it serves (without --wait: when it runs), 1 when it has failed, is not there, or does not serve in time."
     )
 
     @Argument(help: "The deployment's name; not needed when only one runs.")
@@ -15,7 +16,12 @@ struct StatusCommand: AsyncParsableCommand {
     @Flag(help: "Wait until the deployment serves or has failed.")
     var wait = false
 
-    @Option(help: ArgumentHelp("With --wait: the longest wait, also for a deployment that is only being started (there 10 without this).", valueName: "seconds"))
+    @Option(
+        help: ArgumentHelp(
+            "With --wait: the longest wait, also for a deployment that is only being started (there 10 without this).",
+            valueName: "seconds"
+        )
+    )
     var timeout: Double?
 
     @Flag(help: "Print JSON.")

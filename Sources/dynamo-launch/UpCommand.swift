@@ -3,7 +3,6 @@ import Deployment
 import FoundationEssentials
 import Glibc
 import Logging
-import NIOCore
 import Supervisor
 import Synchronization
 import Systemd
@@ -27,7 +26,9 @@ struct UpCommand: AsyncParsableCommand {
     @Option(help: "How lines look: text or json.")
     var logFormat: ConsoleFormatter.Format = .text
 
-    @Flag(help: "The first process that ends, ends all; its exit code is the launcher's (the rule of upstream's scripts).")
+    @Flag(
+        help: "The first process that ends, ends all; its exit code is the launcher's (the rule of upstream's scripts)."
+    )
     var exitOnFirst = false
 
     func run() async throws {
@@ -57,10 +58,7 @@ struct UpCommand: AsyncParsableCommand {
             plan: plan,
             options: SupervisorOptions(exitOnFirst: self.exitOnFirst),
             requestPlaneProbe: PlaneProbe(plan: plan, logger: logger).probe,
-            onReady: {
-                await progress.lookUpModel()
-                return await check.mismatches()
-            },
+            onReady: { await check.mismatches(at: $0) },
             logs: { output.show($0) },
             notices: { progress.show($0) },
             logger: logger
@@ -97,12 +95,7 @@ private final class Progress: Sendable {
     private let plan: Plan
     private let output: ForegroundOutput
     private let notifier: ServiceNotifier
-    private let state = Mutex(State())
-
-    private struct State {
-        var reached: [String: [LayerReached]] = [:]
-        var model: String?
-    }
+    private let reached: Mutex<[String: [LayerReached]]> = Mutex([:])
 
     init(plan: Plan, output: ForegroundOutput, notifier: ServiceNotifier) {
         self.plan = plan
@@ -110,28 +103,17 @@ private final class Progress: Sendable {
         self.notifier = notifier
     }
 
-    /// The name for the example request: the manifest's, else the first that the frontend lists.
-    func lookUpModel() async {
-        var model = self.plan.model
-        if model == nil, let request = try? HTTPRequest(url: "\(self.plan.publicAddress.localURL)/v1/models"),
-            let answer = try? await HTTPClient.send(request, timeout: .seconds(5))
-        {
-            model = ModelList.first(in: Data(answer.body.readableBytesView))
-        }
-        self.state.withLock { $0.model = model }
-    }
-
     func show(_ notice: SupervisorNotice) {
-        let state = self.state.withLock { state in
+        let reached = self.reached.withLock { reached in
             switch notice {
-            case .started(let replica, _): state.reached[replica] = []
+            case .started(let replica, _): reached[replica] = []
             case .layerReached(let replica, let layer, let seconds):
-                state.reached[replica, default: []].append(LayerReached(layer: layer, seconds: seconds))
+                reached[replica, default: []].append(LayerReached(layer: layer, seconds: seconds))
             default: break
             }
-            return state
+            return reached
         }
-        self.output.show(notice, elapsed: state.reached, model: state.model)
+        self.output.show(notice, reached: reached)
         switch notice {
         case .ready, .recovered: self.notifier.ready(status: "ready: \(self.plan.publicAddress.localURL)")
         case .degraded(let replicas): self.notifier.status("degraded: \(replicas.joined(separator: ", ")) not ready")
@@ -140,16 +122,6 @@ private final class Progress: Sendable {
         case .stopping: self.notifier.stopping(status: "stopping")
         default: break
         }
-    }
-}
-
-/// The answer of `/v1/models`.
-private struct ModelList: Decodable {
-    struct Model: Decodable { var id: String }
-    var data: [Model]
-
-    static func first(in body: Data) -> String? {
-        (try? JSONDecoder().decode(ModelList.self, from: body))?.data.first?.id
     }
 }
 

@@ -1,4 +1,6 @@
-/// What each target may import: ours downwards only, others as agreed. A line is added here on purpose, never by accident.
+/// What each target may import: ours downwards only, others as agreed.
+///
+/// A line is added here on purpose, never by accident.
 enum ImportTable {
     /// Modules of the toolchain that every target may use.
     static let toolchain: Set<String> = [
@@ -14,7 +16,8 @@ enum ImportTable {
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
         "dynamo-launch": [
-            "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
+            "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
+            "DynamoRuntime",
         ],
         "dynamo-frontend": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],
         "dynamo-worker": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],

@@ -41,11 +41,14 @@ import Testing
     }
 
     @Test(arguments: [
-        (["--tcp", "--nats"], "nats"), (["--nats", "--tcp"], "tcp"), (["--http", "--nats", "--tcp", "--nats"], "nats"), ([], "tcp"),
+        (["--tcp", "--nats"], "nats"), (["--nats", "--tcp"], "tcp"), (["--http", "--nats", "--tcp", "--nats"], "nats"),
+        ([], "tcp"),
     ])
     func `the last plane flag wins`(flags: [String], plane: String) async throws {
         let (output, exit) = try await Launcher.run(
-            ["plan", "--json"] + flags + [Self.launch.appending(path: "mocker.yaml").path(), "--set", "dynamo.release=1.2.1"],
+            ["plan", "--json"] + flags + [
+                Self.launch.appending(path: "mocker.yaml").path(), "--set", "dynamo.release=1.2.1",
+            ],
             environment: ["MODEL_PATH": "/models/tiny"]
         )
         #expect(exit == .code(0), "\(output)")
@@ -69,7 +72,10 @@ import Testing
             )
             #expect(exit == .code(1))
             #expect(output.contains("tcp"), "\(output)")
-            #expect(try FileManager.default.contentsOfDirectory(atPath: directory.path()).isEmpty, "something was started")
+            #expect(
+                try FileManager.default.contentsOfDirectory(atPath: directory.path()).isEmpty,
+                "something was started"
+            )
         }
     }
 
@@ -107,7 +113,8 @@ import Testing
     }
 
     @Test func `the bash completion script parses`() async throws {
-        let script = "\"$0\" completion bash | bash -n && \"$0\" completion zsh | grep -q compdef && \"$0\" completion fish | grep -q complete"
+        let script =
+            "\"$0\" completion bash | bash -n && \"$0\" completion zsh | grep -q compdef && \"$0\" completion fish | grep -q complete"
         let (output, exit) = try await withProgram("/bin/sh", ["-c", script, Launcher.path]) { program in
             try await program.waitForExit()
             return program.output

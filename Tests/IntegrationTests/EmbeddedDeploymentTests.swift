@@ -49,7 +49,8 @@ import Testing
             let mode = try FileManager.default.attributesOfItem(atPath: socket)[.posixPermissions] as? Int
             #expect(mode == 0o600)
             let (answer, curl) = try await withProgram(
-                "/usr/bin/env", ["curl", "-s", "--unix-socket", socket, "http://localhost/v1/status"]
+                "/usr/bin/env",
+                ["curl", "-s", "--unix-socket", socket, "http://localhost/v1/status"]
             ) { program in
                 try await program.waitForExit()
                 return program.output
@@ -83,7 +84,9 @@ import Testing
         _ = try await Launcher.up { deployment in
             try await deployment.waitUntilReady()
             let (output, exit) = try await Launcher.run(
-                ["up"], environment: deployment.environment, workingDirectory: deployment.directory.path()
+                ["up"],
+                environment: deployment.environment,
+                workingDirectory: deployment.directory.path()
             )
             #expect(exit == .code(1))
             #expect(output.contains("\(deployment.program.pid)"), "\(output)")

@@ -46,7 +46,8 @@ import Testing
                     try await Self.status(deployment).state == .ready
                 }
                 let answer = try await HTTPRequests.post(
-                    "\(deployment.url)/v1/chat/completions", json: try Chat.body(model: "echo")
+                    "\(deployment.url)/v1/chat/completions",
+                    json: try Chat.body(model: "echo")
                 )
                 #expect(answer.status == 200, "\(answer.text)")
             }
@@ -150,7 +151,9 @@ import Testing
                 try await eventually("much has been written") { try bytes() > 20 << 20 }
                 for _ in 0..<10 {
                     let answer = try await HTTPRequests.post(
-                        "\(deployment.url)/v1/chat/completions", json: try Chat.body(model: "echo"), limit: 10
+                        "\(deployment.url)/v1/chat/completions",
+                        json: try Chat.body(model: "echo"),
+                        limit: 10
                     )
                     #expect(answer.status == 200)
                 }
@@ -186,7 +189,8 @@ import Testing
 
     @Test func `a taken port is an error that names its holder`() async throws {
         let port = try FreePort.next()
-        let holder = "import socket,time\ns=socket.create_server(('127.0.0.1',\(port)))\nprint('held',flush=True)\ntime.sleep(600)"
+        let holder =
+            "import socket,time\ns=socket.create_server(('127.0.0.1',\(port)))\nprint('held',flush=True)\ntime.sleep(600)"
         _ = try await withProgram("/usr/bin/env", ["python3", "-c", holder]) { program in
             try await program.waitForOutput("held")
             let (output, exit) = try await Launcher.up([], environment: ["DYN_HTTP_PORT": "\(port)"]) { deployment in
@@ -215,7 +219,8 @@ import Testing
             try FileManager.default.createDirectory(at: state, withIntermediateDirectories: true)
             let script = "mount -t tmpfs -o size=512k tmpfs \"$XDG_STATE_HOME\" && exec \"$0\" up \"$1\""
             let (_, exit) = try await withProgram(
-                "/usr/bin/env", ["unshare", "-rm", "/bin/sh", "-c", script, Launcher.path, manifest],
+                "/usr/bin/env",
+                ["unshare", "-rm", "/bin/sh", "-c", script, Launcher.path, manifest],
                 environment: [
                     "XDG_STATE_HOME": state.path(), "XDG_RUNTIME_DIR": directory.path(), "DYN_HTTP_PORT": "\(port)",
                     "NO_COLOR": "1",
@@ -224,7 +229,8 @@ import Testing
                 try await program.waitForOutput("ready in ")
                 try await program.waitForOutput("No space left on device")
                 let answer = try await HTTPRequests.post(
-                    "http://127.0.0.1:\(port)/v1/chat/completions", json: try Chat.body(model: "echo")
+                    "http://127.0.0.1:\(port)/v1/chat/completions",
+                    json: try Chat.body(model: "echo")
                 )
                 #expect(answer.status == 200, "\(answer.text)")
                 program.send(SIGTERM)

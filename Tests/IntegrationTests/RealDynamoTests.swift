@@ -31,19 +31,22 @@ import Testing
     @Test(arguments: cases)
     func `mocker deployment serves and leaves nothing behind`(_ example: Case) async throws {
         let (_, exit) = try await Launcher.up(
-            [Self.manifest, "--\(example.plane)"], environment: try Self.environment(example.peer)
+            [Self.manifest, "--\(example.plane)"],
+            environment: try Self.environment(example.peer)
         ) { deployment in
             try await deployment.waitUntilReady()
             let model = try await Chat.firstModel(deployment.url)
 
             let whole = try await HTTPRequests.post(
-                "\(deployment.url)/v1/chat/completions", json: try Chat.body(model: model)
+                "\(deployment.url)/v1/chat/completions",
+                json: try Chat.body(model: model)
             )
             #expect(whole.status == 200, "\(whole.text)")
             #expect((try whole.object()["usage"] as? [String: Any])?["completion_tokens"] as? Int == 8)
 
             let streamed = try await HTTPRequests.post(
-                "\(deployment.url)/v1/chat/completions", json: try Chat.body(model: model, stream: true)
+                "\(deployment.url)/v1/chat/completions",
+                json: try Chat.body(model: model, stream: true)
             )
             #expect(streamed.status == 200, "\(streamed.text)")
             let events = Chat.events(of: streamed)
@@ -80,6 +83,34 @@ import Testing
             #expect(output.contains("1.2"), "names the releases that have it: \(output)")
             #expect(output.contains("nothing was started"))
             #expect(!output.contains("pid"))
+        }
+    }
+
+    @Test func `a worker that registers on another plane is found and named, not waited for`() async throws {
+        try await withTemporaryDirectory { directory in
+            let manifest = directory.appending(path: "mixed.yaml")
+            try """
+            name: mixed
+            planes: tcp
+            dynamo: {release: 1.2.1}
+            processes:
+              frontend: {module: dynamo.frontend}
+              worker:
+                role: worker
+                command: [/bin/sh, -c, 'DYN_REQUEST_PLANE=http exec python3 -m dynamo.mocker --model-path ${MODEL_PATH}']
+                ports: {system: auto}
+                env: {DYN_SYSTEM_PORT: "{{port.system}}"}
+            """.write(to: manifest, atomically: true, encoding: .utf8)
+            let (output, exit) = try await Launcher.up(
+                [manifest.path()],
+                environment: try Self.environment(.v121)
+            ) { deployment in
+                try await deployment.program.waitForExit()
+                return deployment.program.output
+            }
+            #expect(exit == .code(1))
+            #expect(output.contains("worker registered mixed.backend.generate on the http plane"), "\(output)")
+            #expect(output.contains("the deployment's plane is tcp"), "\(output)")
         }
     }
 }

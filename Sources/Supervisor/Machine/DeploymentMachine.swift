@@ -15,6 +15,8 @@ struct DeploymentMachine: Sendable {
         case timerFired(replica: Int, ReplicaMachine.Timer)
         /// The discovery entries were compared with the plan; each text is one mismatch.
         case verified([String])
+        /// Discovery has entries that contradict the plan, seen before all replicas were ready.
+        case contradictionsFound([String])
         case stopRequested(now: Bool)
         case keeperLost(String)
     }
@@ -23,6 +25,8 @@ struct DeploymentMachine: Sendable {
         case replica(Int, ReplicaMachine.Action)
         /// Answered by `verified`.
         case verify
+        /// Answered by `contradictionsFound`, if there are any.
+        case lookForContradictions
         case ready(seconds: Double)
         case recovered
         case degraded(replicas: [String])
@@ -51,6 +55,7 @@ struct DeploymentMachine: Sendable {
     private let levels: [Int]
     private let members: [String: [Int]]
     private var startedAt: ContinuousClock.Instant?
+    private var hasAskedForContradictions = false
     private var outcome = SupervisorOutcome(exitCode: 0, reason: .requested)
     /// The level that is being stopped; those above it are gone.
     private var stoppingLevel = 0
@@ -115,6 +120,9 @@ struct DeploymentMachine: Sendable {
             actions += self.apply(index, self.replicas[index].timerFired(timer, at: now), at: now)
         case .verified(let mismatches):
             actions += self.verified(mismatches, at: now)
+        case .contradictionsFound(let contradictions):
+            guard self.phase == .starting else { break }
+            actions += self.fail(SupervisorOutcome.Failure(message: contradictions.joined(separator: "\n")), at: now)
         case .stopRequested(let atOnce):
             actions += self.stop(now: atOnce, at: now)
         case .keeperLost(let reason):
@@ -139,6 +147,8 @@ struct DeploymentMachine: Sendable {
                 actions += self.stateChanged(index, at: now)
             case .hopeless(let reason):
                 actions += self.fail(self.failure(of: index, reason), at: now)
+            case .stuck where self.phase == .starting:
+                actions.append(.lookForContradictions)
             case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning:
                 break
             }
@@ -205,6 +215,11 @@ struct DeploymentMachine: Sendable {
             }
             let missing = self.replicas.filter { !$0.isReadyOrDone }
             switch (self.phase, missing.isEmpty) {
+            case (.starting, false)
+            where !self.hasAskedForContradictions && missing.allSatisfy { $0.plan.role == .frontend }:
+                // A worker on another plane would keep the frontend from ever serving: better said at once than found by waiting.
+                self.hasAskedForContradictions = true
+                return [.lookForContradictions]
             case (.starting, true):
                 self.phase = .verifying
                 return [.verify]

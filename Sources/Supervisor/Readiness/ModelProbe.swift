@@ -35,6 +35,15 @@ struct ModelProbe: Sendable {
         return answer.status == 404 || answer.status == 405 ? .success : .failure(answer.words)
     }
 
+    /// The model that a readiness request asks.
+    func name() async -> String? {
+        if let model = self.model { return model }
+        guard let request = try? HTTPRequest(url: "\(self.baseURL)/v1/models"),
+            let answer = try? await HTTPClient.send(request, timeout: self.timeout)
+        else { return nil }
+        return try? Self.models(in: answer).get().first
+    }
+
     /// Whether one token comes back.
     func generates(_ canary: CanaryRequest) async throws(HTTPFailure) -> ProbeOutcome {
         var name = self.model
@@ -103,5 +112,16 @@ struct ModelProbe: Sendable {
             }
         }
         return result
+    }
+}
+
+extension Plan {
+    /// Asks the frontend whose readiness is a generated token, if there is one.
+    var modelProbe: ModelProbe? {
+        for layer in self.replicas.flatMap(\.readiness) {
+            guard case .generate(let base, let model, _) = layer.probe else { continue }
+            return ModelProbe(baseURL: base, model: model, timeout: .seconds(5))
+        }
+        return nil
     }
 }

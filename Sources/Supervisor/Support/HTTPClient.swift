@@ -91,7 +91,7 @@ package enum HTTPClient {
     ) async throws -> any Channel {
         let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(limit ?? .seconds(10))
-            .channelOption(.socketOption(.tcp_nodelay), value: 1)
+            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture { try configure(channel) }
             }

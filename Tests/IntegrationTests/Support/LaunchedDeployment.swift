@@ -22,7 +22,9 @@ struct LaunchedDeployment: Sendable {
 
     /// The processes of the deployment, grandchildren included, by the mark in their environment.
     var processes: [Int32] {
-        SystemProcesses.withEnvironment(containing: "XDG_STATE_HOME=\(self.directory.path())").filter { $0 != self.program.pid }
+        SystemProcesses.withEnvironment(containing: "XDG_STATE_HOME=\(self.directory.path())").filter {
+            $0 != self.program.pid
+        }
     }
 }
 
@@ -38,7 +40,10 @@ enum Launcher {
         within limit: Duration = .seconds(30)
     ) async throws -> (output: String, exit: ProgramExit) {
         let (output, exit) = try await withProgram(
-            self.path, arguments, environment: environment, workingDirectory: workingDirectory
+            self.path,
+            arguments,
+            environment: environment,
+            workingDirectory: workingDirectory
         ) { program in
             try await program.waitForExit(within: limit)
             return program.output
@@ -64,10 +69,16 @@ enum Launcher {
             variables.merge(environment) { $1 }
             let all = variables
             let result = try await withProgram(
-                self.path, ["up"] + arguments, environment: all, workingDirectory: directory.path()
+                self.path,
+                ["up"] + arguments,
+                environment: all,
+                workingDirectory: directory.path()
             ) { program in
                 let deployment = LaunchedDeployment(
-                    program: program, directory: directory, port: port, environment: all
+                    program: program,
+                    directory: directory,
+                    port: port,
+                    environment: all
                 )
                 return try await body(deployment)
             }
@@ -101,7 +112,12 @@ enum FreePort {
 
 /// Requests to a frontend, as a client of the OpenAI interface sends them.
 enum Chat {
-    static func body(model: String, prompt: String = "Hello there", tokens: Int = 8, stream: Bool = false) throws -> String {
+    static func body(
+        model: String,
+        prompt: String = "Hello there",
+        tokens: Int = 8,
+        stream: Bool = false
+    ) throws -> String {
         let object: [String: Any] = [
             "model": model, "max_tokens": tokens, "stream": stream,
             "messages": [["role": "user", "content": prompt]],
@@ -113,12 +129,16 @@ enum Chat {
     static func firstModel(_ url: String) async throws -> String {
         let list = try await HTTPRequests.get("\(url)/v1/models").object()
         let models = list["data"] as? [[String: Any]] ?? []
-        guard let id = models.first?["id"] as? String else { throw OutputMissing(text: "a model", ended: false, output: "\(list)") }
+        guard let id = models.first?["id"] as? String else {
+            throw OutputMissing(text: "a model", ended: false, output: "\(list)")
+        }
         return id
     }
 
     /// The events of a streamed answer without the `data: ` in front.
     static func events(of answer: HTTPReply) -> [String] {
-        answer.text.split(separator: "\n").filter { $0.hasPrefix("data: ") }.map { String($0.dropFirst("data: ".count)) }
+        answer.text.split(separator: "\n").filter { $0.hasPrefix("data: ") }.map {
+            String($0.dropFirst("data: ".count))
+        }
     }
 }

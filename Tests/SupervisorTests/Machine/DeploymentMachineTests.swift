@@ -215,6 +215,22 @@ private struct Deployment {
         #expect(Deployment.signalled(actions) == [0])
     }
 
+    @Test func contradictionsInDiscoveryAreLookedForOnceTheWorkersAreUp() {
+        var deployment = Deployment([.shell("worker", ""), .shell("frontend", "", role: .frontend)])
+        deployment.feed(.begin)
+        #expect(deployment.spawned(0).contains(.lookForContradictions))
+        let actions = deployment.feed(.contradictionsFound(["worker is on nats"]))
+        #expect(actions.first == .failed(SupervisorOutcome.Failure(message: "worker is on nats")))
+    }
+
+    @Test func contradictionsFoundTooLateAreLeftToTheVerification() {
+        var deployment = Deployment([.shell("worker", ""), .shell("frontend", "", role: .frontend)])
+        deployment.feed(.begin)
+        deployment.spawned(0)
+        #expect(deployment.spawned(1).contains(.verify))
+        #expect(deployment.feed(.contradictionsFound(["worker is on nats"])) == [])
+    }
+
     @Test func takenPortsStartNothing() {
         var deployment = Deployment(self.chain())
         let actions = deployment.feed(.portsTaken(["worker: port 1 is taken"]))

@@ -85,7 +85,7 @@ struct FailureTests {
         let plan = Plan.test(folder, [.shell("worker", "exec sleep 1000")])
         let outcome = try await RunningSupervisor.run(
             plan,
-            verification: { ["worker registered on nats, the manifest says tcp"] },
+            verification: { _ in ["worker registered on nats, the manifest says tcp"] },
             body: { try await $0.ends() }
         )
         #expect(outcome.exitCode == 1)
