@@ -199,7 +199,10 @@ static int handle_request(void) {
     if (size == (ssize_t)sizeof request && request.kind == DYNAMO_REQUEST_SIGNAL) {
         for (size_t index = 0; index < leader_count; index++) {
             // Not reaped yet, so the number cannot belong to another process.
-            if (leaders[index].id == request.id) kill(leaders[index].pid, request.signal);
+            if (leaders[index].id != request.id) continue;
+            // A kill is for all that the program has started in its session's first group, such as the parts of a pipe.
+            if (request.signal == SIGKILL) kill(-leaders[index].pid, SIGKILL);
+            kill(leaders[index].pid, request.signal);
         }
     }
     for (uint32_t index = 0; index < count; index++) close(received[index]);

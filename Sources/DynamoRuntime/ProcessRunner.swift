@@ -14,6 +14,7 @@ package enum ProcessRunner {
     ///   - logger: where signals are reported.
     /// - Throws: what the service throws.
     package static func run(_ service: any Service, logger: Logger) async throws {
+        self.raiseDescriptorLimit()
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
         let group = ServiceGroup(
             configuration: .init(
@@ -38,5 +39,13 @@ package enum ProcessRunner {
             defer { tasks.cancelAll() }
             try await tasks.next()
         }
+    }
+
+    /// A request takes two descriptors in a frontend, and the usual soft limit of 1024 would be reached at 500 of them.
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = min(limit.rlim_max, 65536)
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 }

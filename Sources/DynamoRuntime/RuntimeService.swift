@@ -116,6 +116,14 @@ package final class RuntimeService: Service {
     }
 
     package func run() async throws {
+        let result: Result<Void, any Error>
+        do { result = .success(try await self.runParts()) } catch { result = .failure(error) }
+        // Whatever ended it: all parts have ended, so nothing is published after this.
+        await self.discovery.withdraw()
+        try result.get()
+    }
+
+    private func runParts() async throws {
         try await withThrowingTaskGroup(of: Event.self) { group in
             group.addTask {
                 try await self.network.run()

@@ -23,6 +23,8 @@ package final class Supervisor: Sendable {
     private let verification: Verification?
     private let logs: LogSink
     private let notices: @Sendable (SupervisorNotice) -> Void
+    /// Called as soon as stopping begins, also when the receiver of the notices is held up.
+    private let onStopping: @Sendable () -> Void
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
     private let sender: AsyncStream<SupervisorEvent>.Continuation
@@ -34,6 +36,7 @@ package final class Supervisor: Sendable {
         onReady verification: Verification? = nil,
         logs: @escaping LogSink,
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
+        onStopping: @escaping @Sendable () -> Void = {},
         logger: Logger
     ) {
         self.plan = plan
@@ -42,6 +45,7 @@ package final class Supervisor: Sendable {
         self.verification = verification
         self.logs = logs
         self.notices = notices
+        self.onStopping = onStopping
         self.logger = logger
         (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
     }
@@ -126,7 +130,10 @@ package final class Supervisor: Sendable {
                 threads: threads,
                 probes: ProbeRunner(namespace: self.plan.namespace, requestPlane: self.requestPlaneProbe),
                 verification: self.verification,
-                notices: { speaker.yield($0) },
+                notices: {
+                    if case .stopping = $0 { self.onStopping() }
+                    speaker.yield($0)
+                },
                 sender: sender
             )
             // Probes and the like are no longer of interest when the loop has ended.

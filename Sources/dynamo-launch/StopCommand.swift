@@ -16,7 +16,12 @@ struct StopCommand: AsyncParsableCommand {
 
     func run() async throws {
         let deployment = try await RunningDeployment.find(self.name)
-        let status = try await deployment.ask { try await $0.stop(now: self.now) }
+        let status = try await deployment.ask { client in
+            _ = try await client.status()
+            let status = try await client.stop(now: self.now)
+            try await client.waitUntilReleased()
+            return status
+        }
         let left = status.replicas.filter { $0.pid != nil }
         guard left.isEmpty else {
             let names = left.map { "\($0.name) (pid \($0.pid ?? 0))" }.joined(separator: ", ")

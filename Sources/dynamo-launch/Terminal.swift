@@ -1,5 +1,6 @@
 import FoundationEssentials
 import Glibc
+import Synchronization
 
 /// The two streams of the program and what is known about them.
 enum Terminal {
@@ -17,25 +18,45 @@ enum Terminal {
         isatty(descriptor) == 1 && environment["NO_COLOR", default: ""].isEmpty && environment["TERM"] != "dumb"
     }
 
+    /// From now on a reader that takes nothing for a second is given up: it must not keep a deployment from ending.
+    static func hurry() { self.isHurried.store(true, ordering: .relaxed) }
+
+    private static let isHurried = Atomic<Bool>(false)
+    private static let abandoned: Mutex<Set<Int32>> = Mutex([])
+
+    /// A pipe that is ready takes so many bytes without blocking (`PIPE_BUF`).
+    private static let pieceSize = 4096
+
     /// A reader that went away (a closed pipe) is not an error of ours: the rest is dropped and the deployment goes on.
     private static func write(_ text: String, to descriptor: Int32) {
         var text = text
         text.withUTF8 { bytes in
-            var rest = bytes[...]
-            while !rest.isEmpty {
-                let written =
-                    rest.withContiguousStorageIfAvailable { Glibc.write(descriptor, $0.baseAddress, $0.count) } ?? -1
+            var rest = UnsafeRawBufferPointer(bytes)[...]
+            while !rest.isEmpty, self.awaitReader(of: descriptor) {
+                let piece = UnsafeRawBufferPointer(rebasing: rest.prefix(self.pieceSize))
+                let written = Glibc.write(descriptor, piece.baseAddress, piece.count)
                 if written > 0 {
                     rest = rest.dropFirst(written)
-                } else if written < 0, errno == EINTR {
-                    continue
-                } else if written < 0, errno == EAGAIN {
-                    var poller = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
-                    _ = poll(&poller, 1, 1000)
-                } else {
+                } else if errno != EINTR, errno != EAGAIN {
                     return
                 }
             }
         }
+    }
+
+    /// Waits until a piece can be written; false when the reader is given up.
+    private static func awaitReader(of descriptor: Int32) -> Bool {
+        if self.abandoned.withLock({ $0.contains(descriptor) }) { return false }
+        var poller = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+        var idle = 0
+        while poll(&poller, 1, 100) == 0 {
+            guard self.isHurried.load(ordering: .relaxed) else { continue }
+            idle += 1
+            if idle == 10 {
+                self.abandoned.withLock { _ = $0.insert(descriptor) }
+                return false
+            }
+        }
+        return true
     }
 }

@@ -49,6 +49,14 @@ struct UpCommand: AsyncParsableCommand {
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
     }
 
+    /// Whether the caller wants the program to outlive its terminal (nohup).
+    private static var ignoresHangup: Bool {
+        let inherited = signal(SIGHUP, SIG_DFL)
+        let isIgnored = unsafeBitCast(inherited, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
+        if isIgnored { signal(SIGHUP, SIG_IGN) }
+        return isIgnored
+    }
+
     private func supervise(_ plan: Plan, _ output: ForegroundOutput) async -> SupervisorOutcome {
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
         let check = RegistrationCheck(plan: plan, logger: logger)
@@ -61,9 +69,12 @@ struct UpCommand: AsyncParsableCommand {
             onReady: { await check.mismatches(at: $0) },
             logs: { output.show($0) },
             notices: { progress.show($0) },
+            onStopping: { Terminal.hurry() },
             logger: logger
         )
-        let signals = await UnixSignalsSequence(trapping: .sigint, .sigterm, .sighup)
+        let signals = await UnixSignalsSequence(
+            trapping: Self.ignoresHangup ? [.sigint, .sigterm] : [.sigint, .sigterm, .sighup]
+        )
         return await withTaskGroup(of: SupervisorOutcome?.self) { group in
             group.addTask { await supervisor.run() }
             group.addTask {

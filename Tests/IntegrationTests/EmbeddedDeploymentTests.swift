@@ -126,4 +126,72 @@ import Testing
             #expect(output.split(separator: "\n").contains("A background process exited with code 7"), "\(output)")
         }
     }
+
+    @Test func `a name is free again when stop has returned`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            let stop = try await deployment.command("stop")
+            #expect(stop.exit == .code(0), "\(stop.output)")
+            _ = try await withProgram(
+                Launcher.path,
+                ["up"],
+                environment: deployment.environment,
+                workingDirectory: deployment.directory.path()
+            ) { next in try await next.waitForOutput("ready in ") }
+        }
+    }
+
+    @Test func `it outlives its terminal under nohup`() async throws {
+        try await withTemporaryDirectory { directory in
+            let port = try FreePort.next()
+            let (_, exit) = try await withProgram(
+                "/usr/bin/env",
+                ["nohup", Launcher.path, "up"],
+                environment: [
+                    "XDG_STATE_HOME": directory.path(), "XDG_RUNTIME_DIR": directory.path(), "DYN_HTTP_PORT": "\(port)",
+                ],
+                workingDirectory: directory.path()
+            ) { program in
+                try await program.waitForOutput("ready in ")
+                program.send(SIGHUP)
+                #expect(try await HTTPRequests.get("http://127.0.0.1:\(port)/live").status == 200)
+                #expect(!program.output.contains("stopping"))
+                program.send(SIGTERM)
+                try await program.waitForExit()
+            }
+            #expect(exit == .code(0))
+        }
+    }
+
+    @Test func `an output that nobody reads does not keep it from ending`() async throws {
+        try await withTemporaryDirectory { directory in
+            let manifest = directory.appending(path: "chatty.yaml")
+            try """
+            name: chatty
+            processes:
+              frontend: {builtin: frontend}
+              worker: {builtin: worker}
+              talker: {role: infrastructure, command: ["yes", "a line"]}
+            """.write(to: manifest, atomically: true, encoding: .utf8)
+            let port = try FreePort.next()
+            // The reader of the pipe sleeps, and so does not read; the launcher's pid comes on the other stream.
+            let script = "{ sh -c 'echo pid $$ >&2; exec \"$0\" up \"$1\"' \"$0\" \"$1\"; echo ended >&2; } | sleep 60"
+            _ = try await withProgram(
+                "/bin/sh",
+                ["-c", script, Launcher.path, manifest.path()],
+                environment: [
+                    "XDG_STATE_HOME": directory.path(), "XDG_RUNTIME_DIR": directory.path(), "DYN_HTTP_PORT": "\(port)",
+                ]
+            ) { program in
+                try await program.waitForOutput("pid ")
+                try await eventually("it serves") {
+                    (try? await HTTPRequests.get("http://127.0.0.1:\(port)/v1/models").text.contains("echo")) ?? false
+                }
+                let pid = try #require(Int32(program.output.split(whereSeparator: \.isWhitespace)[1]))
+                kill(pid, SIGTERM)
+                try await program.waitForOutput("ended", within: .seconds(15))
+                program.send(SIGKILL)
+            }
+        }
+    }
 }

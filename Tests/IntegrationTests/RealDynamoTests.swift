@@ -99,7 +99,6 @@ import Testing
                 role: worker
                 command: [/bin/sh, -c, 'DYN_REQUEST_PLANE=http exec python3 -m dynamo.mocker --model-path ${MODEL_PATH}']
                 ports: {system: auto}
-                env: {DYN_SYSTEM_PORT: "{{port.system}}"}
             """.write(to: manifest, atomically: true, encoding: .utf8)
             let (output, exit) = try await Launcher.up(
                 [manifest.path()],

@@ -38,7 +38,11 @@ package final class FileDiscovery: DiscoveryClient {
             for (key, bytes) in files { own[key] = bytes }
         }
         try await Self.blocking { [store] () throws(DiscoveryError) in
-            for (key, bytes) in files { try store.write(bytes, to: key) }
+            for (key, bytes) in files {
+                try store.write(bytes, to: key)
+                // Withdrawn meanwhile: the file must not come back after it was deleted.
+                if self.own.withLock({ $0[key] == nil }) { store.remove(key) }
+            }
         }
     }
 

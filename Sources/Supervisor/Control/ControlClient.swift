@@ -40,7 +40,9 @@ package struct ControlClient: Sendable {
         var query: [String] = []
         if let wait { query.append("wait=\(wait.rawValue)") }
         if let timeout { query.append("timeout=\(timeout.inSeconds)") }
-        return try await self.ask("GET", "/v1/status", query)
+        // A launcher that is alive answers at once; one that is suspended must not hold its callers up.
+        let limit: Duration? = wait == nil ? .seconds(5) : timeout.map { $0 + .seconds(5) }
+        return try await self.ask("GET", "/v1/status", query, within: limit)
     }
 
     /// What the launcher runs.
@@ -60,6 +62,23 @@ package struct ControlClient: Sendable {
     /// - Throws: `Failure` when no launcher answers.
     package func stop(now: Bool = false, wait: Bool = true) async throws -> DeploymentStatus {
         try await self.ask("POST", "/v1/stop", wait ? [] : ["wait=false"], body: "{\"now\":\(now)}")
+    }
+
+    /// Waits until the launcher of the deployment has ended, so that another one may start.
+    ///
+    /// - Parameter limit: the longest wait.
+    /// - Throws: `Failure` when it goes on.
+    package func waitUntilReleased(within limit: Duration = .seconds(15)) async throws {
+        let deadline = ContinuousClock.now + limit
+        let lock = self.socket.dropLast("control.sock".count) + "lock"
+        while ContinuousClock.now < deadline {
+            if DeploymentLock.isFree(path: String(lock)) { return }
+            try await Task.sleep(for: .milliseconds(20))
+        }
+        throw Failure(
+            description: "its launcher has not ended within \(limit.inSeconds.shortWords) s",
+            isNotRunning: false
+        )
     }
 
     /// The last log lines, and, if wanted, those that come, until the deployment ends or the task is cancelled.
@@ -101,7 +120,8 @@ package struct ControlClient: Sendable {
         _ method: String,
         _ path: String,
         _ query: [String],
-        body: String? = nil
+        body: String? = nil,
+        within limit: Duration? = nil
     ) async throws -> Value {
         let path = query.isEmpty ? path : "\(path)?\(query.joined(separator: "&"))"
         let request = HTTPRequest(
@@ -112,7 +132,7 @@ package struct ControlClient: Sendable {
         )
         let answer: HTTPAnswer
         do {
-            answer = try await HTTPClient.send(request, timeout: nil)
+            answer = try await HTTPClient.send(request, timeout: limit)
         } catch {
             throw self.failure(error)
         }

@@ -47,6 +47,14 @@ struct DeploymentLock: ~Copyable {
         return DeploymentLock(descriptor: descriptor, path: path)
     }
 
+    /// Whether nobody holds the lock; it is not taken.
+    static func isFree(path: String) -> Bool {
+        let descriptor = open(path, O_RDWR | O_CLOEXEC)
+        guard descriptor >= 0 else { return true }
+        defer { close(descriptor) }
+        return flock(descriptor, LOCK_SH | LOCK_NB) == 0
+    }
+
     /// Gives the lock up.
     ///
     /// The file stays: removing it would let two launchers hold locks on two files of one name.

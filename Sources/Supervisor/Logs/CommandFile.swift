@@ -13,18 +13,16 @@ struct CommandFile: Encodable {
     var environment: [String: String]
     var unset: [String]
 
-    static let mask = "********"
-
     static func make(for replica: ReplicaPlan, run: Int, in plan: Plan) -> (path: String, content: [UInt8])? {
-        let pairs = replica.environment.map { ($0.name, $0.secret ? Self.mask : $0.value) }
-        var environment = Dictionary(pairs) { _, last in last }
+        let shown = replica.masked
+        var environment = Dictionary(shown.environment.map { ($0.name, $0.value) }) { _, last in last }
         environment[StrayFinder.marker] = "\(plan.deployment)/\(replica.name)"
         let file = CommandFile(
             process: replica.process,
             replica: replica.name,
             run: run,
             startedAt: LogTime.now.description,
-            argv: [replica.executable] + replica.arguments,
+            argv: [shown.executable] + shown.arguments,
             workingDirectory: replica.workingDirectory,
             environment: environment,
             unset: replica.unset.map(\.name)

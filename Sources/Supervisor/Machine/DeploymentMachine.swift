@@ -241,6 +241,11 @@ struct DeploymentMachine: Sendable {
 
     private mutating func verified(_ mismatches: [String], at now: ContinuousClock.Instant) -> [Action] {
         guard self.phase == .verifying else { return [] }
+        guard self.replicas.allSatisfy(\.isReadyOrDone) else {
+            // It was the answer about a replica that is gone; asked again when all are ready.
+            self.phase = .starting
+            return []
+        }
         guard mismatches.isEmpty else {
             return self.fail(SupervisorOutcome.Failure(message: mismatches.joined(separator: "\n")), at: now)
         }

@@ -1,10 +1,13 @@
+internal import Deployment
 internal import NIOCore
 internal import NIOPosix
 
 /// Whether a NATS server answers: its INFO line, then PONG to our CONNECT and PING.
 enum NATSPing {
     static func ask(url: String, timeout: Duration) async -> ProbeOutcome {
-        guard let address = Self.address(of: url) else { return .failure("\(url) is not a NATS URL") }
+        guard let address = Self.address(of: url) else {
+            return .failure("\(Secrets.masking(url: url)) is not a NATS URL")
+        }
         let loop = MultiThreadedEventLoopGroup.singleton.next()
         let promise = loop.makePromise(of: Void.self)
         let limit = TimeAmount(timeout)

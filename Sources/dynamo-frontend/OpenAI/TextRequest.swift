@@ -55,7 +55,8 @@ struct TextRequest: Sendable, Hashable {
             if fields["chat_template_args"] == nil, !arguments.isNull { fields["chat_template_args"] = arguments }
         }
         // Fields that the client did not set are absent.
-        for member in fields.members where member.value.isNull { fields[member.name] = nil }
+        let absent = Set(fields.members.lazy.filter { $0.value.isNull }.map(\.name))
+        if !absent.isEmpty { fields = JSONFields(fields.members.filter { !absent.contains($0.name) }) }
         return fields != before
     }
 

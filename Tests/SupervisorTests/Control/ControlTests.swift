@@ -134,7 +134,7 @@ struct ControlTests {
         let plan = self.plan(folder)
         try await RunningSupervisor.run(plan) { try await $0.becomesReady() }
         let text = try String(contentsOfFile: "\(folder.path)/state/logs/worker.command.json", encoding: .utf8)
-        #expect(!text.contains("s3cret") && text.contains("\"TOKEN\" : \"********\""))
+        #expect(!text.contains("s3cret") && text.contains("\"TOKEN\" : \"***\""))
         #expect(text.contains("\"/bin/sh\",\n    \"-c\","))
     }
 
