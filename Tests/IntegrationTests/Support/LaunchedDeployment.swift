@@ -82,7 +82,7 @@ enum Launcher {
                 )
                 return try await body(deployment)
             }
-            try await eventually(within: .seconds(6), "nothing of the deployment is left") {
+            try await eventually(within: .seconds(5), "nothing of the deployment is left") {
                 SystemProcesses.withEnvironment(containing: "XDG_STATE_HOME=\(directory.path())").isEmpty
             }
             return result
