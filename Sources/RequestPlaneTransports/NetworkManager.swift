@@ -1,5 +1,6 @@
 public import Logging
 import NIOCore
+import NIOPosix
 public import RequestPlane
 
 /// The one owner of a process's request plane: reads its settings, makes server and client, and runs both.
@@ -15,7 +16,14 @@ public import RequestPlane
 /// ```
 public final class NetworkManager: Sendable {
     private let transportServer: any TransportServer
-    private let tcpClient: TCPClient
+    private let core: CallingCore
+    private let callers: TransportClient
+
+    /// What runs: both essential parts end with a drain, and what helps them has nothing to do then.
+    private enum Part: Sendable {
+        case essential
+        case helper
+    }
 
     /// Creates server and client; nothing listens before it is used.
     ///
@@ -24,21 +32,23 @@ public final class NetworkManager: Sendable {
     ///   - logger: for what cannot be told to a caller.
     public init(configuration: Configuration, logger: Logger) {
         self.transportServer = TransportRegistry.server(configuration, logger: logger)
-        self.tcpClient = TCPClient(configuration: configuration.tcp, logger: logger)
+        let group = MultiThreadedEventLoopGroup.singleton
+        self.core = CallingCore(configuration: configuration.responseStream, group: group, logger: logger)
+        self.callers = TransportRegistry.callers(configuration, core: self.core, group: group, logger: logger)
     }
 
     /// Serves endpoints on this process's plane.
     public var server: any RequestPlaneServer { self.transportServer }
 
     /// Sends requests to instances; the plane is chosen from the instance's address.
-    public var client: any RequestPlaneClient { TransportClient(tcp: self.tcpClient) }
+    public var client: any RequestPlaneClient { self.callers }
 
     /// Fails requests to an instance that has left discovery, unless it is answering them already.
     ///
     /// Without it they fail too, but only when the time for the acknowledgement or the call-home is over.
     ///
     /// - Parameter instance: as it stood in discovery.
-    public func instanceHasLeft(_ instance: Instance) { self.tcpClient.instanceHasLeft(instance) }
+    public func instanceHasLeft(_ instance: Instance) { self.core.instanceHasLeft(instance) }
 
     /// What was counted for each endpoint that is or was served.
     public var statistics: [EndpointStatistics] { self.transportServer.statistics }
@@ -53,16 +63,32 @@ public final class NetworkManager: Sendable {
     public func run() async throws {
         let result: Result<Void, any Error>
         do {
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { try await self.transportServer.run() }
-                group.addTask { await self.tcpClient.run() }
-                try await group.waitForAll()
+            try await withThrowingTaskGroup(of: Part.self) { group in
+                group.addTask {
+                    try await self.transportServer.run()
+                    return .essential
+                }
+                group.addTask {
+                    await self.core.run()
+                    return .essential
+                }
+                for caller in self.callers.all {
+                    group.addTask {
+                        try await caller.run()
+                        return .helper
+                    }
+                }
+                var running = 2
+                while running > 0, let part = try await group.next() { if part == .essential { running -= 1 } }
+                group.cancelAll()
             }
             result = .success(())
         } catch {
             result = .failure(error)
         }
-        await self.tcpClient.close()
+        self.core.stop()
+        for caller in self.callers.all { await caller.close() }
+        await self.core.close()
         try result.get()
     }
 
@@ -74,7 +100,7 @@ public final class NetworkManager: Sendable {
     public func drain(deadline: Duration) async {
         await withTaskGroup(of: Void.self) { group in
             group.addTask { await self.transportServer.drain(deadline: deadline) }
-            group.addTask { await self.tcpClient.drain(deadline: deadline) }
+            group.addTask { await self.core.drain(deadline: deadline) }
         }
     }
 }

@@ -1,4 +1,5 @@
 import Logging
+import NIOCore
 import RequestPlane
 
 /// Which transport serves which plane: one line for each.
@@ -6,9 +7,21 @@ enum TransportRegistry {
     /// Makes the server of a plane.
     static func server(_ configuration: NetworkManager.Configuration, logger: Logger) -> any TransportServer {
         switch configuration.mode {
-        case .tcp: TCPServer(configuration: configuration.tcp, logger: logger)
+        case .tcp: TCPServer(configuration: configuration, logger: logger)
         case .http, .nats: UnsupportedServer(mode: configuration.mode)
         }
+    }
+
+    /// Makes the callers of all planes; one of them is used for each instance.
+    static func callers(
+        _ configuration: NetworkManager.Configuration,
+        core: CallingCore,
+        group: any EventLoopGroup,
+        logger: Logger
+    ) -> TransportClient {
+        TransportClient(
+            tcp: TCPCaller(configuration: configuration.tcp, core: core, group: group, logger: logger)
+        )
     }
 
     /// Refuses planes that this build does not speak.
@@ -35,13 +48,24 @@ protocol TransportServer: RequestPlaneServer {
     var statistics: [EndpointStatistics] { get }
 }
 
+/// Sends requests to the instances of one plane.
+protocol TransportCaller: RequestPlaneClient {
+    /// Runs what the caller needs beside its event loops, until cancelled.
+    func run() async throws
+
+    /// Fails what is not acknowledged, and closes every connection.
+    func close() async
+}
+
 /// Chooses the transport from the instance's address, so that one process can call instances of different planes.
 struct TransportClient: RequestPlaneClient {
-    let tcp: TCPClient
+    let tcp: TCPCaller
+
+    var all: [any TransportCaller] { [self.tcp] }
 
     func send(_ request: OutgoingRequest, to instance: Instance) async throws(RequestPlaneError) -> ResponseStream {
         switch instance.transport {
-        case .tcp(let address): try await self.tcp.send(request, to: instance, at: address)
+        case .tcp: try await self.tcp.send(request, to: instance)
         case .http, .nats: throw TransportRegistry.unsupported(instance.transport.mode)
         }
     }

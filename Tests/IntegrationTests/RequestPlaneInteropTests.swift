@@ -19,9 +19,10 @@ import Testing
     }
 
     private func withManager<Value: Sendable>(_ body: (NetworkManager) async throws -> Value) async throws -> Value {
-        var tcp = TCPConfiguration()
-        tcp.host = "127.0.0.1"
-        let manager = NetworkManager(configuration: .init(tcp: tcp), logger: Logger(label: "interop"))
+        var configuration = NetworkManager.Configuration()
+        configuration.tcp.host = "127.0.0.1"
+        configuration.responseStream.host = "127.0.0.1"
+        let manager = NetworkManager(configuration: configuration, logger: Logger(label: "interop"))
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await manager.run() }
             let value = try await body(manager)

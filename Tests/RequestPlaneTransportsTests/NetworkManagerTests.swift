@@ -8,9 +8,7 @@ import Testing
 
 @Suite struct NetworkManagerTests {
     private func manager() -> NetworkManager {
-        var tcp = TCPConfiguration()
-        tcp.host = "127.0.0.1"
-        return NetworkManager(configuration: .init(tcp: tcp), logger: Logger(label: "test"))
+        NetworkManager(configuration: .loopback, logger: Logger(label: "test"))
     }
 
     @Test func drainFinishesRunningRequests() async throws {
@@ -79,10 +77,9 @@ import Testing
 
     @Test func portInUse() async throws {
         try await RawSocket.listen { listener in
-            var tcp = TCPConfiguration()
-            tcp.host = "127.0.0.1"
-            tcp.port = listener.port
-            let manager = NetworkManager(configuration: .init(tcp: tcp), logger: Logger(label: "test"))
+            var configuration = NetworkManager.Configuration.loopback
+            configuration.tcp.port = listener.port
+            let manager = NetworkManager(configuration: configuration, logger: Logger(label: "test"))
             let error = await #expect(throws: RequestPlaneError.self) {
                 try await Loopback(manager: manager).serve(handler: counting(to: 1))
             }
@@ -143,9 +140,12 @@ import Testing
         expected.poolSize = 3
         expected.connectTimeout = .seconds(2)
         expected.channelBuffer = 9
-        expected.responseStreamInterface = "lo"
-        expected.responseStreamPort = 7002
         #expect(configuration.tcp == expected)
+        var responseStream = ResponseStreamConfiguration()
+        responseStream.host = "::1"
+        responseStream.interface = "lo"
+        responseStream.port = 7002
+        #expect(configuration.responseStream == responseStream)
         #expect(log == [])
     }
 

@@ -32,8 +32,11 @@ package struct TCPRequestFrame: Hashable, Sendable {
     package var pathText: String? { String(validating: self.path.readableBytesView, as: UTF8.self) }
 
     /// The headers whose values are strings; empty when the text is not a JSON object.
-    package var decodedHeaders: [String: String] {
-        guard self.headers.readableBytes > 2, let object = try? JSONObject(self.headers) else { return [:] }
+    package var decodedHeaders: [String: String] { Self.decodeHeaders(self.headers) }
+
+    /// The fields of a header text whose values are strings; empty when the text is not a JSON object.
+    package static func decodeHeaders(_ text: ByteBuffer) -> [String: String] {
+        guard text.readableBytes > 2, let object = try? JSONObject(text) else { return [:] }
         var headers: [String: String] = [:]
         for key in object.keys { headers[key] = object.string(key) }
         return headers

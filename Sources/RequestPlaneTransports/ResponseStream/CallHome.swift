@@ -211,25 +211,24 @@ final class CallHome: Sendable {
 
 // MARK: - Connecting
 
-extension CallHome {
+/// Connects workers to callers.
+struct CallHomeConnector: Sendable {
+    /// The event loops.
+    var group: any EventLoopGroup
+    /// How long connecting may take.
+    var timeout: Duration
+
     /// Connects to the caller and introduces itself.
     ///
-    /// - Parameters:
-    ///   - address: where the caller listens, and which request this is.
-    ///   - group: the event loops.
-    ///   - timeout: how long connecting may take.
+    /// - Parameter address: where the caller listens, and which request this is.
     /// - Returns: the connection, its handshake written.
     /// - Throws: `RequestPlaneError` when the caller cannot be reached.
-    static func connect(
-        to address: CallHomeAddress,
-        on group: any EventLoopGroup,
-        timeout: Duration
-    ) async throws(RequestPlaneError) -> CallHome {
+    func connect(to address: CallHomeAddress) async throws(RequestPlaneError) -> CallHome {
         guard let target = HostPort(address.address) else {
             throw RequestPlaneError(.connectFailed, "call-home address '\(address.address)' is not host:port")
         }
-        let bootstrap = ClientBootstrap(group: group)
-            .connectTimeout(TimeAmount(timeout))
+        let bootstrap = ClientBootstrap(group: self.group)
+            .connectTimeout(TimeAmount(self.timeout))
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelOption(.tcpOption(.tcp_nodelay), value: 1)
             .channelInitializer { channel in

@@ -9,14 +9,14 @@ final class CallHomeListener: Sendable {
     /// The requests that wait for their worker.
     let pending: PendingResponses
 
-    private let configuration: TCPConfiguration
+    private let configuration: ResponseStreamConfiguration
     private let group: any EventLoopGroup
     private let logger: Logger
     private let connections = ChannelSet()
     private let listener = Mutex<EventLoopFuture<any Channel>?>(nil)
     private let address = Mutex<String?>(nil)
 
-    init(configuration: TCPConfiguration, group: any EventLoopGroup, logger: Logger) {
+    init(configuration: ResponseStreamConfiguration, group: any EventLoopGroup, logger: Logger) {
         self.configuration = configuration
         self.group = group
         self.logger = logger
@@ -46,7 +46,7 @@ final class CallHomeListener: Sendable {
             self.listener.withLock { $0 = nil }
             throw RequestPlaneError(
                 .invalidConfiguration,
-                "cannot listen on \(host), port \(self.configuration.responseStreamPort), for workers to call home; "
+                "cannot listen on \(host), port \(self.configuration.port), for workers to call home; "
                     + "check DYN_TCP_RESPONSE_STREAM_HOST and DYN_TCP_RESPONSE_STREAM_PORT",
                 cause: error
             )
@@ -61,7 +61,7 @@ final class CallHomeListener: Sendable {
     }
 
     private func host() throws(RequestPlaneError) -> String {
-        if let name = self.configuration.responseStreamInterface { return try LocalAddress.ofInterface(name) }
+        if let name = self.configuration.interface { return try LocalAddress.ofInterface(name) }
         switch self.configuration.host {
         case nil, "0.0.0.0", "::": return LocalAddress.firstRoutable()
         case let host?: return host
@@ -86,6 +86,6 @@ final class CallHomeListener: Sendable {
                     )
                 }
             }
-            .bind(host: host, port: self.configuration.responseStreamPort)
+            .bind(host: host, port: self.configuration.port)
     }
 }

@@ -9,37 +9,29 @@ final class TCPServer: TransportServer {
     let mode = RequestPlaneMode.tcp
 
     private let configuration: TCPConfiguration
-    private let logger: Logger
     private let group: any EventLoopGroup
-    private let endpoints = EndpointTable()
-    private let gate: DrainGate
+    private let core: ServingCore
     private let connections = ChannelSet()
     private let listener = Mutex<EventLoopFuture<any Channel>?>(nil)
-    private let events: AsyncStream<Event>
-    private let eventSource: AsyncStream<Event>.Continuation
-
-    /// What `run()` reacts to.
-    private enum Event {
-        case request(TCPAnswer)
-        case deadlinePassed
-        case listenerClosed
-    }
 
     init(
-        configuration: TCPConfiguration,
+        configuration: NetworkManager.Configuration,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger
     ) {
-        self.configuration = configuration
+        self.configuration = configuration.tcp
         self.group = group
-        self.logger = logger
-        self.gate = DrainGate(limit: configuration.maximumInFlight)
-        (self.events, self.eventSource) = AsyncStream.makeStream()
+        self.core = ServingCore(
+            capacity: configuration.tcp.maximumInFlight,
+            callHome: CallHomeConnector(group: group, timeout: configuration.tcp.connectTimeout),
+            refusals: .acknowledgementOfNewCallers,
+            logger: logger
+        )
     }
 
-    var inFlight: Int { self.gate.count }
+    var inFlight: Int { self.core.inFlight }
 
-    var statistics: [EndpointStatistics] { self.endpoints.statistics }
+    var statistics: [EndpointStatistics] { self.core.endpoints.statistics }
 
     // MARK: Endpoints
 
@@ -48,12 +40,12 @@ final class TCPServer: TransportServer {
         id: InstanceID,
         handler: @escaping RequestHandler
     ) async throws(RequestPlaneError) -> TransportAddress {
-        guard !self.gate.isClosed else {
+        guard !self.core.isClosed else {
             throw RequestPlaneError(.unavailable, "cannot register \(endpoint): this server is shutting down")
         }
         let port = try await self.listen()
         let host = self.announcedHost
-        let path = try self.endpoints.add(
+        let path = try self.core.endpoints.add(
             ServedEndpoint(id: endpoint, instance: id, handler: handler),
             paths: [
                 "\(id.hex)/\(endpoint.name)",
@@ -63,7 +55,7 @@ final class TCPServer: TransportServer {
         return .tcp("\(HostPort(host: host, port: port))/\(path)")
     }
 
-    func unregister(_ endpoint: EndpointID) async { self.endpoints.remove(endpoint) }
+    func unregister(_ endpoint: EndpointID) async { self.core.endpoints.remove(endpoint) }
 
     /// A wildcard is for binding; nobody can connect to it from elsewhere, so what is announced is the routable address.
     private var announcedHost: String {
@@ -106,93 +98,25 @@ final class TCPServer: TransportServer {
                 self.connections.insert(channel)
                 return channel.eventLoop.makeCompletedFuture {
                     let machine = TCPServerConnection(maximumMessageSize: self.configuration.maximumMessageSize)
-                    try channel.pipeline.syncOperations.addHandler(TCPServerHandler(machine) { self.dispatch($0, $1) })
+                    try channel.pipeline.syncOperations.addHandler(TCPServerHandler(machine, core: self.core))
                 }
             }
             .bind(host: host, port: self.configuration.port)
         future.whenSuccess { channel in
-            channel.closeFuture.whenComplete { _ in self.eventSource.yield(.listenerClosed) }
+            channel.closeFuture.whenComplete { _ in
+                self.core.listenerFailed(
+                    RequestPlaneError(.unavailable, "the request listener was closed by the system")
+                )
+            }
         }
         return future
     }
 
-    // MARK: Requests
-
-    /// Decides over a request on its event loop; the answer is written by a task of `run()`.
-    private func dispatch(_ path: String, _ frame: TCPRequestFrame) -> TCPAcknowledgement {
-        let refusal: TCPAnswer.Refusal
-        if let endpoint = self.endpoints[path] {
-            switch self.gate.enter() {
-            case .admitted:
-                self.answer(frame, .serve(endpoint))
-                return .accepted
-            case .full:
-                refusal = TCPAnswer.Refusal(
-                    .resourceExhausted,
-                    "\(TCPAcknowledgement.overloadedPrefix) worker at capacity"
-                )
-            case .closed:
-                refusal = TCPAnswer.Refusal(.unavailable, "\(TCPAcknowledgement.unavailablePrefix) shutting down")
-            }
-        } else {
-            refusal = TCPAnswer.Refusal(.unknown, "\(TCPAcknowledgement.unavailablePrefix) unknown endpoint \(path)")
-        }
-        self.logger.debug("refused a request", metadata: ["path": "\(path)", "reason": "\(refusal.text)"])
-        self.answer(frame, .refuse(refusal))
-        return .refused(refusal.text)
-    }
-
-    private func answer(_ frame: TCPRequestFrame, _ purpose: TCPAnswer.Purpose) {
-        let answer = TCPAnswer(
-            frame: frame,
-            purpose: purpose,
-            group: self.group,
-            connectTimeout: self.configuration.connectTimeout,
-            logger: self.logger
-        )
-        let result = self.eventSource.yield(.request(answer))
-        if case .terminated = result, case .serve = purpose { self.gate.leave() }
-    }
-
     // MARK: Lifecycle
 
-    func run() async throws {
-        var failure: RequestPlaneError?
-        await withDiscardingTaskGroup { group in
-            loop: for await event in self.events {
-                switch event {
-                case .request(let answer):
-                    group.addTask {
-                        await answer.run()
-                        if case .serve = answer.purpose { self.gate.leave() }
-                    }
-                case .deadlinePassed:
-                    group.cancelAll()
-                case .listenerClosed:
-                    if self.gate.isClosed { continue }
-                    failure = RequestPlaneError(.unavailable, "the request listener was closed by the system")
-                    break loop
-                }
-            }
-            if failure != nil || Task.isCancelled { group.cancelAll() }
-        }
-        self.gate.close()
-        self.eventSource.finish()
-        await self.close()
-        if let failure { throw failure }
-    }
+    func run() async throws { try await self.core.run { await self.close() } }
 
-    func drain(deadline: Duration) async {
-        self.gate.close()
-        if await !self.gate.waitUntilEmpty(atMost: deadline) {
-            self.logger.warning(
-                "cancelling requests that still run at the drain deadline",
-                metadata: ["count": "\(self.inFlight)"]
-            )
-            self.eventSource.yield(.deadlinePassed)
-        }
-        self.eventSource.finish()
-    }
+    func drain(deadline: Duration) async { await self.core.drain(deadline: deadline) }
 
     private func close() async {
         if let listener = try? await self.listener.withLock({ $0 })?.get() { try? await listener.close() }

@@ -8,14 +8,14 @@ final class TCPServerHandler: ChannelDuplexHandler {
     typealias OutboundOut = ByteBuffer
 
     private var machine: TCPServerConnection
-    private let dispatch: (String, TCPRequestFrame) -> TCPAcknowledgement
+    private let core: ServingCore
     private var acknowledgements = ByteBuffer()
     /// A peer that sends requests but does not read acknowledgements is not read from either.
     private var isReadHeld = false
 
-    init(_ machine: TCPServerConnection, dispatch: @escaping (String, TCPRequestFrame) -> TCPAcknowledgement) {
+    init(_ machine: TCPServerConnection, core: ServingCore) {
         self.machine = machine
-        self.dispatch = dispatch
+        self.core = core
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -23,7 +23,11 @@ final class TCPServerHandler: ChannelDuplexHandler {
         while let action = self.machine.next() {
             switch action {
             case .dispatch(let path, let frame):
-                self.acknowledgements.writeTCPAcknowledgement(self.dispatch(path, frame))
+                let admission = self.core.dispatch(path: path, headers: .json(frame.headers), payload: frame.payload)
+                self.acknowledgements.writeTCPAcknowledgement(
+                    admission == .accepted
+                        ? .accepted : .refused(RequestAnswer.Refusal(admission, path: path).text)
+                )
             case .refuse(let text):
                 self.acknowledgements.writeTCPAcknowledgement(.refused(text))
             case .refuseAndClose(let text):

@@ -10,13 +10,12 @@ struct Loopback {
 
     /// Runs a manager for as long as the body runs.
     static func run<Result: Sendable>(
-        _ configure: (inout TCPConfiguration) -> Void = { _ in },
+        _ configure: (inout NetworkManager.Configuration) -> Void = { _ in },
         _ body: (Loopback) async throws -> Result
     ) async throws -> Result {
-        var tcp = TCPConfiguration()
-        tcp.host = "127.0.0.1"
-        configure(&tcp)
-        let manager = NetworkManager(configuration: .init(tcp: tcp), logger: Logger(label: "test"))
+        var configuration = NetworkManager.Configuration.loopback
+        configure(&configuration)
+        let manager = NetworkManager(configuration: configuration, logger: Logger(label: "test"))
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await manager.run() }
             let result = try await body(Loopback(manager: manager))
@@ -43,6 +42,16 @@ struct Loopback {
         id: String = "r-1"
     ) async throws(RequestPlaneError) -> ResponseStream {
         try await self.manager.client.send(OutgoingRequest(id: id, payload: ByteBuffer(string: text)), to: instance)
+    }
+}
+
+extension NetworkManager.Configuration {
+    /// Binds and announces loopback only.
+    static var loopback: Self {
+        var configuration = Self()
+        configuration.tcp.host = "127.0.0.1"
+        configuration.responseStream.host = "127.0.0.1"
+        return configuration
     }
 }
 

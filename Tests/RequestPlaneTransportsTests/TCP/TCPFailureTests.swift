@@ -58,7 +58,7 @@ import Testing
     }
 
     @Test func tooLargeIsRefusedBeforeSending() async throws {
-        try await Loopback.run({ $0.maximumMessageSize = 4096 }) { loopback in
+        try await Loopback.run({ $0.tcp.maximumMessageSize = 4096 }) { loopback in
             let instance = try await loopback.serve(handler: items { _ in [.data(ByteBuffer(string: "1"))] })
             let big = "\"" + String(repeating: "x", count: 4096) + "\""
             #expect(await self.code { _ = try await loopback.send(big, to: instance) } == .tooLarge)
@@ -67,7 +67,7 @@ import Testing
     }
 
     @Test func overload() async throws {
-        try await Loopback.run({ $0.maximumInFlight = 1 }) { loopback in
+        try await Loopback.run({ $0.tcp.maximumInFlight = 1 }) { loopback in
             let endless = EndlessHandler(pause: .seconds(3600))
             let instance = try await loopback.serve(handler: endless.handler)
             let first = try await loopback.send("{}", to: instance)
@@ -155,7 +155,7 @@ import Testing
     }
 
     @Test func noAcknowledgement() async throws {
-        try await Loopback.run({ $0.requestTimeout = .milliseconds(200) }) { loopback in
+        try await Loopback.run({ $0.tcp.requestTimeout = .milliseconds(200) }) { loopback in
             try await RawSocket.listen { listener in
                 #expect(await self.code { _ = try await loopback.send("{}", to: listener.instance) } == .timedOut)
                 try await listener.connection(0).waitForClose()
@@ -164,7 +164,7 @@ import Testing
     }
 
     @Test func noCallHome() async throws {
-        try await Loopback.run({ $0.callHomeTimeout = .milliseconds(200) }) { loopback in
+        try await Loopback.run({ $0.responseStream.callHomeTimeout = .milliseconds(200) }) { loopback in
             try await RawSocket.listen { listener in
                 async let code = self.code { _ = try await loopback.send("{}", to: listener.instance) }
                 try await listener.connection(0).send(ByteBuffer(integer: UInt32(0)))
@@ -302,7 +302,7 @@ import Testing
     }
 
     @Test func oversizedItemIsRefused() async throws {
-        try await Loopback.run({ $0.maximumItemSize = 1000 }) { loopback in
+        try await Loopback.run({ $0.responseStream.maximumItemSize = 1000 }) { loopback in
             let code = await self.code {
                 _ = try await self.withFakeWorker(loopback) { socket, address in
                     var bytes = Handshake(subject: address.subject).encoded
@@ -357,7 +357,7 @@ import Testing
     }
 
     @Test func silentConnectionToTheCallHomePortIsDropped() async throws {
-        try await Loopback.run({ $0.handshakeTimeout = .milliseconds(300) }) { loopback in
+        try await Loopback.run({ $0.responseStream.handshakeTimeout = .milliseconds(300) }) { loopback in
             try await RawSocket.listen { listener in
                 let caller = Task { _ = try await loopback.send("{}", to: listener.instance) }
                 let request = try await listener.connection(0)

@@ -54,9 +54,9 @@ import Testing
         _ check: @escaping @Sendable ([Int]) -> Bool
     ) async throws {
         try await Loopback.run({
-            $0.poolSize = poolSize
-            $0.channelBuffer = channelBuffer
-            $0.requestTimeout = .seconds(60)
+            $0.tcp.poolSize = poolSize
+            $0.tcp.channelBuffer = channelBuffer
+            $0.tcp.requestTimeout = .seconds(60)
         }) { loopback in
             try await RawSocket.listen { listener in
                 try await withThrowingTaskGroup(of: Void.self) { group in

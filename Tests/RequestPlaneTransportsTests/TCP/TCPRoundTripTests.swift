@@ -133,9 +133,7 @@ import Testing
     }
 
     @Test func registrationBeforeRun() async throws {
-        var tcp = TCPConfiguration()
-        tcp.host = "127.0.0.1"
-        let manager = NetworkManager(configuration: .init(tcp: tcp), logger: Logger(label: "test"))
+        let manager = NetworkManager(configuration: .loopback, logger: Logger(label: "test"))
         let loopback = Loopback(manager: manager)
         let instance = try await loopback.serve(handler: items { request in [.data(request.payload)] })
         // The request is accepted, and answered once the server runs.

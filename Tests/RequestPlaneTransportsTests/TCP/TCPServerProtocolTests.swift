@@ -7,7 +7,7 @@ import Testing
 /// The request port, as real and as hostile callers see it.
 @Suite struct TCPServerProtocolTests {
     private func withServer(
-        _ configure: (inout TCPConfiguration) -> Void = { _ in },
+        _ configure: (inout NetworkManager.Configuration) -> Void = { _ in },
         handler: @escaping RequestHandler = counting(to: 2),
         _ body: (Loopback, _ address: String, _ path: String) async throws -> Void
     ) async throws {
@@ -168,7 +168,7 @@ import Testing
     }
 
     @Test func exactLimitIsAccepted() async throws {
-        try await self.withServer({ $0.maximumMessageSize = 2000 }) { _, address, path in
+        try await self.withServer({ $0.tcp.maximumMessageSize = 2000 }) { _, address, path in
             try await RawSocket.listen { listener in
                 let home = "127.0.0.1:\(listener.port)"
                 let base = try requestFrame(path: path, address: home, body: "").readableBytes

@@ -2,18 +2,19 @@ import Logging
 import NIOCore
 import RequestPlane
 
-/// Answers one request of the TCP plane: reads its control header, calls home, runs the handler and writes what it yields.
-struct TCPAnswer: Sendable {
-    let frame: TCPRequestFrame
+/// Answers one request of any plane: reads its control header, calls home, runs the handler and writes what it yields.
+struct RequestAnswer: Sendable {
+    let headers: RequestHeaders
+    /// A two-part message.
+    let payload: ByteBuffer
     let purpose: Purpose
-    let group: any EventLoopGroup
-    let connectTimeout: Duration
+    let connector: CallHomeConnector
     let logger: Logger
 
     enum Purpose: Sendable {
         case serve(ServedEndpoint)
-        /// The acknowledgement has refused the request. Callers of Dynamo up to 1.2 do not look at it, so they are called home.
-        case refuse(Refusal)
+        /// The request was refused; its caller is called home and told, unless it is new enough to have seen the acknowledgement.
+        case refuse(Refusal, onlyOldCallers: Bool)
     }
 
     struct Refusal: Sendable {
@@ -24,22 +25,34 @@ struct TCPAnswer: Sendable {
             self.kind = kind
             self.text = text
         }
+
+        /// The words of 1.6.1, whose callers know the prefixes; see `request-plane.md` 2.4.
+        init(_ admission: ServingCore.Admission, path: String) {
+            switch admission {
+            case .overloaded:
+                self.init(.resourceExhausted, "\(TCPAcknowledgement.overloadedPrefix) worker at capacity")
+            case .shuttingDown:
+                self.init(.unavailable, "\(TCPAcknowledgement.unavailablePrefix) shutting down")
+            case .unknownEndpoint, .accepted:
+                self.init(.unknown, "\(TCPAcknowledgement.unavailablePrefix) unknown endpoint \(path)")
+            }
+        }
     }
 
     func run() async {
         let request: Request
-        do { request = try Request(self.frame) } catch {
+        do { request = try Request(self.payload) } catch {
             self.logger.warning("dropped an unreadable request", metadata: ["reason": "\(error)"])
             if case .serve(let endpoint) = self.purpose {
-                endpoint.meter.begin(requestBytes: self.frame.payload.readableBytes)
+                endpoint.meter.begin(requestBytes: self.payload.readableBytes)
                 endpoint.meter.end(.failure, after: .zero)
             }
             return
         }
         switch self.purpose {
-        case .refuse(let refusal):
+        case .refuse(let refusal, let onlyOldCallers):
             // A caller that states a codec is new enough to have understood the acknowledgement.
-            guard request.control.payloadCodec == nil else { return }
+            if onlyOldCallers, request.control.payloadCodec != nil { return }
             await self.refuse(request, refusal)
         case .serve(let endpoint):
             endpoint.meter.begin(requestBytes: request.body.readableBytes)
@@ -63,7 +76,7 @@ struct TCPAnswer: Sendable {
         let incoming = IncomingRequest(
             id: request.control.id,
             endpoint: endpoint.id,
-            headers: self.frame.decodedHeaders,
+            headers: self.headers.decoded,
             payload: request.body
         )
         let outcome = await withTaskGroup(of: EndpointMeter.Outcome.self) { group in
@@ -138,7 +151,7 @@ struct TCPAnswer: Sendable {
             return nil
         }
         do {
-            return try await CallHome.connect(to: address, on: self.group, timeout: self.connectTimeout)
+            return try await self.connector.connect(to: address)
         } catch {
             self.logger.warning(
                 "cannot answer a request",
@@ -172,7 +185,7 @@ struct TCPAnswer: Sendable {
 
 // MARK: - Reading
 
-extension TCPAnswer {
+extension RequestAnswer {
     /// A request whose control header could be read.
     private struct Request {
         var control: ControlHeader
@@ -182,8 +195,8 @@ extension TCPAnswer {
         /// Why the request cannot be served although its caller can be told.
         var defect: String?
 
-        init(_ frame: TCPRequestFrame) throws(WireError) {
-            let message = try TwoPartMessage(payload: frame.payload)
+        init(_ payload: ByteBuffer) throws(WireError) {
+            let message = try TwoPartMessage(payload: payload)
             guard message.header.readableBytes > 0 else { throw .malformed("request without a control header") }
             self.control = try ControlHeader(message.header)
             self.body = message.body

@@ -1,0 +1,51 @@
+public import Logging
+public import RequestPlane
+
+extension NetworkManager {
+    /// What the environment says about the request plane.
+    public struct Configuration: Sendable, Hashable {
+        /// The plane that this process serves on (`DYN_REQUEST_PLANE`, in any case; unset or invalid means tcp).
+        public var mode: RequestPlaneMode
+        /// The TCP plane.
+        public var tcp: TCPConfiguration
+        /// The connections on which answers come back, on every plane.
+        public var responseStream: ResponseStreamConfiguration
+
+        /// Creates a configuration in code.
+        ///
+        /// - Parameters:
+        ///   - mode: the plane.
+        ///   - tcp: the settings of the TCP plane.
+        ///   - responseStream: the settings of the response stream.
+        public init(
+            mode: RequestPlaneMode = .tcp,
+            tcp: TCPConfiguration = TCPConfiguration(),
+            responseStream: ResponseStreamConfiguration = ResponseStreamConfiguration()
+        ) {
+            self.mode = mode
+            self.tcp = tcp
+            self.responseStream = responseStream
+        }
+
+        /// Reads the environment, once, at the border.
+        ///
+        /// - Parameters:
+        ///   - environment: the variables of the process.
+        ///   - logger: hears of values that are replaced by a default.
+        /// - Throws: `RequestPlaneError` when a value cannot be replaced by a default without surprise.
+        public init(environment: [String: String], logger: Logger) throws(RequestPlaneError) {
+            let reader = EnvironmentReader(environment: environment, logger: logger)
+            self.mode = Self.mode(reader)
+            try TransportRegistry.check(self.mode)
+            self.tcp = try TCPConfiguration(reader)
+            self.responseStream = try ResponseStreamConfiguration(reader, host: self.tcp.host)
+        }
+
+        private static func mode(_ reader: EnvironmentReader) -> RequestPlaneMode {
+            guard let text = reader.text("DYN_REQUEST_PLANE") else { return .tcp }
+            if let mode = RequestPlaneMode(rawValue: text.lowercased()) { return mode }
+            reader.logger.warning("Invalid request plane mode '\(text)': valid values are tcp, http, nats; using tcp")
+            return .tcp
+        }
+    }
+}

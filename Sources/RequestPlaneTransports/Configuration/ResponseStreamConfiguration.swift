@@ -1,0 +1,42 @@
+import RequestPlane
+
+/// The settings of the response stream: the connections on which workers call home with their answers, on every plane.
+///
+/// | variable | default | meaning |
+/// |---|---|---|
+/// | `DYN_TCP_RESPONSE_STREAM_HOST` | address as for `DYN_TCP_RPC_HOST` | network interface that workers call home to |
+/// | `DYN_TCP_RESPONSE_STREAM_PORT` | assigned by the system | port that workers call home to |
+public struct ResponseStreamConfiguration: Sendable, Hashable {
+    /// The interface that workers call home to; nil takes `host`.
+    public var interface: String?
+    /// IP literal to bind and to announce when no interface is named; nil finds the first routable one.
+    public var host: String?
+    /// The port that workers call home to; 0 is assigned by the system.
+    public var port = 0
+    /// How long an acknowledged request may take until the worker calls home.
+    public var callHomeTimeout = Duration.seconds(30)
+    /// How long a connection to the call-home port may take until its handshake.
+    public var handshakeTimeout = Duration.seconds(10)
+    /// The largest item that a caller reads.
+    public var maximumItemSize = 256 * 1024 * 1024
+
+    /// The defaults.
+    public init() {}
+
+    init(_ reader: EnvironmentReader, host: String?) throws(RequestPlaneError) {
+        self.host = host
+        if let name = reader.text("DYN_TCP_RESPONSE_STREAM_HOST") {
+            _ = try LocalAddress.ofInterface(name)
+            self.interface = name
+        }
+        if let text = reader.text("DYN_TCP_RESPONSE_STREAM_PORT") {
+            guard let port = UInt16(text) else {
+                throw RequestPlaneError(
+                    .invalidConfiguration,
+                    "DYN_TCP_RESPONSE_STREAM_PORT='\(text)' is not a port; write a number from 0 to 65535, or unset it"
+                )
+            }
+            self.port = Int(port)
+        }
+    }
+}
