@@ -69,6 +69,8 @@ let package = Package(
             ]
         ),
 
+        .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
+
         // MARK: Operating half
         .target(name: "Systemd", dependencies: ["CSystemd"]),
         .target(name: "Deployment", dependencies: ["Yams", collections]),
@@ -85,7 +87,7 @@ let package = Package(
             name: "dynamo-launch",
             dependencies: [
                 "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
-                "DynamoRuntime",
+                "DynamoRuntime", "LoadTest",
                 argumentParser, subprocess, systemPackage, unixSignals, logging, core,
             ]
         ),
@@ -144,6 +146,10 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: ["dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core]
+        ),
+        .testTarget(
+            name: "LoadTestTests",
+            dependencies: ["LoadTest", "RequestPlane", "TestSupport", core, posix, http1]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
