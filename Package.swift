@@ -28,6 +28,7 @@ let package = Package(
         .executable(name: "dynamo-frontend", targets: ["dynamo-frontend"]),
         .executable(name: "dynamo-worker", targets: ["dynamo-worker"]),
         .library(name: "RequestPlane", targets: ["RequestPlane", "RequestPlaneTransports"]),
+        .library(name: "DynamoRuntime", targets: ["DynamoRuntime", "Discovery"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
@@ -103,6 +104,18 @@ let package = Package(
             dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
         ),
 
+        // MARK: Examples of the README
+        .executableTarget(
+            name: "ShoutWorker",
+            dependencies: ["DynamoRuntime", "RequestPlane", core],
+            path: "Examples/ShoutWorker"
+        ),
+        .executableTarget(
+            name: "ShoutClient",
+            dependencies: ["DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", core],
+            path: "Examples/ShoutClient"
+        ),
+
         // MARK: Tests
         .target(
             name: "TestSupport",
@@ -158,7 +171,8 @@ let package = Package(
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
                 "TestSupport",
-                "dynamo-launch", "dynamo-frontend", "dynamo-worker", asyncHTTPClient, subprocess, core, posix, logging,
+                "dynamo-launch", "dynamo-frontend", "dynamo-worker", "ShoutWorker", "ShoutClient", asyncHTTPClient,
+                subprocess, core, posix, logging,
             ]
         ),
     ]
