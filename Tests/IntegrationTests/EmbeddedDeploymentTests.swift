@@ -34,6 +34,25 @@ import Testing
         #expect(exit == .code(0))
     }
 
+    @Test(arguments: ["tcp", "http", "nats"])
+    func `it serves on every plane, and every instance is registered there`(plane: String) async throws {
+        let (_, exit) = try await Launcher.up(["--\(plane)"]) { deployment in
+            try await deployment.waitUntilReady()
+            #expect(deployment.program.output.contains("Using request plane mode: \(plane)"))
+            let answer = try await HTTPRequests.post(
+                "\(deployment.url)/v1/chat/completions",
+                json: try Chat.body(model: "echo", prompt: "one two three", tokens: 50, stream: true)
+            )
+            #expect(Chat.events(of: answer).last == "[DONE]")
+            let health = try await HTTPRequests.get("\(deployment.url)/health").text
+            let key = ["tcp": "\"tcp\":", "http": "\"http\":\"http://", "nats": "\"nats_tcp\":"][plane, default: plane]
+            #expect(health.contains(key), "\(health)")
+            deployment.program.send(SIGINT)
+            try await deployment.program.waitForExit()
+        }
+        #expect(exit == .code(0))
+    }
+
     @Test func `status, logs and stop work over the control socket, also for curl`() async throws {
         let (_, exit) = try await Launcher.up { deployment in
             let waited = try await deployment.command("status", "--wait")
