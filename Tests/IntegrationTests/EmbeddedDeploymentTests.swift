@@ -141,6 +141,32 @@ import Testing
         }
     }
 
+    @Test func `a launcher that is suspended is named by every command, which waits for none`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            deployment.program.send(SIGSTOP)
+            defer { deployment.program.send(SIGCONT) }
+            let pid = deployment.program.pid
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for arguments in [["status"], ["status", "embedded", "--wait"], ["stop"], ["logs", "--follow"]] {
+                    group.addTask {
+                        let (output, exit) = try await Launcher.run(
+                            arguments,
+                            environment: deployment.environment,
+                            within: .seconds(9)
+                        )
+                        #expect(exit == .code(1), "\(arguments)")
+                        #expect(
+                            output
+                                == "error: deployment embedded: its launcher (pid \(pid)) is suspended; let it go on with: kill -CONT \(pid)\n"
+                        )
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
     @Test func `it outlives its terminal under nohup`() async throws {
         try await withTemporaryDirectory { directory in
             let port = try FreePort.next()
