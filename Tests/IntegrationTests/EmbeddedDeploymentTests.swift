@@ -167,6 +167,28 @@ import Testing
         }
     }
 
+    @Test func `stop names a process that cannot be killed`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            // A keeper that is suspended kills nobody, as the kernel does not kill what waits for a broken device.
+            let keeper = try #require(SystemProcesses.children(of: deployment.program.pid).first)
+            kill(keeper, SIGSTOP)
+            defer { kill(keeper, SIGCONT) }
+            let worker = try #require(
+                deployment.processes.first { SystemProcesses.command(of: $0).contains("dynamo-worker") }
+            )
+            let (output, exit) = try await deployment.command("stop", "--now")
+            #expect(exit == .code(1))
+            #expect(
+                output.hasPrefix("error: deployment embedded: still running, not even SIGKILL ended it: "),
+                "\(output)"
+            )
+            #expect(output.contains("worker (pid \(worker): "), "\(output)")
+            #expect(output.contains("dynamo-worker"), "\(output)")
+            #expect(!output.contains("stopped"), "\(output)")
+        }
+    }
+
     @Test func `it outlives its terminal under nohup`() async throws {
         try await withTemporaryDirectory { directory in
             let port = try FreePort.next()
