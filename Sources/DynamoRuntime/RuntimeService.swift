@@ -80,6 +80,8 @@ public final class RuntimeService: Service {
 
     /// Serves endpoints and publishes them; all endpoints of one process share an instance id.
     ///
+    /// Once the process was asked to stop, nothing is published.
+    ///
     /// - Parameter endpoints: what to serve.
     /// - Throws: `RequestPlaneError` or `DiscoveryError`.
     public func serve(_ endpoints: [Endpoint]) async throws {
@@ -95,7 +97,10 @@ public final class RuntimeService: Service {
                 records.append(.model(ModelRecord(endpoint: endpoint.id, id: id, card: card)))
             }
         }
+        guard !self.health.isDraining else { return }
         try await self.discovery.publish(records)
+        // Asked to stop meanwhile: what was withdrawn already must not come back.
+        guard !self.health.isDraining else { return await self.discovery.withdraw() }
         for endpoint in endpoints {
             self.health.set(endpoint.id.name, isReady: true)
             self.logger.info("endpoint serves", metadata: ["endpoint": "\(endpoint.id)", "instance": "\(id)"])
@@ -155,7 +160,11 @@ public final class RuntimeService: Service {
                 }
             }
             group.addTask {
-                try await self.start(self)
+                do { try await self.start(self) } catch {
+                    // What could not be set up is not wanted any more, and must not cut running requests short.
+                    guard self.health.isDraining else { throw error }
+                    self.logger.debug("the start was given up", metadata: ["error": "\(error)"])
+                }
                 return .started
             }
             group.addTask {

@@ -160,6 +160,54 @@ import Testing
         }
     }
 
+    @Test func `a launcher that is suspended is named by every command, which waits for none`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            deployment.program.send(SIGSTOP)
+            defer { deployment.program.send(SIGCONT) }
+            let pid = deployment.program.pid
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for arguments in [["status"], ["status", "embedded", "--wait"], ["stop"], ["logs", "--follow"]] {
+                    group.addTask {
+                        let (output, exit) = try await Launcher.run(
+                            arguments,
+                            environment: deployment.environment,
+                            within: .seconds(9)
+                        )
+                        #expect(exit == .code(1), "\(arguments)")
+                        #expect(
+                            output
+                                == "error: deployment embedded: its launcher (pid \(pid)) is suspended; let it go on with: kill -CONT \(pid)\n"
+                        )
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test func `stop names a process that cannot be killed`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            // A keeper that is suspended kills nobody, as the kernel does not kill what waits for a broken device.
+            let keeper = try #require(SystemProcesses.children(of: deployment.program.pid).first)
+            kill(keeper, SIGSTOP)
+            defer { kill(keeper, SIGCONT) }
+            let worker = try #require(
+                deployment.processes.first { SystemProcesses.command(of: $0).contains("dynamo-worker") }
+            )
+            let (output, exit) = try await deployment.command("stop", "--now")
+            #expect(exit == .code(1))
+            #expect(
+                output.hasPrefix("error: deployment embedded: still running, not even SIGKILL ended it: "),
+                "\(output)"
+            )
+            #expect(output.contains("worker (pid \(worker): "), "\(output)")
+            #expect(output.contains("dynamo-worker"), "\(output)")
+            #expect(!output.contains("stopped"), "\(output)")
+        }
+    }
+
     @Test func `it outlives its terminal under nohup`() async throws {
         try await withTemporaryDirectory { directory in
             let port = try FreePort.next()

@@ -52,11 +52,19 @@ public final class EtcdDiscovery: DiscoveryClient {
     /// Adds or replaces records.
     public func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError) {
         _ = try await self.instanceID()
-        let entries = records.map { ($0.key, $0.json.bytes) }
-        let lease = self.state.withLock { state in
-            for (key, bytes) in entries { state.own[key] = bytes }
-            return state.lease ?? 0
+        if self.state.withLock({ $0.lease == nil }) {
+            // Given up with an earlier withdrawal.
+            let lease = try await self.gateway.grantLease(seconds: Self.timeToLive)
+            self.state.withLock { if $0.lease == nil { $0.lease = lease } }
         }
+        let entries = records.map { ($0.key, $0.json.bytes) }
+        let lease = self.state.withLock { state -> UInt64? in
+            guard let lease = state.lease else { return nil }
+            for (key, bytes) in entries { state.own[key] = bytes }
+            return lease
+        }
+        // Withdrawn meanwhile; a record without a lease would stay for good.
+        guard let lease else { return }
         for (key, bytes) in entries { try await self.gateway.put(key.full, bytes, lease: lease) }
     }
 
