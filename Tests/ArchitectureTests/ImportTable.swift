@@ -31,7 +31,8 @@ enum ImportTable {
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [
-            "NIOCore", "NIOPosix", "NIOHTTP1", "Hummingbird", "HTTPTypes", "ServiceLifecycle", "Logging", "DequeModule",
+            "NIOCore", "NIOPosix", "NIOHTTP1", "HummingbirdCore", "HTTPTypes", "ServiceLifecycle", "Logging",
+            "DequeModule",
             "HeapModule",
         ],
         "dynamo-launch": ["ArgumentParser", "Subprocess", "SystemPackage", "UnixSignals", "Logging", "NIOCore"],
