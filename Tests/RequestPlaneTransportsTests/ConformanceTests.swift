@@ -48,6 +48,7 @@ struct NetworkTransport: ConformanceTransport, CustomStringConvertible {
             client: client.client,
             statistics: { server.statistics },
             runServer: { try await server.run() },
+            drainServer: { await server.drain(deadline: $0) },
             runClient: { try await client.run() }
         )
     }

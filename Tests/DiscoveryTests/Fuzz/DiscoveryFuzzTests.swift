@@ -7,8 +7,10 @@ import Testing
 /// What stands in the store was written by others: keys, JSON and records of every shape end in a defined way.
 @Suite struct DiscoveryFuzzTests {
     @Test func records() throws {
+        let entries = try DiscoveryFixture.captures.flatMap { try DiscoveryFixture.entries($0) }
         let seeds =
-            try FuzzCorpus.json("DiscoveryTests/Fixtures") + FuzzCorpus.json("RequestPlaneTests/Fixtures") + Self.seeds
+            Set(entries.map(\.record.bytes)).sorted { $0.lexicographicallyPrecedes($1) }
+            + entries.compactMap { $0.file.map { Array($0.utf8) } } + Self.seeds
         let report = try FuzzDriver.fromEnvironment(FuzzTarget("discovery", seeds: seeds, check: Self.check))
         print(report)
         #expect(report.inputs > 0)

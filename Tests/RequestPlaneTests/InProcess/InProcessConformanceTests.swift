@@ -16,7 +16,8 @@ private struct InProcessTransport: ConformanceTransport {
             server: plane.server,
             client: plane.client,
             statistics: { plane.statistics },
-            runServer: { try await plane.server.run() }
+            runServer: { try await plane.server.run() },
+            drainServer: { await plane.server.drain(deadline: $0) }
         )
     }
 }

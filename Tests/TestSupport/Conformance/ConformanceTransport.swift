@@ -43,6 +43,8 @@ package struct ConformanceEnds: Sendable {
     package var statistics: @Sendable () -> [EndpointStatistics]
     /// Runs the server's process until it is cancelled or drained.
     package var runServer: @Sendable () async throws -> Void
+    /// Drains the server's process.
+    package var drainServer: @Sendable (_ deadline: Duration) async -> Void
     /// Runs the client's process until it is cancelled or drained.
     package var runClient: @Sendable () async throws -> Void
 
@@ -51,12 +53,14 @@ package struct ConformanceEnds: Sendable {
         client: any RequestPlaneClient,
         statistics: @escaping @Sendable () -> [EndpointStatistics],
         runServer: @escaping @Sendable () async throws -> Void,
+        drainServer: @escaping @Sendable (_ deadline: Duration) async -> Void,
         runClient: @escaping @Sendable () async throws -> Void = {}
     ) {
         self.server = server
         self.client = client
         self.statistics = statistics
         self.runServer = runServer
+        self.drainServer = drainServer
         self.runClient = runClient
     }
 }
@@ -112,6 +116,9 @@ package final class ConformancePair: Sendable {
 
     /// Lets a server run that was not started.
     package func startServer() { self.serverLife.start() }
+
+    /// Drains the server's process.
+    package func drainServer(deadline: Duration) async { await self.ends.drainServer(deadline) }
 
     /// Waits until the server's `run()` has returned.
     ///

@@ -67,7 +67,7 @@ extension ConformanceCheck {
         let instance = try await pair.serve(held.handler)
         let stream = try await pair.send(to: instance)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { await pair.server.drain(deadline: .seconds(30)) }
+            group.addTask { await pair.drainServer(deadline: .seconds(30)) }
             // Refused from some moment on; what came in before is finished.
             var refused = false
             try await eventually("a new request is refused") {

@@ -21,7 +21,7 @@ extension ConformanceCheck {
                             .timedOut,
                             .connectFailed,
                             from: "a queued request"
-                        ) { _ = try await pair.send(to: instance) }
+                        ) { _ = try await pair.call(to: instance) }
                     }
                     try await eventually("the request is queued") { pair.server.inFlight == 1 }
                     try await pair.cancelServer()
@@ -68,7 +68,7 @@ extension ConformanceCheck {
                 }
                 if state == .heldBack { _ = try await flood.settled() }
                 switch reason {
-                case .deadline: await pair.server.drain(deadline: .milliseconds(10))
+                case .deadline: await pair.drainServer(deadline: .milliseconds(10))
                 case .cancelled: break
                 }
                 try await reason == .deadline ? pair.serverHasEnded() : pair.cancelServer()
