@@ -12,15 +12,29 @@ import Darwin
 enum CrashNote {
     private static let seed = Atomic<UInt64>(0)
     private static let signals = [SIGILL, SIGTRAP, SIGSEGV, SIGBUS, SIGABRT]
+    /// What stood there before, by number.
+    ///
+    /// Unsafe because a signal handler cannot take a lock; targets run one at a time.
+    nonisolated(unsafe) private static let previous = UnsafeMutablePointer<sigaction>.allocate(capacity: 64)
 
-    static func begin(_ target: String) {
+    static func begin() {
         self.seed.store(0, ordering: .relaxed)
-        for number in self.signals { _ = signal(number) { CrashNote.write($0) } }
+        for number in self.signals {
+            sigaction(number, nil, self.previous + Int(number))
+            _ = signal(number) { CrashNote.write($0) }
+            // On a stack of its own where there is one, so that an exhausted stack is reported too.
+            var action = sigaction()
+            sigaction(number, nil, &action)
+            action.sa_flags |= SA_ONSTACK
+            sigaction(number, &action, nil)
+        }
     }
 
     static func seed(_ value: UInt64) { self.seed.store(value, ordering: .relaxed) }
 
-    static func end() { for number in self.signals { _ = signal(number, SIG_DFL) } }
+    static func end() { for number in self.signals { self.restore(number) } }
+
+    private static func restore(_ number: Int32) { sigaction(number, self.previous + Int(number), nil) }
 
     /// Runs in a signal handler: no memory is taken.
     private static func write(_ number: Int32) {
@@ -35,8 +49,9 @@ enum CrashNote {
             divisor /= 10
         }
         self.put("\n")
-        _ = signal(number, SIG_DFL)
-        _ = raise(number)
+        // Returning runs the faulty instruction again, into the handler that was there before.
+        self.restore(number)
+        if number == SIGABRT { _ = raise(number) }
     }
 
     private static func put(_ text: StaticString) { _ = systemWrite(2, text.utf8Start, text.utf8CodeUnitCount) }

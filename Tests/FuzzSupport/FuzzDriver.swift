@@ -70,7 +70,7 @@ package enum FuzzDriver {
         seed: UInt64 = 1
     ) throws(Finding) -> Report {
         let start = ContinuousClock.now
-        CrashNote.begin(target.name)
+        CrashNote.begin()
         defer { CrashNote.end() }
         var count = 0
         while true {

@@ -29,6 +29,47 @@ extension ConformanceCheck {
                 let held = HeldHandler(items: 3)
                 try await self.vanishServer(pair, held, reading: 2) { held.end.waiting == 1 }
             },
+            ConformanceCheck("the server vanishes while a slow reader holds the handler") { pair in
+                let flood = Flood()
+                let instance = try await pair.serve(flood.handler)
+                let stream = try await pair.send(to: instance)
+                _ = try await flood.settled()
+                try await pair.vanishServer()
+                try await requireError(.streamEndedEarly, from: "a request whose server is gone") {
+                    for try await _ in stream {}
+                }
+            },
+            ConformanceCheck("the client vanishes while it holds the handler") { pair in
+                let flood = Flood()
+                let instance = try await pair.serve(flood.handler)
+                let stream = try await pair.send(to: instance)
+                _ = try await flood.settled()
+                try await pair.vanishClient()
+                try await pair.serverIsIdle()
+                try requireEqual(pair.statistics.map(\.cancellations), [1], "counted cancellations")
+                try await requireError(.streamEndedEarly, .cancelled, .unavailable, from: "a client that is gone") {
+                    for try await _ in stream {}
+                }
+            },
+            ConformanceCheck("the client vanishes before the server looks at the request", startServer: false) { pair in
+                let instance = try await pair.serve(answering { _ in [.number(1)] })
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        try await requireError(
+                            .unavailable,
+                            .cancelled,
+                            .streamEndedEarly,
+                            .connectFailed,
+                            from: "a client that is gone"
+                        ) { _ = try await pair.call(to: instance) }
+                    }
+                    try await eventually("the request is queued") { pair.server.inFlight == 1 }
+                    try await pair.vanishClient()
+                    try await group.waitForAll()
+                }
+                pair.startServer()
+                try await pair.serverIsIdle()
+            },
             ConformanceCheck("the client vanishes before the handler has accepted") { pair in
                 let held = HeldHandler(accepts: false, items: 1)
                 try await self.vanishClient(pair, held) { held.started == 1 }
