@@ -43,7 +43,7 @@ package enum FuzzDriver {
             }.joined()
             return """
                 fuzz \(self.target): \(self.what)
-                again with DYNAMO_FUZZ_SEED=\(self.seed); input: \(hex)
+                again with DYNAMO_FUZZ_SEED=\(self.seed) and DYNAMO_FUZZ_INPUTS=1; input: \(hex)
                 """
         }
     }
