@@ -123,9 +123,10 @@ let package = Package(
             ],
             path: "Tests/TestSupport"
         ),
+        .target(name: "FuzzSupport", dependencies: ["RequestPlane", core], path: "Tests/FuzzSupport"),
         .testTarget(
             name: "RequestPlaneTests",
-            dependencies: ["RequestPlane", "TestSupport", core],
+            dependencies: ["RequestPlane", "TestSupport", "FuzzSupport", core],
             exclude: ["Fixtures"]
         ),
         .testTarget(
@@ -134,7 +135,7 @@ let package = Package(
         ),
         .testTarget(
             name: "DiscoveryTests",
-            dependencies: ["Discovery", "RequestPlane", "TestSupport", core, logging],
+            dependencies: ["Discovery", "RequestPlane", "TestSupport", "FuzzSupport", core, logging],
             exclude: ["Fixtures"]
         ),
         .testTarget(name: "DeploymentTests", dependencies: ["Deployment"], exclude: ["BadManifests", "GoldenPlans"]),
@@ -176,6 +177,14 @@ let package = Package(
         ),
     ]
 )
+
+// MARK: - Programs that are built only on request
+
+if Context.environment["DYNAMO_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(name: "fuzz-wire", dependencies: ["FuzzSupport"], path: "Tests/Fuzz")
+    )
+}
 
 // MARK: - Settings
 
