@@ -30,6 +30,7 @@ let package = Package(
         .executable(name: "dynamo-frontend", targets: ["dynamo-frontend"]),
         .executable(name: "dynamo-worker", targets: ["dynamo-worker"]),
         .library(name: "RequestPlane", targets: ["RequestPlane", "RequestPlaneTransports"]),
+        .library(name: "DynamoRuntime", targets: ["DynamoRuntime", "Discovery"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
@@ -72,6 +73,8 @@ let package = Package(
             ]
         ),
 
+        .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
+
         // MARK: Operating half
         .target(name: "Systemd", dependencies: ["CSystemd"]),
         .target(name: "Deployment", dependencies: ["Yams", collections]),
@@ -88,7 +91,7 @@ let package = Package(
             name: "dynamo-launch",
             dependencies: [
                 "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
-                "DynamoRuntime",
+                "DynamoRuntime", "LoadTest",
                 argumentParser, subprocess, systemPackage, unixSignals, logging, core,
             ]
         ),
@@ -102,6 +105,18 @@ let package = Package(
         .executableTarget(
             name: "dynamo-worker",
             dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
+        ),
+
+        // MARK: Examples of the README
+        .executableTarget(
+            name: "ShoutWorker",
+            dependencies: ["DynamoRuntime", "RequestPlane", core],
+            path: "Examples/ShoutWorker"
+        ),
+        .executableTarget(
+            name: "ShoutClient",
+            dependencies: ["DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", core],
+            path: "Examples/ShoutClient"
         ),
 
         // MARK: Tests
@@ -148,6 +163,10 @@ let package = Package(
             name: "WorkerTests",
             dependencies: ["dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core]
         ),
+        .testTarget(
+            name: "LoadTestTests",
+            dependencies: ["LoadTest", "RequestPlane", "TestSupport", core, posix, http1]
+        ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
@@ -155,7 +174,8 @@ let package = Package(
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
                 "TestSupport",
-                "dynamo-launch", "dynamo-frontend", "dynamo-worker", asyncHTTPClient, subprocess, core, posix, logging,
+                "dynamo-launch", "dynamo-frontend", "dynamo-worker", "ShoutWorker", "ShoutClient", asyncHTTPClient,
+                subprocess, core, posix, logging,
             ]
         ),
     ]

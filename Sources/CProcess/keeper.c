@@ -196,13 +196,17 @@ static int handle_request(void) {
         memcpy(received, CMSG_DATA(header), count * sizeof(int));
     }
     if (size == (ssize_t)sizeof request && request.kind == DYNAMO_REQUEST_SPAWN) spawn(&request, received, count);
-    if (size == (ssize_t)sizeof request && request.kind == DYNAMO_REQUEST_SIGNAL) {
+    if (size == (ssize_t)sizeof request && request.kind != DYNAMO_REQUEST_SPAWN) {
         for (size_t index = 0; index < leader_count; index++) {
             // Not reaped yet, so the number cannot belong to another process.
             if (leaders[index].id != request.id) continue;
-            // A kill is for all that the program has started in its session's first group, such as the parts of a pipe.
-            if (request.signal == SIGKILL) kill(-leaders[index].pid, SIGKILL);
-            kill(leaders[index].pid, request.signal);
+            if (request.kind == DYNAMO_REQUEST_SIGNAL) kill(leaders[index].pid, request.signal);
+            if (request.kind != DYNAMO_REQUEST_KILL_TREE) continue;
+            // First what hangs on it: once it is gone, nothing tells that those in other sessions were its descendants. Until
+            // then it must neither start more nor make something of their end.
+            kill(leaders[index].pid, SIGSTOP);
+            dynamo_signal_below(leaders[index].pid, SIGKILL, 0);
+            kill(leaders[index].pid, SIGKILL);
         }
     }
     for (uint32_t index = 0; index < count; index++) close(received[index]);

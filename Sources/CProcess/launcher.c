@@ -109,6 +109,11 @@ int dynamo_keeper_signal(int socket, uint64_t id, int signal) {
     return send_request(socket, &request, NULL, 0);
 }
 
+int dynamo_keeper_kill_tree(int socket, uint64_t id) {
+    struct dynamo_request request = {.kind = DYNAMO_REQUEST_KILL_TREE, .id = id};
+    return send_request(socket, &request, NULL, 0);
+}
+
 int dynamo_keeper_receive(int socket, struct dynamo_report *report) {
     for (;;) {
         ssize_t size = recv(socket, report, sizeof *report, 0);

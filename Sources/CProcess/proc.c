@@ -18,6 +18,7 @@ enum { TABLE_CAPACITY = 1 << 17, DIRECTORY_BUFFER = 1 << 15 };
 struct entry {
     pid_t pid;
     pid_t parent;
+    pid_t session;
     int below;
 };
 
@@ -86,7 +87,11 @@ static size_t read_table(struct entry *table) {
             memcpy(path + length, "/stat", 6);
             char line[512];
             if (read_small(proc, path, line, sizeof line) <= 0) continue;
-            table[count++] = (struct entry){.pid = pid, .parent = (pid_t)parse_prefix(stat_field(line, 4))};
+            table[count++] = (struct entry){
+                .pid = pid,
+                .parent = (pid_t)parse_prefix(stat_field(line, 4)),
+                .session = (pid_t)parse_prefix(stat_field(line, 6)),
+            };
         }
     }
     close(proc);
@@ -98,12 +103,15 @@ void dynamo_signal_below(pid_t root, int signal, int children_only) {
     struct entry *table = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (table == MAP_FAILED) return;
     size_t count = read_table(table);
-    for (size_t index = 0; index < count; index++) table[index].below = table[index].parent == root;
+    for (size_t index = 0; index < count; index++) {
+        if (table[index].pid == root) continue;
+        table[index].below = table[index].parent == root || table[index].session == root;
+    }
     int changed = !children_only;
     while (changed) {
         changed = 0;
         for (size_t index = 0; index < count; index++) {
-            if (table[index].below) continue;
+            if (table[index].below || table[index].pid == root) continue;
             for (size_t parent = 0; parent < count; parent++) {
                 if (!table[parent].below || table[parent].pid != table[index].parent) continue;
                 table[index].below = 1;

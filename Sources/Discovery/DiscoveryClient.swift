@@ -1,10 +1,10 @@
-package import RequestPlane
+public import RequestPlane
 
 /// Finds other processes and lets them find this one.
 ///
 /// Everything one client publishes stands under one lease with one instance id. The records live as long as `run()` does: it
 /// keeps the lease alive, and it drives the watches. Reading a snapshot needs no `run()`.
-package protocol DiscoveryClient: Sendable {
+public protocol DiscoveryClient: Sendable {
     /// The id under which this process publishes.
     ///
     /// - Throws: `DiscoveryError` when the store that gives out the id cannot be reached.

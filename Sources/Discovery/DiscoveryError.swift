@@ -1,6 +1,7 @@
 /// Why something about discovery did not work.
-package struct DiscoveryError: Error, Sendable, CustomStringConvertible {
-    package enum Code: String, Sendable, Hashable, CaseIterable {
+public struct DiscoveryError: Error, Sendable, CustomStringConvertible {
+    /// What happened.
+    public enum Code: String, Sendable, Hashable, CaseIterable {
         /// A record cannot be read.
         case invalidRecord
         /// The store cannot be reached, read or written.
@@ -9,18 +10,22 @@ package struct DiscoveryError: Error, Sendable, CustomStringConvertible {
         case invalidConfiguration
     }
 
-    package var code: Code
+    /// What happened.
+    public var code: Code
     /// What, where and why, in words for the person who reads the log.
-    package var message: String
-    package var cause: (any Error)?
+    public var message: String
+    /// The underlying error, if any.
+    public var cause: (any Error)?
 
-    package init(_ code: Code, _ message: String, cause: (any Error)? = nil) {
+    /// Creates an error.
+    public init(_ code: Code, _ message: String, cause: (any Error)? = nil) {
         self.code = code
         self.message = message
         self.cause = cause
     }
 
-    package var description: String {
+    /// Message, code and cause.
+    public var description: String {
         if let cause { "\(self.message): \(cause)" } else { self.message }
     }
 }

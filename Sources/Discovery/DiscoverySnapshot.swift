@@ -1,9 +1,12 @@
 /// What discovery holds at one moment, in the order of the keys.
-package struct DiscoverySnapshot: Sendable, Hashable {
-    package var instances: [InstanceRecord]
-    package var models: [ModelRecord]
+public struct DiscoverySnapshot: Sendable, Hashable {
+    /// The running copies of endpoints.
+    public var instances: [InstanceRecord]
+    /// The models, each beside the instance that serves it.
+    public var models: [ModelRecord]
 
-    package init(instances: [InstanceRecord] = [], models: [ModelRecord] = []) {
+    /// Creates a snapshot.
+    public init(instances: [InstanceRecord] = [], models: [ModelRecord] = []) {
         self.instances = instances
         self.models = models
     }

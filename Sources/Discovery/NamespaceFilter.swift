@@ -1,13 +1,16 @@
 /// Which namespaces a reader looks at.
 ///
 /// Source: `discovery.md` 6, "Namespaces".
-package enum NamespaceFilter: Sendable, Hashable {
+public enum NamespaceFilter: Sendable, Hashable {
+    /// Every namespace.
     case all
+    /// This one.
     case exact(String)
+    /// Those whose name begins so.
     case prefix(String)
 
     /// The rule of Dynamo's frontend: a prefix wins; no name, an empty one or `dynamo` means every namespace.
-    package init(namespace: String?, prefix: String? = nil) {
+    public init(namespace: String?, prefix: String? = nil) {
         if let prefix, !prefix.isEmpty {
             self = .prefix(prefix)
         } else if let namespace, !namespace.isEmpty, namespace != "dynamo" {
@@ -17,7 +20,8 @@ package enum NamespaceFilter: Sendable, Hashable {
         }
     }
 
-    package func matches(_ namespace: String) -> Bool {
+    /// Whether a namespace is one of them.
+    public func matches(_ namespace: String) -> Bool {
         switch self {
         case .all: true
         case .exact(let name): namespace == name

@@ -1,10 +1,10 @@
 import Glibc
-package import Logging
-package import ServiceLifecycle
+public import Logging
+public import ServiceLifecycle
 import UnixSignals
 
 /// Runs a service as the whole process.
-package enum ProcessRunner {
+public enum ProcessRunner {
     /// Runs until the service ends.
     ///
     /// SIGTERM and SIGINT ask it to stop; the second of them ends the process at once.
@@ -13,7 +13,7 @@ package enum ProcessRunner {
     ///   - service: the process.
     ///   - logger: where signals are reported.
     /// - Throws: what the service throws.
-    package static func run(_ service: any Service, logger: Logger) async throws {
+    public static func run(_ service: any Service, logger: Logger) async throws {
         self.raiseDescriptorLimit()
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
         let group = ServiceGroup(
@@ -45,7 +45,7 @@ package enum ProcessRunner {
     private static func raiseDescriptorLimit() {
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
-        limit.rlim_cur = min(limit.rlim_max, 65536)
+        limit.rlim_cur = max(limit.rlim_cur, min(limit.rlim_max, 65536))
         setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
     }
 }

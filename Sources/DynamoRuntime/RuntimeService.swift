@@ -1,22 +1,26 @@
-package import Discovery
-package import Logging
-package import RequestPlane
+public import Discovery
+public import Logging
+public import RequestPlane
 import RequestPlaneTransports
-package import ServiceLifecycle
+public import ServiceLifecycle
 import Synchronization
 
 /// What every process of a deployment runs: its request plane, its place in discovery, its system server.
 ///
 /// It starts all of them, then calls `start`; asked to stop, it leaves discovery first, gives callers a moment to notice,
 /// lets running requests finish, and returns.
-package final class RuntimeService: Service {
+public final class RuntimeService: Service {
     /// An endpoint to serve, with the model card to publish beside it.
-    package struct Endpoint: Sendable {
-        package var id: EndpointID
-        package var card: ModelCard?
-        package var handler: RequestHandler
+    public struct Endpoint: Sendable {
+        /// Its name.
+        public var id: EndpointID
+        /// What is published about its model; nil publishes the instance only.
+        public var card: ModelCard?
+        /// Answers the requests.
+        public var handler: RequestHandler
 
-        package init(id: EndpointID, card: ModelCard?, handler: @escaping RequestHandler) {
+        /// Creates an endpoint.
+        public init(id: EndpointID, card: ModelCard?, handler: @escaping RequestHandler) {
             self.id = id
             self.card = card
             self.handler = handler
@@ -26,11 +30,14 @@ package final class RuntimeService: Service {
     /// Callers that watch discovery notice within a few milliseconds; this is for the slow ones.
     private static let noticeTime: Duration = .milliseconds(500)
 
-    package let configuration: RuntimeConfiguration
-    package let discovery: any DiscoveryClient
+    /// The settings of this process.
+    public let configuration: RuntimeConfiguration
+    /// Finds other processes.
+    public let discovery: any DiscoveryClient
     package let health = HealthStatus()
     package let metrics = MetricsRegistry()
-    package let logger: Logger
+    /// The process's log.
+    public let logger: Logger
     private let network: NetworkManager
     private let start: @Sendable (RuntimeService) async throws -> Void
     private let components: Mutex<[any Service]> = Mutex([])
@@ -42,7 +49,7 @@ package final class RuntimeService: Service {
     /// - Parameters:
     ///   - environment: the settings.
     ///   - start: called once everything runs; the place to serve endpoints.
-    package init(
+    public init(
         _ environment: ProcessEnvironment,
         start: @escaping @Sendable (RuntimeService) async throws -> Void = { _ in }
     ) {
@@ -58,10 +65,10 @@ package final class RuntimeService: Service {
     /// Adds something that runs beside the runtime, before it runs itself.
     ///
     /// Asked to stop, a component must return in its own time; the request plane goes on until then.
-    package func add(_ component: any Service) { self.components.withLock { $0.append(component) } }
+    public func add(_ component: any Service) { self.components.withLock { $0.append(component) } }
 
     /// Sends requests to instances.
-    package var client: any RequestPlaneClient { self.network.client }
+    public var client: any RequestPlaneClient { self.network.client }
 
     /// What has changed in discovery from one look to the next.
     package struct InstanceChange: Sendable, Hashable {
@@ -81,18 +88,20 @@ package final class RuntimeService: Service {
     }
 
     /// The plane of this process.
-    package var mode: RequestPlaneMode { self.network.server.mode }
+    public var mode: RequestPlaneMode { self.network.server.mode }
 
     /// Announces endpoints that will be served once they are set up; until then `/health` says so.
-    package func prepare(_ endpoints: [Endpoint]) {
+    public func prepare(_ endpoints: [Endpoint]) {
         for endpoint in endpoints { self.health.set(endpoint.id.name, isReady: false) }
     }
 
     /// Serves endpoints and publishes them; all endpoints of one process share an instance id.
     ///
+    /// Once the process was asked to stop, nothing is published.
+    ///
     /// - Parameter endpoints: what to serve.
     /// - Throws: `RequestPlaneError` or `DiscoveryError`.
-    package func serve(_ endpoints: [Endpoint]) async throws {
+    public func serve(_ endpoints: [Endpoint]) async throws {
         let id = try await self.discovery.instanceID()
         var records: [DiscoveryRecord] = []
         self.prepare(endpoints)
@@ -105,7 +114,10 @@ package final class RuntimeService: Service {
                 records.append(.model(ModelRecord(endpoint: endpoint.id, id: id, card: card)))
             }
         }
+        guard !self.health.isDraining else { return }
         try await self.discovery.publish(records)
+        // Asked to stop meanwhile: what was withdrawn already must not come back.
+        guard !self.health.isDraining else { return await self.discovery.withdraw() }
         for endpoint in endpoints {
             self.health.set(endpoint.id.name, isReady: true)
             self.logger.info("endpoint serves", metadata: ["endpoint": "\(endpoint.id)", "instance": "\(id)"])
@@ -113,7 +125,7 @@ package final class RuntimeService: Service {
     }
 
     /// The metrics in Prometheus's format.
-    package var metricsText: String {
+    public var metricsText: String {
         self.endpointMetrics.update(self.network.statistics)
         self.metrics.set(self.uptime, self.health.uptime.inSeconds)
         return self.metrics.text
@@ -132,7 +144,8 @@ package final class RuntimeService: Service {
         case ended(Part)
     }
 
-    package func run() async throws {
+    /// Runs until the process is asked to stop, or a part of it fails.
+    public func run() async throws {
         let result: Result<Void, any Error>
         do { result = .success(try await self.runParts()) } catch { result = .failure(error) }
         // Whatever ended it: all parts have ended, so nothing is published after this.
@@ -164,7 +177,11 @@ package final class RuntimeService: Service {
                 }
             }
             group.addTask {
-                try await self.start(self)
+                do { try await self.start(self) } catch {
+                    // What could not be set up is not wanted any more, and must not cut running requests short.
+                    guard self.health.isDraining else { throw error }
+                    self.logger.debug("the start was given up", metadata: ["error": "\(error)"])
+                }
                 return .started
             }
             group.addTask {

@@ -88,6 +88,10 @@ extension SupervisorLoop {
         if let name = outcome.failure?.replica, let index = self.plan.replicas.firstIndex(where: { $0.name == name }) {
             outcome.failure?.lastLines = self.pump.lastLines(of: index, 20)
         }
+        for (replica, stray) in self.survivors where stray.isThere {
+            outcome.survivors.append(Survivor(replica: replica, pid: stray.pid, command: stray.command))
+        }
+        if !outcome.survivors.isEmpty, outcome.exitCode == 0 { outcome.exitCode = 1 }
         return outcome
     }
 

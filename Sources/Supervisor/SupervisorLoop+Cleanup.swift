@@ -63,9 +63,9 @@ extension SupervisorLoop {
                     )
                 }
                 if !survivors.isEmpty {
-                    self.warn(
-                        "\(name) left processes behind that cannot be killed: \(survivors.joined(separator: ", "))"
-                    )
+                    let names = survivors.map { "\($0.command) (pid \($0.pid))" }.joined(separator: ", ")
+                    self.warn("\(name) left processes behind that cannot be killed: \(names)")
+                    self.survivors += survivors.map { (name, $0) }
                 }
                 // Its last lines may still be in the pipes.
                 self.pump.send(.finish(replica: index, run: run))

@@ -92,7 +92,7 @@ extension SupervisorLoop {
         guard case .exec(var probe) = self.launches[id] else { return }
         probe.timedOutAfter = self.plan.replicas[probe.replica].timing.probeTimeout
         self.launches[id] = .exec(probe)
-        self.keeper.signal(id, SIGKILL)
+        self.keeper.killTree(id)
     }
 
     func execFinished(_ id: UInt64, _ probe: ExecProbe, _ outcome: ProbeOutcome, in group: inout DiscardingTaskGroup) {

@@ -52,7 +52,8 @@ extension SupervisorLoop {
             uptime: (now - self.startedAt).inSeconds,
             readyAfter: self.machine.readyAfter,
             replicas: self.machine.replicas.indices.map { self.replicaStatus($0, at: now) },
-            warnings: self.warnings + self.logTroubles.values.sorted()
+            warnings: self.warnings + self.logTroubles.values.sorted(),
+            survivors: self.outcome?.survivors ?? []
         )
     }
 
@@ -67,7 +68,7 @@ extension SupervisorLoop {
             process: replica.plan.process,
             role: replica.plan.role,
             state: replica.shownState,
-            pid: replica.run?.pid,
+            pid: replica.run?.pid ?? replica.survivor?.pid,
             layer: replica.run?.reached.last?.layer,
             reached: replica.run?.reached ?? [],
             waitingFor: waitingFor,

@@ -55,6 +55,8 @@ final class SupervisorLoop {
     /// Replicas whose leader ended after the last look at /proc began.
     var cleanupQueue: [(replica: Int, run: Int, grace: Duration)] = []
     var isLookingForStrays = false
+    /// What replicas left behind and could not be killed; it may go later.
+    var survivors: [(replica: String, stray: Stray)] = []
 
     var probesUnderWay = 0
     /// Many replicas that start together are asked less often each, so that asking does not slow their start down.

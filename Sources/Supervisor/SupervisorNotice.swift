@@ -74,10 +74,10 @@ package struct SupervisorOutcome: Sendable, Hashable {
     package var exitCode: Int32
     package var reason: Reason
     package var failure: Failure?
-    /// Processes that could not be ended, as `worker (pid 12: python3 -m ...)`.
-    package var survivors: [String]
+    /// Processes that could not be ended.
+    package var survivors: [Survivor]
 
-    package init(exitCode: Int32, reason: Reason, failure: Failure? = nil, survivors: [String] = []) {
+    package init(exitCode: Int32, reason: Reason, failure: Failure? = nil, survivors: [Survivor] = []) {
         self.exitCode = exitCode
         self.reason = reason
         self.failure = failure

@@ -23,7 +23,7 @@ struct DynamoLaunch: AsyncParsableCommand {
         version: version,
         subcommands: [
             UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, StopCommand.self, LogsCommand.self,
-            CompletionCommand.self,
+            BenchCommand.self, CompletionCommand.self,
         ],
         defaultSubcommand: UpCommand.self
     )

@@ -8,6 +8,8 @@ import Supervisor
 struct RunningDeployment {
     let name: String
     let client: ControlClient
+    /// Why its launcher did not answer, although there is one.
+    private let trouble: ControlClient.Failure?
 
     /// The named deployment, or the only one that runs.
     ///
@@ -18,15 +20,18 @@ struct RunningDeployment {
     /// - Throws: an exit code, after saying what is wrong.
     static func find(_ name: String?, waiting patience: Duration? = nil) async throws -> RunningDeployment {
         let root = DeploymentDirectories.runtimeRoot(environment: ProcessInfo.processInfo.environment, userID: getuid())
-        var running = await self.all(under: root)
         let deadline = ContinuousClock.now + (patience ?? .zero)
-        while !running.contains(where: { name == nil || $0.name == name }), ContinuousClock.now < deadline {
-            try await Task.sleep(for: .milliseconds(50))
+        var running: [RunningDeployment] = []
+        while true {
+            // The others are not asked when the one is there: each of them may be slow to answer.
+            if let name, let found = await self.look(for: name, under: root) { return try found.answering() }
             running = await self.all(under: root)
+            guard running.isEmpty || name != nil, ContinuousClock.now < deadline else { break }
+            try await Task.sleep(for: .milliseconds(50))
         }
         guard let name else {
             switch running.count {
-            case 1: return running[0]
+            case 1: return try running[0].answering()
             case 0:
                 throw self.failure(
                     "error: no deployment runs here (looked under \(root)); start one with: dynamo-launch up"
@@ -36,7 +41,6 @@ struct RunningDeployment {
                 throw self.failure("error: several deployments run: \(names); name one of them")
             }
         }
-        if let found = running.first(where: { $0.name == name }) { return found }
         let names = running.map(\.name)
         let hint =
             Spelling.nearest(to: name, among: names).map { "did you mean '\($0)'?" }
@@ -49,18 +53,28 @@ struct RunningDeployment {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: root))?.sorted() ?? []
         var running: [RunningDeployment] = []
         for name in names {
-            let client = ControlClient(socket: "\(root)/\(name)/control.sock")
-            guard FileManager.default.fileExists(atPath: client.socket) else { continue }
-            do {
-                _ = try await client.status()
-                running.append(RunningDeployment(name: name, client: client))
-            } catch let failure as ControlClient.Failure where failure.isNotRunning {
-                continue
-            } catch {
-                running.append(RunningDeployment(name: name, client: client))
-            }
+            if let found = await self.look(for: name, under: root) { running.append(found) }
         }
         return running
+    }
+
+    private static func look(for name: String, under root: String) async -> RunningDeployment? {
+        let client = ControlClient(socket: "\(root)/\(name)/control.sock")
+        guard !name.contains("/"), FileManager.default.fileExists(atPath: client.socket) else { return nil }
+        do {
+            _ = try await client.status()
+            return RunningDeployment(name: name, client: client, trouble: nil)
+        } catch let failure as ControlClient.Failure {
+            return failure.isNotRunning ? nil : RunningDeployment(name: name, client: client, trouble: failure)
+        } catch {
+            return nil
+        }
+    }
+
+    /// This deployment, if its launcher answered.
+    private func answering() throws -> RunningDeployment {
+        if let trouble { throw Self.failure("error: deployment \(self.name): \(trouble)") }
+        return self
     }
 
     static func failure(_ message: String) -> ExitCode {

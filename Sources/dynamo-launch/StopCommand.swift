@@ -16,16 +16,17 @@ struct StopCommand: AsyncParsableCommand {
 
     func run() async throws {
         let deployment = try await RunningDeployment.find(self.name)
-        let status = try await deployment.ask { client in
-            _ = try await client.status()
-            let status = try await client.stop(now: self.now)
-            try await client.waitUntilReleased()
-            return status
+        let survivors = try await deployment.ask { client in
+            let survivors = try await client.stop(now: self.now).survivors
+            // With some that cannot be killed the launcher goes on trying for a while; there is no use in waiting for that.
+            if survivors.isEmpty { try await client.waitUntilReleased() }
+            return survivors
         }
-        let left = status.replicas.filter { $0.pid != nil }
-        guard left.isEmpty else {
-            let names = left.map { "\($0.name) (pid \($0.pid ?? 0))" }.joined(separator: ", ")
-            throw RunningDeployment.failure("error: deployment \(deployment.name): still running: \(names)")
+        guard survivors.isEmpty else {
+            let names = survivors.map(\.description).joined(separator: ", ")
+            throw RunningDeployment.failure(
+                "error: deployment \(deployment.name): still running, not even SIGKILL ended it: \(names)"
+            )
         }
         Terminal.print("\(deployment.name): stopped")
     }

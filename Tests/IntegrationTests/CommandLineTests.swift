@@ -62,23 +62,6 @@ import Testing
         #expect(output.contains("Invalid request plane mode 'udp': valid values are tcp, http, nats"), "\(output)")
     }
 
-    @Test(arguments: ["--http", "--nats"])
-    func `the embedded deployment speaks tcp, and says so`(flag: String) async throws {
-        try await withTemporaryDirectory { directory in
-            let (output, exit) = try await Launcher.run(
-                ["up", flag],
-                environment: ["XDG_STATE_HOME": directory.path(), "XDG_RUNTIME_DIR": directory.path()],
-                workingDirectory: directory.path()
-            )
-            #expect(exit == .code(1))
-            #expect(output.contains("tcp"), "\(output)")
-            #expect(
-                try FileManager.default.contentsOfDirectory(atPath: directory.path()).isEmpty,
-                "something was started"
-            )
-        }
-    }
-
     @Test func `a plan starts nothing and writes nothing`() async throws {
         try await withTemporaryDirectory { directory in
             let (output, exit) = try await Launcher.run(

@@ -34,6 +34,25 @@ import Testing
         #expect(exit == .code(0))
     }
 
+    @Test(arguments: ["tcp", "http", "nats"])
+    func `it serves on every plane, and every instance is registered there`(plane: String) async throws {
+        let (_, exit) = try await Launcher.up(["--\(plane)"]) { deployment in
+            try await deployment.waitUntilReady()
+            #expect(deployment.program.output.contains("Using request plane mode: \(plane)"))
+            let answer = try await HTTPRequests.post(
+                "\(deployment.url)/v1/chat/completions",
+                json: try Chat.body(model: "echo", prompt: "one two three", tokens: 50, stream: true)
+            )
+            #expect(Chat.events(of: answer).last == "[DONE]")
+            let health = try await HTTPRequests.get("\(deployment.url)/health").text
+            let key = ["tcp": "\"tcp\":", "http": "\"http\":\"http://", "nats": "\"nats_tcp\":"][plane, default: plane]
+            #expect(health.contains(key), "\(health)")
+            deployment.program.send(SIGINT)
+            try await deployment.program.waitForExit()
+        }
+        #expect(exit == .code(0))
+    }
+
     @Test func `status, logs and stop work over the control socket, also for curl`() async throws {
         let (_, exit) = try await Launcher.up { deployment in
             let waited = try await deployment.command("status", "--wait")
@@ -138,6 +157,54 @@ import Testing
                 environment: deployment.environment,
                 workingDirectory: deployment.directory.path()
             ) { next in try await next.waitForOutput("ready in ") }
+        }
+    }
+
+    @Test func `a launcher that is suspended is named by every command, which waits for none`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            deployment.program.send(SIGSTOP)
+            defer { deployment.program.send(SIGCONT) }
+            let pid = deployment.program.pid
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for arguments in [["status"], ["status", "embedded", "--wait"], ["stop"], ["logs", "--follow"]] {
+                    group.addTask {
+                        let (output, exit) = try await Launcher.run(
+                            arguments,
+                            environment: deployment.environment,
+                            within: .seconds(9)
+                        )
+                        #expect(exit == .code(1), "\(arguments)")
+                        #expect(
+                            output
+                                == "error: deployment embedded: its launcher (pid \(pid)) is suspended; let it go on with: kill -CONT \(pid)\n"
+                        )
+                    }
+                }
+                try await group.waitForAll()
+            }
+        }
+    }
+
+    @Test func `stop names a process that cannot be killed`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            // A keeper that is suspended kills nobody, as the kernel does not kill what waits for a broken device.
+            let keeper = try #require(SystemProcesses.children(of: deployment.program.pid).first)
+            kill(keeper, SIGSTOP)
+            defer { kill(keeper, SIGCONT) }
+            let worker = try #require(
+                deployment.processes.first { SystemProcesses.command(of: $0).contains("dynamo-worker") }
+            )
+            let (output, exit) = try await deployment.command("stop", "--now")
+            #expect(exit == .code(1))
+            #expect(
+                output.hasPrefix("error: deployment embedded: still running, not even SIGKILL ended it: "),
+                "\(output)"
+            )
+            #expect(output.contains("worker (pid \(worker): "), "\(output)")
+            #expect(output.contains("dynamo-worker"), "\(output)")
+            #expect(!output.contains("stopped"), "\(output)")
         }
     }
 

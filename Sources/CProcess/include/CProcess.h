@@ -12,6 +12,7 @@
 enum {
     DYNAMO_REQUEST_SPAWN = 1,
     DYNAMO_REQUEST_SIGNAL = 2,
+    DYNAMO_REQUEST_KILL_TREE = 3,
 };
 
 enum {
@@ -62,6 +63,9 @@ int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, 
 
 // Asks the keeper to signal the started process `id`, if it still runs. Returns 0 or an errno.
 int dynamo_keeper_signal(int socket, uint64_t id, int signal);
+
+// Asks the keeper to kill the started process `id`, if it still runs, with its session and all its descendants. Returns 0 or an errno.
+int dynamo_keeper_kill_tree(int socket, uint64_t id);
 
 // Waits for the next report. Returns 1, 0 when the keeper is gone, or a negated errno.
 int dynamo_keeper_receive(int socket, struct dynamo_report *report);

@@ -196,14 +196,6 @@ struct ManifestValidation {
             }
         }
         let planes = self.manifest.planes
-        if planes.request.value != .tcp {
-            self.error(
-                at: planes.request.location,
-                "the embedded processes speak tcp only in this release, and process '\(first.name.value)' is one of them: "
-                    + "the request plane cannot be \(planes.request.value.rawValue)",
-                remedy: "use --tcp (planes.request: tcp), or real Dynamo processes ('module: dynamo.frontend', ...)"
-            )
-        }
         if planes.response.value != .tcp {
             self.error(
                 at: planes.response.location,

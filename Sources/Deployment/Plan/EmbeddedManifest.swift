@@ -7,11 +7,14 @@ package enum EmbeddedManifest {
 
     package static let text = """
         # The deployment that dynamo-launch runs when it is given no manifest: a frontend and a worker that come with it. They need no
-        # Python, GPU, NATS or etcd, and speak the same wire as Dynamo's own.
+        # Python, GPU or etcd, and speak the same wire as Dynamo's own.
         name: embedded
         model: echo
         planes: tcp
         discovery: file
+        infrastructure:
+          # Started only when a plane is NATS (--nats).
+          nats: managed
         passthrough: worker
 
         processes:

@@ -98,6 +98,8 @@ extension Planner {
             set(.httpPort, draft.port("http").map(String.init))
         } else {
             set(.systemPort, draft.port("system").map(String.init))
+            // Our workers' own default is one fixed port, which several of them on one machine cannot share.
+            if context.planes.request == .http, draft.process.isBuiltin { set(.httpRPCPort, "0") }
         }
         return result
     }

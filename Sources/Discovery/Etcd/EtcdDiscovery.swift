@@ -1,5 +1,5 @@
-package import Logging
-package import RequestPlane
+public import Logging
+public import RequestPlane
 import Synchronization
 
 /// Discovery through an etcd cluster; Dynamo's default.
@@ -8,7 +8,7 @@ import Synchronization
 ///
 /// The lease is asked for at the first publication, and its id is the id of the instance. When a lease was lost (etcd was
 /// unreachable for too long), a new one takes its place but the records keep the id that callers know.
-package final class EtcdDiscovery: DiscoveryClient {
+public final class EtcdDiscovery: DiscoveryClient {
     /// Seconds, as Dynamo 1.2.
     private static let timeToLive = 10
     private static let renewal: Duration = .milliseconds(3300)
@@ -31,12 +31,13 @@ package final class EtcdDiscovery: DiscoveryClient {
     /// - Parameters:
     ///   - endpoints: URLs of the cluster, `ETCD_ENDPOINTS`.
     ///   - logger: where problems go.
-    package init(endpoints: [String], logger: Logger) {
+    public init(endpoints: [String], logger: Logger) {
         self.gateway = EtcdGateway(endpoints: endpoints)
         self.logger = logger
     }
 
-    package func instanceID() async throws(DiscoveryError) -> InstanceID {
+    /// The id under which this process publishes.
+    public func instanceID() async throws(DiscoveryError) -> InstanceID {
         if let id = self.state.withLock({ $0.id }) { return id }
         let lease = try await self.gateway.grantLease(seconds: Self.timeToLive)
         return self.state.withLock { state in
@@ -48,17 +49,27 @@ package final class EtcdDiscovery: DiscoveryClient {
         }
     }
 
-    package func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError) {
+    /// Adds or replaces records.
+    public func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError) {
         _ = try await self.instanceID()
-        let entries = records.map { ($0.key, $0.json.bytes) }
-        let lease = self.state.withLock { state in
-            for (key, bytes) in entries { state.own[key] = bytes }
-            return state.lease ?? 0
+        if self.state.withLock({ $0.lease == nil }) {
+            // Given up with an earlier withdrawal.
+            let lease = try await self.gateway.grantLease(seconds: Self.timeToLive)
+            self.state.withLock { if $0.lease == nil { $0.lease = lease } }
         }
+        let entries = records.map { ($0.key, $0.json.bytes) }
+        let lease = self.state.withLock { state -> UInt64? in
+            guard let lease = state.lease else { return nil }
+            for (key, bytes) in entries { state.own[key] = bytes }
+            return lease
+        }
+        // Withdrawn meanwhile; a record without a lease would stay for good.
+        guard let lease else { return }
         for (key, bytes) in entries { try await self.gateway.put(key.full, bytes, lease: lease) }
     }
 
-    package func withdraw() async {
+    /// Takes back everything this client published.
+    public func withdraw() async {
         let (lease, keys) = self.state.withLock { state in
             defer {
                 state.own = [:]
@@ -77,13 +88,16 @@ package final class EtcdDiscovery: DiscoveryClient {
         }
     }
 
-    package func snapshot(_ filter: NamespaceFilter) async throws(DiscoveryError) -> DiscoverySnapshot {
+    /// What is published now.
+    public func snapshot(_ filter: NamespaceFilter) async throws(DiscoveryError) -> DiscoverySnapshot {
         DiscoverySnapshot(try await self.list().records.values, filter: filter)
     }
 
-    package func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot> { self.watchers.add(filter) }
+    /// The present state, then the new state after each change.
+    public func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot> { self.watchers.add(filter) }
 
-    package func run() async throws {
+    /// Keeps the lease and the watches going until cancelled.
+    public func run() async throws {
         defer { self.watchers.finish() }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.renew() }

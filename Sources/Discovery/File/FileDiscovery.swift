@@ -1,12 +1,12 @@
-package import Logging
+public import Logging
 import NIOPosix
-package import RequestPlane
+public import RequestPlane
 import Synchronization
 
 /// Discovery through a directory that all processes of a machine share; Dynamo's `file` backend.
 ///
 /// There is no server: owners touch their files, and whoever watches deletes those that nobody touches any more.
-package final class FileDiscovery: DiscoveryClient {
+public final class FileDiscovery: DiscoveryClient {
     /// How often the owner touches its files: a third of the lease.
     private static let touchInterval: Duration = .milliseconds(3300)
     /// How often files are checked for age, and the directory is read again in case a notification got lost.
@@ -24,15 +24,17 @@ package final class FileDiscovery: DiscoveryClient {
     ///   - directory: the root, `DYN_FILE_KV`.
     ///   - instanceID: the id to publish under; a random one by default.
     ///   - logger: where problems go.
-    package init(directory: String, instanceID: InstanceID? = nil, logger: Logger) {
+    public init(directory: String, instanceID: InstanceID? = nil, logger: Logger) {
         self.store = FileStore(root: directory)
         self.id = instanceID ?? InstanceID(rawValue: .random(in: 1 ... .max))
         self.logger = logger
     }
 
-    package func instanceID() -> InstanceID { self.id }
+    /// The id under which this process publishes.
+    public func instanceID() -> InstanceID { self.id }
 
-    package func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError) {
+    /// Adds or replaces records.
+    public func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError) {
         let files = records.map { ($0.key, $0.json.bytes) }
         self.own.withLock { own in
             for (key, bytes) in files { own[key] = bytes }
@@ -46,7 +48,8 @@ package final class FileDiscovery: DiscoveryClient {
         }
     }
 
-    package func withdraw() async {
+    /// Takes back everything this client published.
+    public func withdraw() async {
         let keys = self.own.withLock { own in
             defer { own = [:] }
             return own.keys.sorted()
@@ -56,15 +59,18 @@ package final class FileDiscovery: DiscoveryClient {
         }
     }
 
-    package func snapshot(_ filter: NamespaceFilter) async throws(DiscoveryError) -> DiscoverySnapshot {
+    /// What is published now.
+    public func snapshot(_ filter: NamespaceFilter) async throws(DiscoveryError) -> DiscoverySnapshot {
         var views = Views()
         try await self.refresh(&views, deleting: false)
         return DiscoverySnapshot(views.records, filter: filter)
     }
 
-    package func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot> { self.watchers.add(filter) }
+    /// The present state, then the new state after each change.
+    public func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot> { self.watchers.add(filter) }
 
-    package func run() async throws {
+    /// Keeps the lease and the watches going until cancelled.
+    public func run() async throws {
         defer { self.watchers.finish() }
         let (wakeUps, wakeUp) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         try await withThrowingTaskGroup(of: Void.self) { group in

@@ -1,10 +1,10 @@
-package import RequestPlane
+public import RequestPlane
 import Synchronization
 
 /// Discovery inside one process: clients that share a store see each other.
-package final class InMemoryDiscovery: DiscoveryClient {
+public final class InMemoryDiscovery: DiscoveryClient {
     /// What the clients share.
-    package final class Store: Sendable {
+    public final class Store: Sendable {
         private struct State {
             var records: [DiscoveryKey: DiscoveryRecord] = [:]
             var listeners: [ObjectIdentifier: SnapshotWatchers] = [:]
@@ -12,7 +12,8 @@ package final class InMemoryDiscovery: DiscoveryClient {
 
         private let state = Mutex(State())
 
-        package init() {}
+        /// Creates an empty store.
+        public init() {}
 
         fileprivate var records: [DiscoveryRecord] { Array(self.state.withLock { $0.records }.values) }
 
@@ -40,21 +41,25 @@ package final class InMemoryDiscovery: DiscoveryClient {
     private let watchers = SnapshotWatchers()
     private let own = Mutex<Set<DiscoveryKey>>([])
 
-    package init(store: Store, instanceID: InstanceID? = nil) {
+    /// Joins a store.
+    public init(store: Store, instanceID: InstanceID? = nil) {
         self.store = store
         self.id = instanceID ?? InstanceID(rawValue: .random(in: 1 ... .max))
     }
 
-    package func instanceID() -> InstanceID { self.id }
+    /// The id under which this process publishes.
+    public func instanceID() -> InstanceID { self.id }
 
-    package func publish(_ records: [DiscoveryRecord]) {
+    /// Adds or replaces records.
+    public func publish(_ records: [DiscoveryRecord]) {
         self.own.withLock { $0.formUnion(records.map(\.key)) }
         self.store.change { stored in
             for record in records { stored[record.key] = record }
         }
     }
 
-    package func withdraw() {
+    /// Takes back everything this client published.
+    public func withdraw() {
         let own = self.own.withLock { own in
             defer { own = [] }
             return own
@@ -64,13 +69,16 @@ package final class InMemoryDiscovery: DiscoveryClient {
         }
     }
 
-    package func snapshot(_ filter: NamespaceFilter) -> DiscoverySnapshot {
+    /// What is published now.
+    public func snapshot(_ filter: NamespaceFilter) -> DiscoverySnapshot {
         DiscoverySnapshot(self.store.records, filter: filter)
     }
 
-    package func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot> { self.watchers.add(filter) }
+    /// The present state, then the new state after each change.
+    public func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot> { self.watchers.add(filter) }
 
-    package func run() async throws {
+    /// Keeps the watches going until cancelled.
+    public func run() async throws {
         self.store.add(self.watchers)
         defer {
             self.store.remove(self.watchers)

@@ -1,8 +1,10 @@
 import RequestPlane
 
 /// Anything that a process publishes.
-package enum DiscoveryRecord: Sendable, Hashable {
+public enum DiscoveryRecord: Sendable, Hashable {
+    /// A running copy of an endpoint.
     case instance(InstanceRecord)
+    /// A model that an instance serves.
     case model(ModelRecord)
 
     package var key: DiscoveryKey {

@@ -1,23 +1,28 @@
-package import RequestPlane
+public import RequestPlane
 
 /// A running copy of an endpoint as it stands in discovery.
 ///
 /// Source: `discovery.md` 4.
-package struct InstanceRecord: Sendable, Hashable {
-    package var instance: Instance
+public struct InstanceRecord: Sendable, Hashable {
+    /// The instance.
+    public var instance: Instance
     /// For example `cuda`; Dynamo 1.0 does not write it.
-    package var deviceType: String?
+    public var deviceType: String?
     /// How the instance likes request bodies; Dynamo 1.6 only.
     ///
     /// Absent means JSON, and every release takes JSON.
-    package var codec: PayloadCodec?
+    public var codec: PayloadCodec?
 
-    package enum PayloadCodec: String, Sendable, Hashable {
+    /// How bodies are encoded.
+    public enum PayloadCodec: String, Sendable, Hashable {
+        /// JSON, which every release understands.
         case json
+        /// MessagePack, from 1.6 on.
         case msgpack
     }
 
-    package init(_ instance: Instance, deviceType: String? = nil, codec: PayloadCodec? = nil) {
+    /// Creates a record.
+    public init(_ instance: Instance, deviceType: String? = nil, codec: PayloadCodec? = nil) {
         self.instance = instance
         self.deviceType = deviceType
         self.codec = codec

@@ -1,14 +1,18 @@
-package import RequestPlane
+public import RequestPlane
 
 /// A model card as it stands in discovery, beside the instance that serves it.
-package struct ModelRecord: Sendable, Hashable {
-    package var endpoint: EndpointID
-    package var id: InstanceID
+public struct ModelRecord: Sendable, Hashable {
+    /// The endpoint that serves the model.
+    public var endpoint: EndpointID
+    /// The instance that serves it.
+    public var id: InstanceID
     /// The slug of a LoRA adapter.
-    package var suffix: String?
-    package var card: ModelCard
+    public var suffix: String?
+    /// What the worker says about the model.
+    public var card: ModelCard
 
-    package init(endpoint: EndpointID, id: InstanceID, suffix: String? = nil, card: ModelCard) {
+    /// Creates a record.
+    public init(endpoint: EndpointID, id: InstanceID, suffix: String? = nil, card: ModelCard) {
         self.endpoint = endpoint
         self.id = id
         self.suffix = suffix

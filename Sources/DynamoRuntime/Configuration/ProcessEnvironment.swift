@@ -1,12 +1,12 @@
-package import Discovery
+public import Discovery
 import FoundationEssentials
-package import Logging
+public import Logging
 import RequestPlane
-package import RequestPlaneTransports
+public import RequestPlaneTransports
 
 extension RuntimeConfiguration {
     /// Makes the client that this configuration asks for.
-    package func makeDiscovery(logger: Logger) -> any DiscoveryClient {
+    public func makeDiscovery(logger: Logger) -> any DiscoveryClient {
         switch self.discovery {
         case .file(let directory): FileDiscovery(directory: directory, logger: logger)
         case .etcd(let endpoints): EtcdDiscovery(endpoints: endpoints, logger: logger)
@@ -16,13 +16,16 @@ extension RuntimeConfiguration {
 }
 
 /// The environment of a process, read once at its start.
-package struct ProcessEnvironment: Sendable {
-    package var runtime: RuntimeConfiguration
-    package var requestPlane: NetworkManager.Configuration
-    package var logger: Logger
+public struct ProcessEnvironment: Sendable {
+    /// Namespace, discovery, system server, log.
+    public var runtime: RuntimeConfiguration
+    /// The request plane.
+    public var requestPlane: NetworkManager.Configuration
+    /// A logger that writes to standard error as `DYN_LOG` asks for.
+    public var logger: Logger
 
     /// The variables of this process.
-    package static var variables: [String: String] { ProcessInfo.processInfo.environment }
+    public static var variables: [String: String] { ProcessInfo.processInfo.environment }
 
     /// Reads the environment and makes the logger.
     ///
@@ -30,7 +33,7 @@ package struct ProcessEnvironment: Sendable {
     ///   - environment: the variables.
     ///   - label: the name of the program in its log.
     /// - Throws: `ConfigurationError` that lists every invalid value.
-    package init(_ environment: [String: String], label: String) throws(ConfigurationError) {
+    public init(_ environment: [String: String], label: String) throws(ConfigurationError) {
         var reader = EnvironmentReader(environment)
         let runtime = RuntimeConfiguration(&reader)
         // Dynamo's processes end here too; a default would only be found out by requests that nobody receives.

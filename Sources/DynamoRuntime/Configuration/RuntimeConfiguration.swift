@@ -2,10 +2,12 @@
 ///
 /// Names, defaults and meanings are Dynamo's (`discovery.md` 9, `request-plane.md` 7). Unlike Dynamo, an invalid value is
 /// always an error.
-package struct RuntimeConfiguration: Sendable, Hashable {
+public struct RuntimeConfiguration: Sendable, Hashable {
     /// Where processes find each other.
-    package enum Discovery: Sendable, Hashable {
+    public enum Discovery: Sendable, Hashable {
+        /// A directory on this machine.
         case file(directory: String)
+        /// An etcd cluster, by its client URLs.
         case etcd(endpoints: [String])
         /// Inside this process only.
         case memory
@@ -16,21 +18,22 @@ package struct RuntimeConfiguration: Sendable, Hashable {
     }
 
     /// `DYN_NAMESPACE`, the suffix of workers not included.
-    package var namespace: String
+    public var namespace: String
     /// `DYN_NAMESPACE_PREFIX`.
-    package var namespacePrefix: String?
+    public var namespacePrefix: String?
     /// `DYN_NAMESPACE_WORKER_SUFFIX`.
-    package var workerSuffix: String?
-    package var discovery: Discovery
+    public var workerSuffix: String?
+    /// Where processes find each other.
+    public var discovery: Discovery
     package var system: SystemServer.Configuration?
     package var logFilter: LogFilter
     /// How long running requests may take after the process was asked to stop.
-    package var drainTimeout: Duration
+    public var drainTimeout: Duration
 
     /// Reads the environment.
     ///
     /// - Throws: `ConfigurationError` that lists every invalid value.
-    package init(environment: [String: String]) throws(ConfigurationError) {
+    public init(environment: [String: String]) throws(ConfigurationError) {
         var reader = EnvironmentReader(environment)
         self.init(&reader)
         guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
@@ -55,7 +58,7 @@ package struct RuntimeConfiguration: Sendable, Hashable {
     }
 
     /// The namespace that a worker registers in.
-    package var workerNamespace: String { self.workerSuffix.map { "\(self.namespace)-\($0)" } ?? self.namespace }
+    public var workerNamespace: String { self.workerSuffix.map { "\(self.namespace)-\($0)" } ?? self.namespace }
 
     private static func discovery(_ reader: inout EnvironmentReader) -> Discovery {
         switch reader.choice("DYN_DISCOVERY_BACKEND", default: Backend.etcd) {

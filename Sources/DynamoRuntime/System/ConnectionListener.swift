@@ -63,18 +63,33 @@ package struct ConnectionListener<Connection: Sendable>: Sendable {
         }
     }
 
-    /// Serves connections until cancelled.
+    /// Serves connections until cancelled, which closes all of them; what is not flushed then is lost.
     ///
     /// - Parameter serve: serves one connection to its end.
     /// - Throws: an error of the listening socket.
     package func run(_ serve: @escaping @Sendable (Connection) async -> Void) async throws {
-        defer { self.open.closeAll() }
-        try await self.server.executeThenClose { connections in
-            try await withThrowingDiscardingTaskGroup { group in
-                for try await connection in connections {
-                    group.addTask { await serve(connection) }
+        try await withTaskCancellationHandler {
+            defer { self.open.closeAll() }
+            try await self.server.executeThenClose { connections in
+                try await withThrowingDiscardingTaskGroup { group in
+                    for try await connection in connections {
+                        group.addTask { await serve(connection) }
+                    }
                 }
             }
+        } onCancel: {
+            // Whoever serves a connection may be waiting for its end, and a client that reads nothing would put that off for good.
+            self.open.closeAll()
+        }
+    }
+
+    /// Waits until the system has taken all that was written to the connections, so that nothing of it is lost when they are closed.
+    ///
+    /// - Parameter limit: the longest wait; a client that does not read could make it endless.
+    package func flush(within limit: Duration) async {
+        let deadline = ContinuousClock.now + limit
+        while await self.open.hasUnsentBytes, ContinuousClock.now < deadline {
+            do { try await Task.sleep(for: .milliseconds(10)) } catch { return }
         }
     }
 }
@@ -92,6 +107,17 @@ private final class OpenChannels: Sendable {
         }
         channel.closeFuture.whenComplete { _ in self.channels.withLock { _ = $0?.removeValue(forKey: id) } }
         return isOpen
+    }
+
+    /// Whether bytes wait for a client to read.
+    var hasUnsentBytes: Bool {
+        get async {
+            for channel in self.channels.withLock({ Array(($0 ?? [:]).values) }) {
+                // One that has closed meanwhile has nothing to send any more.
+                if let count = try? await channel.getOption(.bufferedWritableBytes).get(), count > 0 { return true }
+            }
+            return false
+        }
     }
 
     func closeAll() {

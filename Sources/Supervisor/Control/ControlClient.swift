@@ -70,9 +70,8 @@ package struct ControlClient: Sendable {
     /// - Throws: `Failure` when it goes on.
     package func waitUntilReleased(within limit: Duration = .seconds(15)) async throws {
         let deadline = ContinuousClock.now + limit
-        let lock = self.socket.dropLast("control.sock".count) + "lock"
         while ContinuousClock.now < deadline {
-            if DeploymentLock.isFree(path: String(lock)) { return }
+            if DeploymentLock.isFree(path: self.lock) { return }
             try await Task.sleep(for: .milliseconds(20))
         }
         throw Failure(
@@ -144,10 +143,19 @@ package struct ControlClient: Sendable {
         }
     }
 
+    /// The file of the deployment's lock, beside the socket.
+    private var lock: String { self.socket.dropLast("control.sock".count) + "lock" }
+
     private func failure(_ failure: HTTPFailure) -> Failure {
-        failure.isRefused
-            ? Failure(description: "no launcher serves \(self.socket)", isNotRunning: true)
-            : Failure(description: "\(self.socket): \(failure)", isNotRunning: false)
+        if failure.isRefused { return Failure(description: "no launcher serves \(self.socket)", isNotRunning: true) }
+        if let launcher = DeploymentLock.holder(path: self.lock), ProcessTable.entry(of: launcher)?.isSuspended == true
+        {
+            return Failure(
+                description: "its launcher (pid \(launcher)) is suspended; let it go on with: kill -CONT \(launcher)",
+                isNotRunning: false
+            )
+        }
+        return Failure(description: "\(self.socket): \(failure)", isNotRunning: false)
     }
 
     private static func refusal(_ answer: HTTPAnswer) -> Failure {

@@ -27,7 +27,7 @@ struct DeploymentLock: ~Copyable {
         guard descriptor >= 0 else { throw Failure(description: "cannot open \(path): \(errorText(errno))") }
         let deadline = ContinuousClock.now + Self.patience
         while flock(descriptor, LOCK_EX | LOCK_NB) != 0 {
-            let holder = ProcessTable.read(path).flatMap { Int32(String(decoding: $0, as: UTF8.self).trimmed) }
+            let holder = Self.holder(path: path)
             let isAlive = holder.flatMap { ProcessTable.entry(of: $0) }.map { !$0.isZombie } ?? false
             // A dead holder's keeper still ends what was left: that takes seconds.
             guard !isAlive, ContinuousClock.now < deadline, !Task.isCancelled else {
@@ -45,6 +45,11 @@ struct DeploymentLock: ~Copyable {
         ftruncate(descriptor, 0)
         pwrite(descriptor, text, text.count, 0)
         return DeploymentLock(descriptor: descriptor, path: path)
+    }
+
+    /// The launcher that wrote its pid into the lock's file; it may be gone.
+    static func holder(path: String) -> Int32? {
+        ProcessTable.read(path).flatMap { Int32(String(decoding: $0, as: UTF8.self).trimmed) }
     }
 
     /// Whether nobody holds the lock; it is not taken.

@@ -34,6 +34,8 @@ package struct DeploymentStatus: Sendable, Hashable, Codable {
     package var replicas: [ReplicaStatus]
     /// Conditions that need a person, such as a full disk for logs.
     package var warnings: [String]
+    /// When the deployment has ended: processes that could not be killed.
+    package var survivors: [Survivor]
 }
 
 /// One replica at one moment.
@@ -58,6 +60,7 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     package var process: String
     package var role: Role
     package var state: State
+    /// Of the running process, or of one that cannot be killed.
     package var pid: Int32?
     /// The highest layer reached by the running process.
     package var layer: ReadinessLayer?

@@ -331,11 +331,8 @@ struct DeploymentMachine: Sendable {
 
     private mutating func finish() -> [Action] {
         self.phase = .finished
-        let survivors = self.replicas.filter(\.survived)
-        self.outcome.survivors = survivors.map { replica in
-            if case .failed(let reason) = replica.state { "\(replica.plan.name): \(reason)" } else { replica.plan.name }
-        }
-        if !survivors.isEmpty, self.outcome.exitCode == 0 { self.outcome.exitCode = 1 }
+        self.outcome.survivors = self.replicas.compactMap(\.survivor)
+        if !self.outcome.survivors.isEmpty, self.outcome.exitCode == 0 { self.outcome.exitCode = 1 }
         return [.finish(self.outcome)]
     }
 }

@@ -94,8 +94,8 @@ struct ReplicaMachine: Sendable {
     private(set) var restarts = 0
     /// The highest layer that the last run reached, kept when it has ended.
     private(set) var lastLayer: ReadinessLayer?
-    /// A process of it could not be killed.
-    private(set) var survived = false
+    /// The process of it that could not be killed.
+    private(set) var survivor: Survivor?
     private var wasReady = false
     private var runs = 0
     private var backoff: Backoff
@@ -334,7 +334,8 @@ struct ReplicaMachine: Sendable {
             return [.warning(warning), .kill(run: run.number), .arm(.killLimit, at: now + Self.killLimit)]
         case (.killLimit, .ending(let run, _)):
             let limit = Self.killLimit.inSeconds.shortWords
-            self.survived = true
+            let command = self.plan.masked.commandLine
+            self.survivor = Survivor(replica: self.plan.name, pid: run.pid ?? 0, command: command)
             self.state = .failed("pid \(run.pid ?? 0) is still there \(limit) s after SIGKILL")
             return [.stateChanged("cannot be killed")]
         case (.backoff, .backingOff):

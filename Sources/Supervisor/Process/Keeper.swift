@@ -92,6 +92,11 @@ final class Keeper: Sendable {
         _ = dynamo_keeper_signal(self.socket, id, signal)
     }
 
+    /// Kills a started program with its session and all its descendants; nothing happens when it has ended.
+    func killTree(_ id: UInt64) {
+        _ = dynamo_keeper_kill_tree(self.socket, id)
+    }
+
     /// Delivers reports until the keeper is gone.
     ///
     /// Blocks its thread.

@@ -9,6 +9,8 @@ struct ProcessEntry: Sendable, Hashable {
     var startTime: UInt64
     /// Dead, and only waiting to be reaped.
     var isZombie: Bool
+    /// Stopped by a signal or a debugger.
+    var isSuspended: Bool
 
     /// Reads `/proc/PID/stat`.
     ///
@@ -31,14 +33,23 @@ struct ProcessEntry: Sendable, Hashable {
         self.session = session
         self.startTime = startTime
         self.isZombie = state == UInt8(ascii: "Z") || state == UInt8(ascii: "X")
+        self.isSuspended = state == UInt8(ascii: "T") || state == UInt8(ascii: "t")
     }
 
-    init(pid: Int32, parent: Int32, session: Int32, startTime: UInt64 = 0, isZombie: Bool = false) {
+    init(
+        pid: Int32,
+        parent: Int32,
+        session: Int32,
+        startTime: UInt64 = 0,
+        isZombie: Bool = false,
+        isSuspended: Bool = false
+    ) {
         self.pid = pid
         self.parent = parent
         self.session = session
         self.startTime = startTime
         self.isZombie = isZombie
+        self.isSuspended = isSuspended
     }
 }
 

@@ -5,6 +5,11 @@ struct Stray: Sendable, Hashable {
     /// The replica that it belongs to, when that can be told.
     var owner: Int?
     var command: String
+
+    /// Whether it still runs; reads /proc.
+    var isThere: Bool {
+        ProcessTable.entry(of: self.pid).map { $0.startTime == self.startTime && !$0.isZombie } ?? false
+    }
 }
 
 /// Ends what replicas leave behind, as a value: SIGTERM, then SIGKILL after the grace, until nothing is left.
@@ -12,7 +17,7 @@ struct TreeCleanup: Sendable {
     enum Action: Equatable {
         case signal(Stray, Int32)
         /// Nothing is left of the replica; `killed` had not followed SIGTERM, `survivors` not even SIGKILL.
-        case cleared(replica: Int, run: Int, killed: [String], survivors: [String])
+        case cleared(replica: Int, run: Int, killed: [String], survivors: [Stray])
     }
 
     private struct Pending: Sendable {
@@ -57,7 +62,7 @@ struct TreeCleanup: Sendable {
                         replica: replica,
                         run: pending.run,
                         killed: pending.killed.sorted { $0.key < $1.key }.map { "\($0.value) (pid \($0.key))" },
-                        survivors: left.map { "\($0.command) (pid \($0.pid))" }
+                        survivors: left
                     )
                 )
                 continue

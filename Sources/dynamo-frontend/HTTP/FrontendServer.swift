@@ -8,7 +8,8 @@ import ServiceLifecycle
 
 /// The public HTTP server with what it needs to answer.
 ///
-/// Asked to stop, it answers `/health` with 503 and refuses new generations, lets the running ones finish, and returns.
+/// Asked to stop, it answers `/health` with 503 and refuses new generations, lets the running ones finish and clients take their
+/// answers, and returns.
 final class FrontendServer: Service {
     struct Configuration: Sendable, Hashable {
         var host: String
@@ -17,7 +18,7 @@ final class FrontendServer: Service {
         var routerMode: InstanceSelector.Mode
         /// The largest body of a request, in bytes.
         var bodyLimit: Int
-        /// How long running generations may take after the request to stop.
+        /// How long running generations, and clients that take their answers, may take after the request to stop.
         var drainTimeout: Duration
     }
 
@@ -102,7 +103,9 @@ final class FrontendServer: Service {
             }
             group.addTask {
                 try await gracefulShutdown()
+                let deadline = ContinuousClock.now + self.configuration.drainTimeout
                 await self.handler.activity.drain(within: self.configuration.drainTimeout)
+                await listener.flush(within: deadline - .now)
                 return .drained
             }
             while let event = try await group.next() {

@@ -5,9 +5,9 @@ import Testing
 
 /// The schema, the documentation and the decoder know the same keys.
 @Suite struct DocumentationTests {
-    /// The full example of the documentation.
-    static func example() throws -> String {
-        let text = try Fixtures.text("docs/manifest.md")
+    /// The full example of a document: its first block of YAML.
+    static func example(of document: String = "docs/manifest.md") throws -> String {
+        let text = try Fixtures.text(document)
         let begin = try #require(text.firstRange(of: "```yaml\n"))
         let end = try #require(text[begin.upperBound...].firstRange(of: "```"))
         return String(text[begin.upperBound..<end.lowerBound])
@@ -104,6 +104,16 @@ import Testing
     @Test func theFullExampleIsPlanned() throws {
         let plan = try ManifestCase(Self.example()).plan()
         #expect(plan.replicas.map(\.name) == ["nats", "metrics", "frontend", "worker-0", "worker-1"])
+    }
+
+    @Test func theExampleOfTheReadmeIsPlannedAndShowsEveryMainKey() throws {
+        let example = try Self.example(of: "README.md")
+        #expect(ManifestCase(example).errors == "")
+        let plan = try ManifestCase(example).plan()
+        #expect(plan.replicas.map(\.name) == ["nats", "cache", "frontend", "worker-0", "worker-1"])
+        for key in ManifestKey.root + ManifestKey.process where !["builtin"].contains(key) {
+            #expect(example.contains(try Regex("[ {\n]\(key):")), "\(key) is not shown")
+        }
     }
 
     @Test func theEmbeddedManifestIsTheOneInLaunch() throws {

@@ -17,6 +17,8 @@ import Testing
 
     private static let goldens = [
         Golden(name: "embedded", manifest: "embedded"),
+        Golden(name: "embedded-http", manifest: "embedded", plane: "http"),
+        Golden(name: "embedded-nats", manifest: "embedded", plane: "nats"),
         Golden(name: "mocker-tcp", manifest: "mocker", plane: "tcp", environment: ["MODEL_PATH": "/models/tiny"]),
         Golden(
             name: "mocker-http",

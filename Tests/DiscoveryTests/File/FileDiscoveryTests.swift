@@ -63,6 +63,26 @@ struct FileDiscoveryTests {
         }
     }
 
+    @Test("what is withdrawn while it is being published does not come back", .timeLimit(.minutes(1)))
+    func withdrawnWhilePublishing() async throws {
+        try await withTemporaryDirectory { directory in
+            let client = FileDiscovery(directory: directory.path, logger: Self.quiet)
+            let records = (0..<2000).flatMap { number in
+                DiscoveryConformance.records(namespace: "n\(number)", id: client.instanceID())
+            }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await client.publish(records) }
+                try await eventually("the first file is written") {
+                    (try? self.files(directory, "v1/instances").isEmpty) == false
+                }
+                await client.withdraw()
+                try await group.waitForAll()
+            }
+            #expect(try self.files(directory, "v1/instances") == [])
+            #expect(try self.files(directory, "v1/mdc") == [])
+        }
+    }
+
     @Test("the owner renews its files and restores one that others have deleted")
     func renewal() async throws {
         try await withTemporaryDirectory { directory in

@@ -34,6 +34,10 @@ enum EtcdLease {
         let id = try await worker.instanceID()
         try await worker.publish(DiscoveryConformance.records(namespace: "lease", id: id))
         #expect(try await reader.snapshot(.exact("lease")).instances.map(\.instance.id) == [id])
+        await worker.withdraw()
+        #expect(try await reader.snapshot(.exact("lease")).instances.isEmpty)
+        try await worker.publish(DiscoveryConformance.records(namespace: "lease", id: id))
+        #expect(try await reader.snapshot(.exact("lease")).instances.map(\.instance.id) == [id])
         // Nobody runs the worker.
         try await eventually(within: .seconds(20), "the lease runs out") {
             try await reader.snapshot(.exact("lease")).instances.isEmpty

@@ -221,4 +221,42 @@ struct FrontendServerTests {
             }
         }
     }
+
+    @Test("asked to stop: a client that reads slowly still gets its whole answer")
+    func drainOfASlowReader() async throws {
+        // More than the system holds for a connection, so that most of it waits in the frontend.
+        let model = String(repeating: "m", count: 8 << 20)
+        try await RunningFrontend.run(ScriptedClient { _ in [] }, drainTimeout: .seconds(30)) { frontend in
+            try await frontend.publish([FrontendFixture.worker(1, model: model)])
+            let client = try SlowReader(port: frontend.port)
+            client.send("GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
+            var received: [UInt8] = []
+            try await eventually("the answer has begun") {
+                received += try client.read() ?? []
+                return !received.isEmpty
+            }
+            await frontend.stop()
+            try await eventually("the end") {
+                guard let bytes = try client.read() else { return true }
+                received += bytes
+                return false
+            }
+            #expect(received.count > model.utf8.count)
+            #expect(received.suffix(2).elementsEqual("]}".utf8))
+            try await eventually("the frontend ends") { frontend.hasEnded }
+        }
+    }
+
+    @Test("asked to stop: a client that reads nothing does not keep the frontend")
+    func drainOfAStalledReader() async throws {
+        let model = String(repeating: "m", count: 8 << 20)
+        try await RunningFrontend.run(ScriptedClient { _ in [] }, drainTimeout: .milliseconds(500)) { frontend in
+            try await frontend.publish([FrontendFixture.worker(1, model: model)])
+            let client = try SlowReader(port: frontend.port)
+            client.send("GET /v1/models HTTP/1.1\r\nhost: x\r\n\r\n")
+            try await eventually("the answer has begun") { try client.read()?.isEmpty == false }
+            await frontend.stop()
+            try await eventually("the frontend ends") { frontend.hasEnded }
+        }
+    }
 }

@@ -40,6 +40,22 @@ struct TextRequestTests {
         )
     }
 
+    @Test("fields that are null are left out in one pass, however many there are")
+    func manyNulls() throws {
+        let count = 100_000
+        let json =
+            #"{"model":"m","messages":[{"role":"user","content":"x"}]"#
+            + String(repeating: #","user":"u","seed":null"#, count: count) + "}"
+        let started = ContinuousClock.now
+        let request = try self.parse(json)
+        // One pass takes a second or two; a pass for each null would take minutes.
+        #expect(ContinuousClock.now - started < .seconds(30))
+        let expected =
+            #"{"model":"m","messages":[{"role":"user","content":"x"}]"#
+            + String(repeating: #","user":"u""#, count: count) + "}"
+        #expect(String(buffer: request.payload) == expected)
+    }
+
     @Test("requests that real frontends passed on are passed on unchanged", arguments: ["1.2.1", "1.6.1"])
     func captured(version: String) throws {
         let captures = try FrontendFixture.requests().filter { $0["version"]?.string == version }

@@ -9,10 +9,16 @@ import TestSupport
 
 /// A frontend on a real port in front of scripted workers.
 struct RunningFrontend: Sendable {
-    let url: String
+    let port: Int
     let worker: InMemoryDiscovery
     let metrics: MetricsRegistry
     private let group: ServiceGroup
+    private let ended: Recorded<Bool>
+
+    /// Whether the frontend has returned.
+    var hasEnded: Bool { self.ended.value }
+
+    var url: String { "http://127.0.0.1:\(self.port)" }
 
     /// Asks the frontend to stop.
     func stop() async { await self.group.triggerGracefulShutdown() }
@@ -30,12 +36,13 @@ struct RunningFrontend: Sendable {
     static func run(
         _ client: ScriptedClient,
         bodyLimit: Int = 1 << 20,
+        drainTimeout: Duration = .seconds(5),
         _ body: (RunningFrontend) async throws -> Void
     ) async throws {
         let store = InMemoryDiscovery.Store()
         let reader = InMemoryDiscovery(store: store)
         let metrics = MetricsRegistry()
-        let port = Recorded(0)
+        let (port, ended) = (Recorded(0), Recorded(false))
         let quiet = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let server = FrontendServer(
             configuration: .init(
@@ -44,7 +51,7 @@ struct RunningFrontend: Sendable {
                 namespaces: .all,
                 routerMode: .roundRobin,
                 bodyLimit: bodyLimit,
-                drainTimeout: .seconds(5)
+                drainTimeout: drainTimeout
             ),
             discovery: reader,
             client: client,
@@ -57,14 +64,18 @@ struct RunningFrontend: Sendable {
         let group = ServiceGroup(configuration: .init(services: [server], logger: quiet))
         try await withThrowingTaskGroup(of: Void.self) { tasks in
             tasks.addTask { try await reader.run() }
-            tasks.addTask { try await group.run() }
+            tasks.addTask {
+                try await group.run()
+                ended.value = true
+            }
             try await eventually("the frontend listens") { port.value != 0 }
             try await body(
                 RunningFrontend(
-                    url: "http://127.0.0.1:\(port.value)",
+                    port: port.value,
                     worker: InMemoryDiscovery(store: store),
                     metrics: metrics,
-                    group: group
+                    group: group,
+                    ended: ended
                 )
             )
             tasks.cancelAll()

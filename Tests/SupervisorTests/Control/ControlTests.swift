@@ -131,10 +131,12 @@ struct ControlTests {
 
     @Test func secretsStayOutOfTheFileBesideTheLog() async throws {
         let folder = ScratchFolder()
-        let plan = self.plan(folder)
+        var plan = self.plan(folder)
+        plan.replicas[0].arguments += ["--token=s3cret", "--url", "http://ada:hunter2@example.org/"]
         try await RunningSupervisor.run(plan) { try await $0.becomesReady() }
         let text = try String(contentsOfFile: "\(folder.path)/state/logs/worker.command.json", encoding: .utf8)
         #expect(!text.contains("s3cret") && text.contains("\"TOKEN\" : \"***\""))
+        #expect(text.contains("\"--token=***\"") && text.contains("\"http://***@example.org/\""), "\(text)")
         #expect(text.contains("\"/bin/sh\",\n    \"-c\","))
     }
 

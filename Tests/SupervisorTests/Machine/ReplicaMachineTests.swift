@@ -405,7 +405,7 @@ let serving = LayerProbe(
         driver.becomeReady()
         _ = driver.machine.kill(at: driver.now)
         #expect(driver.fire(.killLimit) == [.stateChanged("cannot be killed")])
-        #expect(driver.machine.survived && driver.machine.isGone)
+        #expect(driver.machine.survivor?.pid == 101 && driver.machine.isGone)
     }
 
     @Test func waitingAndBackingOffStopAtOnce() {

@@ -89,6 +89,32 @@ struct KeeperTests {
         kept.keeper.finish()
     }
 
+    @Test func aKilledTreeLeavesNothingAndTouchesNothingElse() async throws {
+        let kept = try Kept()
+        let folder = ScratchFolder()
+        let note = "echo $$ >> \(folder.path)/pids; exec sleep 1000"
+        // A child, one whose parent is gone, one in a session of its own, and a child of that one in yet another.
+        let script = """
+            sh -c '\(note)' &
+            sh -c 'sh -c "\(note.replacing("$", with: "\\$"))" &'
+            setsid sh -c 'setsid sh -c "\(note.replacing("$", with: "\\$"))" & \(note)' &
+            sleep 1000
+            """
+        try kept.spawn(1, script)
+        try kept.spawn(2, "exec sleep 1000")
+        let pids = { () -> [Int32] in
+            ((try? String(contentsOfFile: "\(folder.path)/pids", encoding: .utf8)) ?? "").split(separator: "\n")
+                .compactMap { Int32($0) }
+        }
+        try await eventually("all there") { pids().count == 4 && kept.pid(of: 2) != nil }
+        kept.keeper.killTree(1)
+        try await eventually("the leader's exit") { kept.exit(of: 1) == .signalled(SIGKILL) }
+        try await eventually("nothing of it is left") { pids().allSatisfy { !isRunning($0) } }
+        #expect(isRunning(try #require(kept.pid(of: 2))))
+        kept.keeper.finish()
+        try await eventually("keeper gone") { kept.end.withLock { $0 } == "exit code 0" }
+    }
+
     @Test func adoptsAndReportsOrphans() async throws {
         let kept = try Kept()
         let folder = ScratchFolder()

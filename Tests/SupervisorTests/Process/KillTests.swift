@@ -62,6 +62,28 @@ struct KillTests {
         #expect(outcome.exitCode == 0 && outcome.survivors.isEmpty)
     }
 
+    /// A keeper that is suspended kills nobody, as the kernel does not kill what waits for a broken device.
+    @Test func oneThatCannotBeKilledIsNamedToWhoeverStopsIt() async throws {
+        let folder = ScratchFolder()
+        let plan = Plan.test(folder, [.shell("worker", "exec sleep 1000")])
+        let client = ControlClient(plan.directories)
+        let survivors = Mutex<[Survivor]>([])
+        let outcome = try await RunningSupervisor.run(plan) { running in
+            try await running.becomesReady()
+            try await eventually("socket") { (try? await client.status()) != nil }
+            let pid = try #require(running.pids(of: "worker").first)
+            let keeper = try #require(ProcessTable.entry(of: pid)).parent
+            kill(keeper, SIGSTOP)
+            defer { kill(keeper, SIGCONT) }
+            let status = try await client.stop(now: true)
+            survivors.withLock { $0 = status.survivors }
+            #expect(status.replicas.map(\.pid) == [pid])
+            #expect(status.survivors.map(\.description) == ["worker (pid \(pid): /bin/sh -c 'exec sleep 1000')"])
+        }
+        #expect(outcome.exitCode == 1)
+        #expect(outcome.survivors == survivors.withLock { $0 })
+    }
+
     private static func ignoresTerminate(_ pid: Int32) -> Bool {
         let text = ProcessTable.read("/proc/\(pid)/status").map { String(decoding: $0, as: UTF8.self) } ?? ""
         guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix("SigIgn:") }) else { return false }

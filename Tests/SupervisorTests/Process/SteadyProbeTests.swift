@@ -82,6 +82,32 @@ struct SteadyProbeTests {
         }
     }
 
+    @Test func whatAProbeThatTimedOutHasStartedIsEndedWhileTheReplicaRuns() async throws {
+        let folder = ScratchFolder()
+        let note = "echo $$ >> \(folder.path)/pids; exec sleep 1000"
+        let worker = ReplicaPlan.shell(
+            "worker",
+            "exec sleep 1000",
+            readiness: [
+                LayerProbe(
+                    layer: .health,
+                    probe: .exec(argv: ["/bin/sh", "-c", "sh -c '\(note)' | cat & setsid sh -c '\(note)' & wait"])
+                )
+            ],
+            timing: ProbeTiming(startupTimeout: 60, probeTimeout: 0.5)
+        )
+        try await RunningSupervisor.run(Plan.test(folder, [worker])) { running in
+            let pids = { () -> [Int32] in
+                ((try? String(contentsOfFile: "\(folder.path)/pids", encoding: .utf8)) ?? "").split(separator: "\n")
+                    .compactMap { Int32($0) }
+            }
+            try await eventually("asked a second time") { pids().count >= 3 }
+            let first = pids().prefix(2)
+            try await eventually("what the first probe started is gone") { first.allSatisfy { !isRunning($0) } }
+            #expect(running.pids(of: "worker").map(isRunning) == [true])
+        }
+    }
+
     @Test func aProbeProgramThatDoesNotExistIsNamed() async throws {
         let folder = ScratchFolder()
         let replica = ReplicaPlan.shell(

@@ -49,7 +49,7 @@ import Testing
         _ = cleanup.evaluate([one], at: self.start)
         #expect(
             cleanup.evaluate([one], at: self.start + TreeCleanup.killLimit) == [
-                .cleared(replica: 0, run: 1, killed: [], survivors: ["c10 (pid 10)"])
+                .cleared(replica: 0, run: 1, killed: [], survivors: [one])
             ]
         )
     }
