@@ -7,6 +7,8 @@ let nio = "swift-nio"
 let core: Target.Dependency = .product(name: "NIOCore", package: nio)
 let posix: Target.Dependency = .product(name: "NIOPosix", package: nio)
 let http1: Target.Dependency = .product(name: "NIOHTTP1", package: nio)
+let tls: Target.Dependency = .product(name: "NIOTLS", package: nio)
+let ssl: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
 let embedded: Target.Dependency = .product(name: "NIOEmbedded", package: nio)
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -31,6 +33,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
@@ -55,7 +58,7 @@ let package = Package(
         .target(name: "RequestPlane", dependencies: [core, logging]),
         .target(
             name: "RequestPlaneTransports",
-            dependencies: ["RequestPlane", core, posix, logging, collections]
+            dependencies: ["RequestPlane", core, posix, tls, ssl, logging, collections]
         ),
         .target(
             name: "Discovery",

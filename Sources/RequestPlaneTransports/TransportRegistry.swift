@@ -15,12 +15,19 @@ enum TransportRegistry {
     /// Makes the callers of all planes; one of them is used for each instance.
     static func callers(
         _ configuration: NetworkManager.Configuration,
+        security: ConnectionSecurity,
         core: CallingCore,
         group: any EventLoopGroup,
         logger: Logger
     ) -> TransportClient {
         TransportClient(
-            tcp: TCPCaller(configuration: configuration.tcp, core: core, group: group, logger: logger)
+            tcp: TCPCaller(
+                configuration: configuration.tcp,
+                security: security,
+                core: core,
+                group: group,
+                logger: logger
+            )
         )
     }
 

@@ -27,7 +27,7 @@ enum ImportTable {
     static let others: [String: Set<String>] = [
         "Systemd": [],
         "RequestPlane": ["NIOCore", "Logging"],
-        "RequestPlaneTransports": ["NIOCore", "NIOPosix", "Logging", "DequeModule"],
+        "RequestPlaneTransports": ["NIOCore", "NIOPosix", "NIOTLS", "NIOSSL", "Logging", "DequeModule"],
         "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],

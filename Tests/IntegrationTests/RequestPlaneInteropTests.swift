@@ -8,9 +8,9 @@ import Testing
 
 /// Our client and server against Dynamo's own, over the TCP plane, found through Dynamo's discovery directory.
 @Suite(.serialized) struct RequestPlaneInteropTests {
-    private static let scripts = TestEnvironment.root.appending(path: "Tests/Fixtures/Dynamo")
+    static let scripts = TestEnvironment.root.appending(path: "Tests/Fixtures/Dynamo")
 
-    private func environment(_ folder: URL) -> [String: String?] {
+    func environment(_ folder: URL) -> [String: String?] {
         [
             "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": folder.path, "DYN_EVENT_PLANE": "zmq",
             "DYN_REQUEST_PLANE": "tcp",
@@ -18,10 +18,14 @@ import Testing
         ]
     }
 
-    private func withManager<Value: Sendable>(_ body: (NetworkManager) async throws -> Value) async throws -> Value {
+    func withManager<Value: Sendable>(
+        security: TransportSecurity = TransportSecurity(),
+        _ body: (NetworkManager) async throws -> Value
+    ) async throws -> Value {
         var configuration = NetworkManager.Configuration()
         configuration.tcp.host = "127.0.0.1"
         configuration.responseStream.host = "127.0.0.1"
+        configuration.security = security
         let manager = NetworkManager(configuration: configuration, logger: Logger(label: "interop"))
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await manager.run() }
@@ -34,7 +38,7 @@ import Testing
     // MARK: A real caller
 
     /// Writes the record of an instance, and keeps it fresh for as long as the body runs.
-    private func withRecord(_ instance: Instance, in folder: URL, _ body: () async throws -> Void) async throws {
+    func withRecord(_ instance: Instance, in folder: URL, _ body: () async throws -> Void) async throws {
         let bucket = folder.appending(path: "v1/instances")
         try FileManager.default.createDirectory(at: bucket, withIntermediateDirectories: true)
         let parts = [instance.endpoint.namespace, instance.endpoint.component, instance.endpoint.name, instance.id.hex]
@@ -60,7 +64,7 @@ import Testing
     }
 
     /// What the scripts' endpoint does, in Swift.
-    private static let handler: RequestHandler = { request in
+    static let handler: RequestHandler = { request in
         let object = try? JSONObject(request.payload)
         let count = object?["n"].flatMap { Int(String(buffer: $0)) } ?? 1
         let delay = object?["delay_ms"].flatMap { Int(String(buffer: $0)) } ?? 0
@@ -137,7 +141,7 @@ import Testing
     // MARK: A real worker
 
     /// Reads the address that a worker has published.
-    private func instance(of endpoint: EndpointID, in folder: URL) async throws -> Instance {
+    func instance(of endpoint: EndpointID, in folder: URL) async throws -> Instance {
         let bucket = folder.appending(path: "v1/instances")
         let prefix = "\(endpoint.namespace)%2F\(endpoint.component)%2F\(endpoint.name)%2F"
         var found: Instance?
@@ -154,7 +158,7 @@ import Testing
         return try #require(found)
     }
 
-    private func collect(_ stream: ResponseStream) async throws -> [String] {
+    func collect(_ stream: ResponseStream) async throws -> [String] {
         var texts: [String] = []
         for try await item in stream {
             switch item {

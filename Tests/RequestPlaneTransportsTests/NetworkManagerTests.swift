@@ -129,7 +129,8 @@ import Testing
             "DYN_REQUEST_PLANE": "TCP", "DYN_TCP_RPC_HOST": "[::1]", "DYN_TCP_RPC_PORT": "7001",
             "DYN_TCP_MAX_MESSAGE_SIZE": "2048",
             "DYN_TCP_REQUEST_TIMEOUT": "7", "DYN_TCP_POOL_SIZE": "3", "DYN_TCP_CONNECT_TIMEOUT": "2",
-            "DYN_TCP_CHANNEL_BUFFER": "9",
+            "DYN_TCP_CHANNEL_BUFFER": "9", "DYN_TCP_HOST_IDLE_TTL_SECS": "11",
+            "DYN_TCP_WORKER_POOL_SIZE": "20", "DYN_TCP_WORK_QUEUE_SIZE": "3",
             "DYN_TCP_RESPONSE_STREAM_HOST": "lo", "DYN_TCP_RESPONSE_STREAM_PORT": "7002",
         ])
         var expected = TCPConfiguration()
@@ -140,6 +141,8 @@ import Testing
         expected.poolSize = 3
         expected.connectTimeout = .seconds(2)
         expected.channelBuffer = 9
+        expected.hostIdleTimeout = .seconds(11)
+        expected.maximumInFlight = 23
         #expect(configuration.tcp == expected)
         var responseStream = ResponseStreamConfiguration()
         responseStream.host = "::1"

@@ -10,6 +10,8 @@ extension NetworkManager {
         public var tcp: TCPConfiguration
         /// The connections on which answers come back, on every plane.
         public var responseStream: ResponseStreamConfiguration
+        /// TLS on request connections of the TCP plane and on response streams of every plane.
+        public var security: TransportSecurity
 
         /// Creates a configuration in code.
         ///
@@ -17,14 +19,17 @@ extension NetworkManager {
         ///   - mode: the plane.
         ///   - tcp: the settings of the TCP plane.
         ///   - responseStream: the settings of the response stream.
+        ///   - security: whose certificates are shown and trusted; no TLS unless something is set.
         public init(
             mode: RequestPlaneMode = .tcp,
             tcp: TCPConfiguration = TCPConfiguration(),
-            responseStream: ResponseStreamConfiguration = ResponseStreamConfiguration()
+            responseStream: ResponseStreamConfiguration = ResponseStreamConfiguration(),
+            security: TransportSecurity = TransportSecurity()
         ) {
             self.mode = mode
             self.tcp = tcp
             self.responseStream = responseStream
+            self.security = security
         }
 
         /// Reads the environment, once, at the border.
@@ -34,15 +39,21 @@ extension NetworkManager {
         ///   - logger: hears of values that are replaced by a default.
         /// - Throws: `RequestPlaneError` when a value cannot be replaced by a default without surprise.
         public init(environment: [String: String], logger: Logger) throws(RequestPlaneError) {
-            let reader = EnvironmentReader(environment: environment, logger: logger)
+            try self.init(EnvironmentReader(environment: environment, logger: logger))
+        }
+
+        init(_ reader: EnvironmentReader) throws(RequestPlaneError) {
             self.mode = Self.mode(reader)
             try TransportRegistry.check(self.mode)
             self.tcp = try TCPConfiguration(reader)
             self.responseStream = try ResponseStreamConfiguration(reader, host: self.tcp.host)
+            self.security = try TransportSecurity(reader)
         }
 
         private static func mode(_ reader: EnvironmentReader) -> RequestPlaneMode {
-            guard let text = reader.text("DYN_REQUEST_PLANE") else { return .tcp }
+            guard let text = reader.text("DYN_REQUEST_PLANE", default: RequestPlaneMode.tcp.rawValue) else {
+                return .tcp
+            }
             if let mode = RequestPlaneMode(rawValue: text.lowercased()) { return mode }
             reader.logger.warning("Invalid request plane mode '\(text)': valid values are tcp, http, nats; using tcp")
             return .tcp

@@ -3,6 +3,9 @@ import NIOCore
 import RequestPlane
 import RequestPlaneTransports
 
+/// For warnings that a test provokes.
+let quietLogger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
 /// A server and a client in this process, over real sockets on loopback.
 struct Loopback {
     let manager: NetworkManager
