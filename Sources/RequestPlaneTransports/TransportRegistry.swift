@@ -8,7 +8,8 @@ enum TransportRegistry {
     static func server(_ configuration: NetworkManager.Configuration, logger: Logger) -> any TransportServer {
         switch configuration.mode {
         case .tcp: TCPServer(configuration: configuration, logger: logger)
-        case .http, .nats: UnsupportedServer(mode: configuration.mode)
+        case .http: HTTPServer(configuration: configuration, logger: logger)
+        case .nats: UnsupportedServer(mode: configuration.mode)
         }
     }
 
@@ -20,7 +21,8 @@ enum TransportRegistry {
         logger: Logger
     ) -> TransportClient {
         TransportClient(
-            tcp: TCPCaller(configuration: configuration.tcp, core: core, group: group, logger: logger)
+            tcp: TCPCaller(configuration: configuration.tcp, core: core, group: group, logger: logger),
+            http: HTTPCaller(configuration: configuration.http, core: core, group: group, logger: logger)
         )
     }
 
@@ -30,15 +32,15 @@ enum TransportRegistry {
     /// - Throws: `RequestPlaneError` for planes without a transport.
     static func check(_ mode: RequestPlaneMode) throws(RequestPlaneError) {
         switch mode {
-        case .tcp: return
-        case .http, .nats: throw Self.unsupported(mode)
+        case .tcp, .http: return
+        case .nats: throw Self.unsupported(mode)
         }
     }
 
     static func unsupported(_ mode: RequestPlaneMode) -> RequestPlaneError {
         RequestPlaneError(
             .invalidConfiguration,
-            "request plane '\(mode.rawValue)': this build's own processes speak tcp only for now; set DYN_REQUEST_PLANE=tcp"
+            "request plane '\(mode.rawValue)': this build's own processes speak tcp and http only for now; set DYN_REQUEST_PLANE=tcp"
         )
     }
 }
@@ -60,13 +62,15 @@ protocol TransportCaller: RequestPlaneClient {
 /// Chooses the transport from the instance's address, so that one process can call instances of different planes.
 struct TransportClient: RequestPlaneClient {
     let tcp: TCPCaller
+    let http: HTTPCaller
 
-    var all: [any TransportCaller] { [self.tcp] }
+    var all: [any TransportCaller] { [self.tcp, self.http] }
 
     func send(_ request: OutgoingRequest, to instance: Instance) async throws(RequestPlaneError) -> ResponseStream {
         switch instance.transport {
         case .tcp: try await self.tcp.send(request, to: instance)
-        case .http, .nats: throw TransportRegistry.unsupported(instance.transport.mode)
+        case .http: try await self.http.send(request, to: instance)
+        case .nats: throw TransportRegistry.unsupported(instance.transport.mode)
         }
     }
 }

@@ -26,7 +26,9 @@ enum ImportTable {
     static let others: [String: Set<String>] = [
         "Systemd": [],
         "RequestPlane": ["NIOCore", "Logging"],
-        "RequestPlaneTransports": ["NIOCore", "NIOPosix", "Logging", "DequeModule"],
+        "RequestPlaneTransports": [
+            "NIOCore", "NIOPosix", "NIOHTTP1", "NIOHTTP2", "NIOHPACK", "Logging", "DequeModule",
+        ],
         "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "Deployment": ["Yams", "OrderedCollections"],

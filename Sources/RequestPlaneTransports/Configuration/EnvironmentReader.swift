@@ -21,6 +21,18 @@ struct EnvironmentReader {
         return defaultValue
     }
 
+    /// Yes or no: `true`, `false`, `1` or `0`, in any case.
+    func boolean(_ name: String, default defaultValue: Bool) -> Bool {
+        guard let text = self.text(name) else { return defaultValue }
+        switch text.lowercased() {
+        case "true", "1": return true
+        case "false", "0": return false
+        default:
+            self.logger.warning("\(name)='\(text)' is neither true nor false; using \(defaultValue)")
+            return defaultValue
+        }
+    }
+
     /// Whole seconds.
     func seconds(_ name: String, default defaultValue: Int) -> Duration {
         .seconds(self.integer(name, in: 1...86_400, default: defaultValue))

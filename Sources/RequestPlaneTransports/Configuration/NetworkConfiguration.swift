@@ -8,6 +8,8 @@ extension NetworkManager {
         public var mode: RequestPlaneMode
         /// The TCP plane.
         public var tcp: TCPConfiguration
+        /// The HTTP plane.
+        public var http: HTTPConfiguration
         /// The connections on which answers come back, on every plane.
         public var responseStream: ResponseStreamConfiguration
 
@@ -16,14 +18,17 @@ extension NetworkManager {
         /// - Parameters:
         ///   - mode: the plane.
         ///   - tcp: the settings of the TCP plane.
+        ///   - http: the settings of the HTTP plane.
         ///   - responseStream: the settings of the response stream.
         public init(
             mode: RequestPlaneMode = .tcp,
             tcp: TCPConfiguration = TCPConfiguration(),
+            http: HTTPConfiguration = HTTPConfiguration(),
             responseStream: ResponseStreamConfiguration = ResponseStreamConfiguration()
         ) {
             self.mode = mode
             self.tcp = tcp
+            self.http = http
             self.responseStream = responseStream
         }
 
@@ -38,7 +43,11 @@ extension NetworkManager {
             self.mode = Self.mode(reader)
             try TransportRegistry.check(self.mode)
             self.tcp = try TCPConfiguration(reader)
-            self.responseStream = try ResponseStreamConfiguration(reader, host: self.tcp.host)
+            self.http = try HTTPConfiguration(reader)
+            self.responseStream = try ResponseStreamConfiguration(
+                reader,
+                host: self.mode == .http ? self.http.host : self.tcp.host
+            )
         }
 
         private static func mode(_ reader: EnvironmentReader) -> RequestPlaneMode {
