@@ -41,6 +41,7 @@ struct HTTP2ClientConnection: Sendable, Hashable {
     /// Settings have arrived.
     ///
     /// - Parameter maximumStreams: how many streams the peer allows, if it says so.
+    /// - Returns: what to do.
     mutating func receiveSettings(maximumStreams: Int?) -> Action? {
         switch self.state {
         case .connecting:
@@ -54,6 +55,7 @@ struct HTTP2ClientConnection: Sendable, Hashable {
     /// The peer takes no more streams.
     ///
     /// - Parameter last: the last stream that it processes.
+    /// - Returns: what to do.
     mutating func receiveGoAway(last: Int) -> Action? {
         switch self.state {
         case .connecting:

@@ -52,6 +52,7 @@ struct HTTPAnswer: Hashable, Sendable {
     /// The head of the response, without what concerns the connection.
     ///
     /// - Parameter maximumBody: the server's limit.
+    /// - Returns: status and headers.
     func head(maximumBody: Int) -> HTTPResponseHead {
         var headers = HTTPHeaders()
         headers.reserveCapacity(6)

@@ -28,6 +28,7 @@ struct HTTPResponse: Hashable, Sendable {
     /// Why the request is not answered; nil when it was accepted.
     ///
     /// - Parameter reason: the words that belong to the status.
+    /// - Returns: the failure in the words of the server.
     func failure(reason: String) -> PlaneFailure? {
         if 200..<300 ~= self.status { return nil }
         let text = String(decoding: self.text.readableBytesView, as: UTF8.self)

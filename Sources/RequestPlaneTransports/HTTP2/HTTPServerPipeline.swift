@@ -108,6 +108,7 @@ extension HTTPConfiguration {
     /// What both sides say when a connection opens.
     ///
     /// - Parameter settings: what only one side says.
+    /// - Returns: the configuration of a connection.
     func http2Connection(settings: HTTP2Settings) -> NIOHTTP2Handler.ConnectionConfiguration {
         var configuration = NIOHTTP2Handler.ConnectionConfiguration()
         configuration.initialSettings =
