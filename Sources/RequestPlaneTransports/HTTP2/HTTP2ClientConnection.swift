@@ -10,6 +10,9 @@ struct HTTP2ClientConnection: Sendable, Hashable {
     private var unansweredPing: UInt64?
     private var pings: UInt64 = 0
 
+    /// What a peer is believed to take that does not say; further streams would wait within the HTTP/2 handler.
+    private static let assumedStreams = 100
+
     private enum State: Hashable {
         case connecting
         case open
@@ -46,7 +49,7 @@ struct HTTP2ClientConnection: Sendable, Hashable {
         switch self.state {
         case .connecting:
             self.state = .open
-            return .opened(capacity: min(maximumStreams ?? Int.max, self.maximumStreams))
+            return .opened(capacity: min(maximumStreams ?? Self.assumedStreams, self.maximumStreams))
         case .open: return maximumStreams.map { .capacityChanged(min($0, self.maximumStreams)) }
         case .goingAway, .closed: return nil
         }

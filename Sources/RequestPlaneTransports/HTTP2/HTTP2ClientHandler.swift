@@ -116,7 +116,7 @@ final class HTTP2ClientHandler: ChannelInboundHandler, HTTPClientConnection {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if HTTP2ErrorHandler.concernsOneStream(error) { return }
+        if HTTP2Fault.concernsOneStream(error) { return }
         self.closeReason = "\(error)"
         // What is running is settled when the channel has become inactive.
         context.close(promise: nil)

@@ -23,8 +23,8 @@ struct HTTPPoolState: Sendable, Hashable {
     private var dialect = Dialect.http2
     /// Whether the host has answered in the dialect; HTTP/1.1 without that is a guess.
     private var isDialectProven = false
-    /// How many requests the latest connection took at once.
-    private var usualCapacity = 100
+    /// How many requests the latest HTTP/2 connection took at once; before there was one, the first is waited for.
+    private var usualCapacity = Int.max
 
     private static let firstBackoff = TimeAmount.milliseconds(50)
     private static let longestBackoff = TimeAmount.seconds(1)
@@ -85,8 +85,9 @@ struct HTTPPoolState: Sendable, Hashable {
         }
         if let penalty = self.penalty, penalty.until > now, self.connections.isEmpty { return .fail(penalty.failure) }
         let connecting = self.connections.count { $0.phase == .connecting }
-        let expected = connecting * (self.dialect == .http2 ? max(self.usualCapacity, 1) : 1)
-        guard !isHostFull, self.connections.count < self.limit, expected < waiting else { return .wait }
+        let each = self.dialect == .http2 ? max(self.usualCapacity, 1) : 1
+        let (expected, isMore) = connecting.multipliedReportingOverflow(by: each)
+        guard !isHostFull, !isMore, self.connections.count < self.limit, expected < waiting else { return .wait }
         self.nextID += 1
         self.connections.append(Connection(id: self.nextID, dialect: self.dialect, phase: .connecting))
         return .connect(self.nextID, self.dialect)

@@ -158,7 +158,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     ///
     /// The timer is not set anew for every request; when it fires early, it waits for the rest.
     private func expect(within time: Duration, _ context: ChannelHandlerContext) {
-        let deadline = NIODeadline.now() + TimeAmount(time)
+        let deadline = context.eventLoop.now + TimeAmount(time)
         let isEarlier = deadline < self.deadline
         self.deadline = deadline
         if self.timer == nil || isEarlier { self.setTimer(context) }
@@ -172,7 +172,11 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         self.timer = context.eventLoop.scheduleTask(deadline: self.deadline) {
             let (handler, context) = handler.value
             handler.timer = nil
-            if handler.deadline <= .now() { context.close(promise: nil) } else { handler.setTimer(context) }
+            if handler.deadline <= context.eventLoop.now {
+                context.close(promise: nil)
+            } else {
+                handler.setTimer(context)
+            }
         }
     }
 

@@ -40,7 +40,7 @@ struct HTTPServerPipeline: Sendable {
             configuration: .init(
                 maxIdleTime: TimeAmount(self.configuration.idleTimeout),
                 maxAge: nil,
-                maxGraceTime: TimeAmount(self.configuration.stallTimeout),
+                maxGraceTime: nil,
                 keepalive: nil
             )
         )
@@ -67,37 +67,10 @@ struct HTTPServerPipeline: Sendable {
         }
         let pipeline = channel.pipeline.syncOperations
         try pipeline.addHandler(http2)
+        try pipeline.addHandler(HTTP2ServerGuard(graceTime: self.configuration.stallTimeout))
         try pipeline.addHandler(management)
-        try pipeline.addHandler(HTTP2ErrorHandler())
         // The channel is active already; the idle timer starts with the event that the manager has missed.
         try pipeline.context(handler: http2).fireChannelActive()
-    }
-}
-
-/// Closes a connection whose HTTP/2 is broken, and leaves one alone on which only a stream is.
-final class HTTP2ErrorHandler: ChannelInboundHandler {
-    typealias InboundIn = HTTP2Frame
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if !Self.concernsOneStream(error) { context.close(promise: nil) }
-    }
-
-    /// Whether the HTTP/2 handler has dealt with the error by resetting a stream.
-    static func concernsOneStream(_ error: any Error) -> Bool {
-        switch error {
-        case is NIOHTTP2Errors.StreamError, is NIOHTTP2Errors.StreamClosed, is NIOHTTP2Errors.NoSuchStream,
-            is NIOHTTP2Errors.ContentLengthViolated, is NIOHTTP2Errors.ContentLengthHeadersMismatch,
-            is NIOHTTP2Errors.ContentLengthHeaderNegative, is NIOHTTP2Errors.ContentLengthHeaderMalformedValue,
-            is NIOHTTP2Errors.MissingPseudoHeader, is NIOHTTP2Errors.DuplicatePseudoHeader,
-            is NIOHTTP2Errors.PseudoHeaderAfterRegularHeader, is NIOHTTP2Errors.UnknownPseudoHeader,
-            is NIOHTTP2Errors.UnsupportedPseudoHeader, is NIOHTTP2Errors.InvalidPseudoHeaders,
-            is NIOHTTP2Errors.InvalidPseudoHeaderValue, is NIOHTTP2Errors.EmptyPathHeader,
-            is NIOHTTP2Errors.InvalidStatusValue, is NIOHTTP2Errors.InvalidHTTP2HeaderFieldName,
-            is NIOHTTP2Errors.InvalidHTTP2HeaderFieldValue, is NIOHTTP2Errors.ForbiddenHeaderField,
-            is NIOHTTP2Errors.TrailersWithoutEndStream:
-            true
-        default: false
-        }
     }
 }
 

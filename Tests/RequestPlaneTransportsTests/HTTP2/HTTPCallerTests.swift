@@ -104,7 +104,7 @@ import Testing
         try await self.withPeer { loopback, listener, instance in
             try await self.send(200, loopback, instance) { _ in
                 let socket = try await listener.connection(0)
-                try await self.open(socket)
+                try await self.open(socket, [(3, 1000)])
                 // Room for all the bodies.
                 try await socket.send(
                     RawHTTP2Frame(type: 8, payload: ByteBuffer(integer: UInt32(1_000_000))).encoded

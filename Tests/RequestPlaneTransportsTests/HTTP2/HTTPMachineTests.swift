@@ -207,6 +207,8 @@ import Testing
         #expect(machine.receiveSettings(maximumStreams: 5000) == .capacityChanged(1000))
         var other = HTTP2ClientConnection(maximumStreams: 7)
         #expect(other.receiveSettings(maximumStreams: nil) == .opened(capacity: 7))
+        var silent = HTTP2ClientConnection(maximumStreams: 1000)
+        #expect(silent.receiveSettings(maximumStreams: nil) == .opened(capacity: 100), "a peer that does not say")
     }
 
     @Test func goAway() {
@@ -253,7 +255,7 @@ import Testing
     @Test func fillsBeforeItOpensAnother() {
         var state = self.pool(limit: 2)
         #expect(state.place(waiting: 1, now: self.now) == .connect(1, .http2))
-        #expect(state.place(waiting: 50, now: self.now) == .wait, "the first one will take them")
+        #expect(state.place(waiting: 5000, now: self.now) == .wait, "nobody knows how many the first one will take")
         state.opened(1, capacity: 2, now: self.now)
         for _ in 0..<2 {
             #expect(state.place(waiting: 1, now: self.now) == .use(1))

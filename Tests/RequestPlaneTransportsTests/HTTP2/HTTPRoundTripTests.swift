@@ -24,8 +24,9 @@ import Testing
         }
     }
 
-    @Test func requestArrivesWhole() async throws {
-        try await Loopback.runHTTP { loopback in
+    @Test(arguments: [true, false])
+    func requestArrivesWhole(_ hasAdaptiveWindow: Bool) async throws {
+        try await Loopback.runHTTP({ $0.http.adaptiveWindow = hasAdaptiveWindow }) { loopback in
             let instance = try await loopback.serve(
                 handler: items { request in
                     #expect(request.id == "the-id")
@@ -52,12 +53,12 @@ import Testing
         try await Loopback.runHTTP { loopback in
             let instance = try await loopback.serve(handler: counting(to: 10))
             try await withThrowingTaskGroup(of: [String].self) { group in
-                for number in 0..<500 {
+                for number in 0..<3000 {
                     group.addTask { try await loopback.send("{}", to: instance, id: "r\(number)").texts() }
                 }
                 for try await texts in group { #expect(texts == (0..<10).map { String($0) }) }
             }
-            #expect(loopback.manager.statistics.first?.requests == 500)
+            #expect(loopback.manager.statistics.first?.requests == 3000)
         }
     }
 

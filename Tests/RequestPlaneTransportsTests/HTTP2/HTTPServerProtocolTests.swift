@@ -297,11 +297,17 @@ import Testing
     }
 
     @Test func idleHTTP2ConnectionsAreGivenUp() async throws {
-        try await self.withServer({ $0.http.idleTimeout = .milliseconds(200) }) { _, _, port in
+        try await self.withServer({
+            $0.http.idleTimeout = .milliseconds(200)
+            $0.http.stallTimeout = .milliseconds(300)
+        }) { _, _, port in
             let socket = try await RawSocket.connect(port: port)
             try await socket.send(RawHTTP2Frame.preface)
             try await socket.send(RawHTTP2Frame.settings())
             try await socket.waitForFrames(RawHTTP2Frame.goAway)
+            #expect(!socket.isClosed)
+            // This peer never answers.
+            try await socket.waitForClose()
         }
     }
 
