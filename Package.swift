@@ -9,6 +9,8 @@ let posix: Target.Dependency = .product(name: "NIOPosix", package: nio)
 let http1: Target.Dependency = .product(name: "NIOHTTP1", package: nio)
 let tls: Target.Dependency = .product(name: "NIOTLS", package: nio)
 let ssl: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let http2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let hpack: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let embedded: Target.Dependency = .product(name: "NIOEmbedded", package: nio)
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -34,6 +36,7 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
         .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-nio-http2.git", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
@@ -58,7 +61,7 @@ let package = Package(
         .target(name: "RequestPlane", dependencies: [core, logging]),
         .target(
             name: "RequestPlaneTransports",
-            dependencies: ["RequestPlane", core, posix, tls, ssl, logging, collections]
+            dependencies: ["RequestPlane", core, posix, tls, ssl, http1, http2, hpack, logging, collections]
         ),
         .target(
             name: "Discovery",
@@ -134,7 +137,12 @@ let package = Package(
         ),
         .testTarget(
             name: "RequestPlaneTransportsTests",
-            dependencies: ["RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, embedded, logging]
+            dependencies: [
+                "RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, http1, http2, hpack, embedded,
+                logging,
+                subprocess,
+            ],
+            exclude: ["Fixtures"]
         ),
         .testTarget(
             name: "DiscoveryTests",

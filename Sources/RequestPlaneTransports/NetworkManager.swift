@@ -31,7 +31,8 @@ public final class NetworkManager: Sendable {
     ///   - configuration: the settings.
     ///   - logger: for what cannot be told to a caller.
     public init(configuration: Configuration, logger: Logger) {
-        self.transportServer = TransportRegistry.server(configuration, logger: logger)
+        let link = NATSLink(settings: configuration.nats, logger: logger)
+        self.transportServer = TransportRegistry.server(configuration, link: link, logger: logger)
         let group = MultiThreadedEventLoopGroup.singleton
         let security = ConnectionSecurity(configuration.security)
         self.core = CallingCore(
@@ -43,6 +44,7 @@ public final class NetworkManager: Sendable {
         self.callers = TransportRegistry.callers(
             configuration,
             security: security,
+            link: link,
             core: self.core,
             group: group,
             logger: logger

@@ -27,7 +27,9 @@ enum ImportTable {
     static let others: [String: Set<String>] = [
         "Systemd": [],
         "RequestPlane": ["NIOCore", "Logging"],
-        "RequestPlaneTransports": ["NIOCore", "NIOPosix", "NIOTLS", "NIOSSL", "Logging", "DequeModule"],
+        "RequestPlaneTransports": [
+            "NIOCore", "NIOPosix", "NIOTLS", "NIOSSL", "NIOHTTP1", "NIOHTTP2", "NIOHPACK", "Logging", "DequeModule",
+        ],
         "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],

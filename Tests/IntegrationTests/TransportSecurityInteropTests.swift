@@ -7,6 +7,8 @@ import Testing
 
 /// TLS with mutual certificates between our processes and Dynamo 1.6.1, the first release that has it.
 extension RequestPlaneInteropTests {
+    private static let peer = InteropPeer(release: .v161, mode: .tcp)
+
     private func security(_ certificates: Certificates) -> TransportSecurity {
         var security = TransportSecurity()
         security.certificatePath = certificates.certificate("server")
@@ -24,7 +26,7 @@ extension RequestPlaneInteropTests {
         _ certificates: Certificates,
         client: Bool = true
     ) -> [String: String?] {
-        var variables = self.environment(folder)
+        var variables = self.environment(Self.peer, folder)
         // The certificate is for loopback; without this the real caller announces another address.
         variables["DYN_TCP_RESPONSE_STREAM_HOST"] = "lo"
         variables["DYN_TCP_TLS_CERT_PATH"] = certificates.certificate("server")
@@ -43,12 +45,12 @@ extension RequestPlaneInteropTests {
         let python = try TestEnvironment.python(.v161)
         try await withTemporaryDirectory { folder in
             let certificates = try await Certificates(in: folder)
-            try await self.withManager(security: self.security(certificates)) { manager in
+            try await self.withManager(Self.peer, security: self.security(certificates)) { manager in
                 let endpoint = EndpointID(namespace: "interop", component: "echo", name: "run")
                 let id = InstanceID(rawValue: 0xf1d5_488c_8665_44b8)
                 let address = try await manager.server.register(endpoint, id: id, handler: Self.handler)
                 let instance = Instance(endpoint: endpoint, id: id, transport: address)
-                try await self.withRecord(instance, in: folder) {
+                try await self.withRecord(Self.peer, instance, in: folder) {
                     let commands = [
                         #"{"request": {"n": 3}}"#, #"{"request": {"n": 1000, "delay_ms": 5}, "drop_after": 2}"#,
                         #"{"request": {"n": 10}, "times": 100}"#,
@@ -80,14 +82,14 @@ extension RequestPlaneInteropTests {
             let arguments = [Self.scripts.appending(path: "serve_endpoint.py").path, "\(endpoint)"]
             let variables = self.variables(folder, certificates)
             _ = try await withProgram(python, arguments, environment: variables) { program in
-                let instance = try await self.instance(of: endpoint, in: folder)
+                let instance = try await self.instance(Self.peer, of: endpoint, in: folder)
                 func send(_ manager: NetworkManager, _ text: String) async throws -> ResponseStream {
                     try await manager.client.send(
                         OutgoingRequest(id: "r", payload: ByteBuffer(string: text)),
                         to: instance
                     )
                 }
-                try await self.withManager(security: self.security(certificates)) { manager in
+                try await self.withManager(Self.peer, security: self.security(certificates)) { manager in
                     #expect(
                         try await self.collect(send(manager, #"{"n":2}"#)) == [
                             #"{"i":0,"req":{"n":2}}"#, #"{"i":1,"req":null}"#,

@@ -160,11 +160,11 @@ import Testing
         #expect(log.first?.contains("'\(text)'") == true)
     }
 
-    @Test(arguments: ["http", "HTTP", "nats"])
+    @Test(arguments: ["nats", "NATS"])
     func planesOfLaterWorkAreRefused(_ text: String) throws {
         let error = #expect(throws: RequestPlaneError.self) { try self.read(["DYN_REQUEST_PLANE": text]) }
         #expect(error?.code == .invalidConfiguration)
-        #expect(error?.message.contains("tcp only for now") == true)
+        #expect(error?.message.contains("tcp and http only for now") == true)
     }
 
     @Test(arguments: [

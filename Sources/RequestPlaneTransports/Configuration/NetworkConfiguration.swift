@@ -8,6 +8,10 @@ extension NetworkManager {
         public var mode: RequestPlaneMode
         /// The TCP plane.
         public var tcp: TCPConfiguration
+        /// The HTTP plane.
+        public var http: HTTPConfiguration
+        /// The NATS plane.
+        public var nats: NATSSettings
         /// The connections on which answers come back, on every plane.
         public var responseStream: ResponseStreamConfiguration
         /// TLS on request connections of the TCP plane and on response streams of every plane.
@@ -18,16 +22,22 @@ extension NetworkManager {
         /// - Parameters:
         ///   - mode: the plane.
         ///   - tcp: the settings of the TCP plane.
+        ///   - http: the settings of the HTTP plane.
+        ///   - nats: the settings of the NATS plane.
         ///   - responseStream: the settings of the response stream.
         ///   - security: whose certificates are shown and trusted; no TLS unless something is set.
         public init(
             mode: RequestPlaneMode = .tcp,
             tcp: TCPConfiguration = TCPConfiguration(),
+            http: HTTPConfiguration = HTTPConfiguration(),
+            nats: NATSSettings = NATSSettings(),
             responseStream: ResponseStreamConfiguration = ResponseStreamConfiguration(),
             security: TransportSecurity = TransportSecurity()
         ) {
             self.mode = mode
             self.tcp = tcp
+            self.http = http
+            self.nats = nats
             self.responseStream = responseStream
             self.security = security
         }
@@ -44,9 +54,13 @@ extension NetworkManager {
 
         init(_ reader: EnvironmentReader) throws(RequestPlaneError) {
             self.mode = Self.mode(reader)
-            try TransportRegistry.check(self.mode)
             self.tcp = try TCPConfiguration(reader)
-            self.responseStream = try ResponseStreamConfiguration(reader, host: self.tcp.host)
+            self.http = try HTTPConfiguration(reader)
+            self.nats = try NATSSettings(reader, isServed: self.mode == .nats)
+            self.responseStream = try ResponseStreamConfiguration(
+                reader,
+                host: self.mode == .http ? self.http.host : self.tcp.host
+            )
             self.security = try TransportSecurity(reader)
         }
 

@@ -91,6 +91,9 @@ final class Listener: Sendable {
         }
     }
 
+    /// Asks every connection to end when its requests are answered; new ones may still come.
+    func quiesce() { self.connections.quiesce() }
+
     /// Stops listening and closes every connection.
     func close() async {
         let binding = self.state.withLock { state in

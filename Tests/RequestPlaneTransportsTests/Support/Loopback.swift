@@ -53,6 +53,8 @@ extension NetworkManager.Configuration {
     static var loopback: Self {
         var configuration = Self()
         configuration.tcp.host = "127.0.0.1"
+        configuration.http.host = "127.0.0.1"
+        configuration.http.port = 0
         configuration.responseStream.host = "127.0.0.1"
         return configuration
     }
