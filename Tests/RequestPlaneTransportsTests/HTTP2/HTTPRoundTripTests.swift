@@ -53,12 +53,12 @@ import Testing
         try await Loopback.runHTTP { loopback in
             let instance = try await loopback.serve(handler: counting(to: 10))
             try await withThrowingTaskGroup(of: [String].self) { group in
-                for number in 0..<3000 {
+                for number in 0..<500 {
                     group.addTask { try await loopback.send("{}", to: instance, id: "r\(number)").texts() }
                 }
                 for try await texts in group { #expect(texts == (0..<10).map { String($0) }) }
             }
-            #expect(loopback.manager.statistics.first?.requests == 3000)
+            #expect(loopback.manager.statistics.first?.requests == 500)
         }
     }
 
