@@ -10,7 +10,8 @@ enum ImportTable {
     static let ours: [String: Set<String>] = [
         "Systemd": ["CSystemd"],
         "RequestPlane": [],
-        "RequestPlaneTransports": ["RequestPlane"],
+        "NATS": ["CNATS"],
+        "RequestPlaneTransports": ["RequestPlane", "NATS"],
         "Discovery": ["RequestPlane"],
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
         "LoadTest": ["RequestPlane"],
@@ -26,6 +27,8 @@ enum ImportTable {
 
     static let others: [String: Set<String>] = [
         "Systemd": [],
+        // Crypto derives the public key from an nkey's seed, which libnats cannot.
+        "NATS": ["NIOCore", "Logging", "Crypto"],
         "RequestPlane": ["NIOCore", "Logging"],
         "RequestPlaneTransports": [
             "NIOCore", "NIOPosix", "NIOTLS", "NIOSSL", "NIOHTTP1", "NIOHTTP2", "NIOHPACK", "Logging", "DequeModule",

@@ -160,11 +160,15 @@ import Testing
         #expect(log.first?.contains("'\(text)'") == true)
     }
 
-    @Test(arguments: ["nats", "NATS"])
-    func planesOfLaterWorkAreRefused(_ text: String) throws {
-        let error = #expect(throws: RequestPlaneError.self) { try self.read(["DYN_REQUEST_PLANE": text]) }
+    @Test func settingsOfNATSMatterOnlyToThoseWhoServeOnIt() throws {
+        let wrong = ["NATS_SERVER": "http://localhost:4222"]
+        let (configuration, _) = try self.read(wrong)
+        #expect(throws: (any Error).self) { try configuration.nats.connection.get() }
+        let error = #expect(throws: RequestPlaneError.self) {
+            try self.read(wrong.merging(["DYN_REQUEST_PLANE": "NATS"]) { $1 })
+        }
         #expect(error?.code == .invalidConfiguration)
-        #expect(error?.message.contains("tcp and http only for now") == true)
+        #expect(error?.message.contains("NATS_SERVER") == true)
     }
 
     @Test(arguments: [

@@ -82,7 +82,7 @@ final class CallHome: Sendable {
     func refuse(_ error: RemoteError) async {
         self.append { state in
             guard state.machine.refuse() else { return false }
-            state.outbox.writeImmutableBuffer(Prologue.refused(error.description, nil).encoded)
+            state.outbox.writeImmutableBuffer(Prologue.refused(error.description, error).encoded)
             state.outbox.writeImmutableBuffer(ControlFrame.sentinel.encoded)
             return true
         }
