@@ -17,7 +17,8 @@ import Testing
 
     @Test(arguments: ConformanceCheck.all + ConformanceCheck.betweenProcesses)
     func natsConforms(_ check: ConformanceCheck) async throws {
-        try await NATSServerFixture.run(configuration: "max_payload: 8MB") { server in
+        try await NATSServerFixture.run(configuration: "max_payload: \(check.options.requestLimit ?? 8_388_608)") {
+            server in
             try await check.run(on: NetworkTransport(.nats) { $0.nats = try NATSSettings(server: server.url) })
         }
     }

@@ -71,7 +71,9 @@ public struct HTTPConfiguration: Sendable, Hashable {
             self.host = host
         }
         self.port = reader.integer("DYN_HTTP_RPC_PORT", in: 0...65_535, default: self.port)
-        if let text = reader.text("DYN_HTTP_RPC_ROOT_PATH", default: self.rootPath) { self.rootPath = try Self.rootPath(text) }
+        if let text = reader.text("DYN_HTTP_RPC_ROOT_PATH", default: self.rootPath) {
+            self.rootPath = try Self.rootPath(text)
+        }
         self.requestTimeout = reader.seconds("DYN_HTTP_REQUEST_TIMEOUT", default: 5)
         self.maximumFrameSize = reader.integer(
             "DYN_HTTP2_MAX_FRAME_SIZE",

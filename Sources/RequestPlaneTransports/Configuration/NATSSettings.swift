@@ -1,5 +1,5 @@
 package import NATS
-import RequestPlane
+public import RequestPlane
 
 /// The settings of the NATS plane.
 ///

@@ -34,7 +34,8 @@ final class HTTPServer: TransportServer {
             liveness: .requestConnection,
             // The guide's plane is clear text; only answers can be encrypted.
             security: ConnectionSecurity(TransportSecurity()),
-            remedy: "for requests; check DYN_HTTP_RPC_HOST and DYN_HTTP_RPC_PORT, and give each process on a machine a port of its own "
+            remedy:
+                "for requests; check DYN_HTTP_RPC_HOST and DYN_HTTP_RPC_PORT, and give each process on a machine a port of its own "
                 + "(0: the system assigns one)",
             logger: logger
         ) { try pipeline.configure($0) }

@@ -47,12 +47,13 @@ final class NATSLink: Sendable {
 
     /// Ends the connection for good.
     func close() async {
-        let (connection, waiting) = self.state.withLock { state in
+        let (connection, waiting) = self.state.withLock {
+            state -> (NATSConnection?, [CheckedContinuation<Void, Never>]) in
             defer { state = .closed }
             switch state {
-            case .connected(let connection): return (connection as NATSConnection?, [])
+            case .connected(let connection): return (connection, [])
             case .connecting(let waiting): return (nil, waiting)
-            case .idle, .closed: return (nil, [CheckedContinuation<Void, Never>]())
+            case .idle, .closed: return (nil, [])
             }
         }
         for continuation in waiting { continuation.resume() }
