@@ -13,7 +13,6 @@ let embedded: Target.Dependency = .product(name: "NIOEmbedded", package: nio)
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals: Target.Dependency = .product(name: "UnixSignals", package: "swift-service-lifecycle")
-let hummingbird: Target.Dependency = .product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore: Target.Dependency = .product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes: Target.Dependency = .product(name: "HTTPTypes", package: "swift-http-types")
 let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", package: "async-http-client")
@@ -40,7 +39,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
         .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
         .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
-        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.0", traits: []),
         .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
@@ -81,7 +80,7 @@ let package = Package(
         .target(
             name: "Supervisor",
             dependencies: [
-                "Deployment", "Systemd", "CProcess", core, posix, http1, hummingbird, httpTypes, logging, lifecycle,
+                "Deployment", "Systemd", "CProcess", core, posix, http1, hummingbirdCore, httpTypes, logging, lifecycle,
                 collections,
             ]
         ),
@@ -127,9 +126,10 @@ let package = Package(
             ],
             path: "Tests/TestSupport"
         ),
+        .target(name: "FuzzSupport", dependencies: ["RequestPlane", core], path: "Tests/FuzzSupport"),
         .testTarget(
             name: "RequestPlaneTests",
-            dependencies: ["RequestPlane", "TestSupport", core],
+            dependencies: ["RequestPlane", "TestSupport", "FuzzSupport", core],
             exclude: ["Fixtures"]
         ),
         .testTarget(
@@ -138,7 +138,7 @@ let package = Package(
         ),
         .testTarget(
             name: "DiscoveryTests",
-            dependencies: ["Discovery", "RequestPlane", "TestSupport", core, logging],
+            dependencies: ["Discovery", "RequestPlane", "TestSupport", "FuzzSupport", core, logging],
             exclude: ["Fixtures"]
         ),
         .testTarget(name: "DeploymentTests", dependencies: ["Deployment"], exclude: ["BadManifests", "GoldenPlans"]),
@@ -181,7 +181,24 @@ let package = Package(
     ]
 )
 
+// MARK: - Programs that are built only on request
+
+if Context.environment["DYNAMO_FUZZ"] != nil {
+    package.targets.append(
+        .executableTarget(name: "fuzz-wire", dependencies: ["FuzzSupport"], path: "Tests/Fuzz")
+    )
+}
+
 // MARK: - Settings
+
+// The static Swift runtime asks the linker to export every symbol. Nothing is loaded that would use them, yet their tables
+// are read at each start, and count as resident memory: taken back. lld comes with every Swift toolchain.
+let programLinking: [LinkerSetting] = [
+    .unsafeFlags(
+        ["-use-ld=lld", "-Xlinker", "--no-export-dynamic"],
+        .when(platforms: [.linux], configuration: .release)
+    )
+]
 
 let settings: [SwiftSetting] = [
     .swiftLanguageMode(.v6),
@@ -198,6 +215,7 @@ let ciSettings: [SwiftSetting] =
     : [.treatAllWarnings(as: .error), .treatWarning("DeprecatedDeclaration", as: .warning)]
 
 for target in package.targets {
+    if target.type == .executable { target.linkerSettings = programLinking }
     switch target.type {
     case .regular, .executable, .test: target.swiftSettings = settings + ciSettings
     default: break

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The README's first command as a new user runs it: build, start, paste the printed curl line, stop.
+# The README's first command as a new user runs it: build, start, paste the printed curl line, stop. The launcher that serves
+# must have at most 40 MB resident.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -27,13 +28,16 @@ run_once() { # seconds to ready
         [ $SECONDS -lt $deadline ] || fail "no curl line within $1 s"
         sleep 0.2
     done
-    local line answer
+    local line answer resident
     line=$(grep -m 1 '^ *curl ' "$folder/output")
     answer=$(bash -c "$line") || fail "the curl line failed: $line"
     case $answer in
         *'"choices"'*) echo "answered: $answer" ;;
         *) fail "the curl line was answered by: $answer" ;;
     esac
+    resident=$(($(awk '/^VmRSS:/ { print $2 }' "/proc/$launcher/status") * 1024))
+    echo "launcher: $((resident / 1000000)) MB resident"
+    [ "$resident" -le 40000000 ] || fail "the launcher has $resident bytes resident, more than 40 MB"
     kill -INT "$launcher"
     wait "$launcher" || fail "Ctrl-C ended it with $?"
     launcher=

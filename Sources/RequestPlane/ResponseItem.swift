@@ -3,6 +3,8 @@ public import NIOCore
 /// One element of an answer.
 public enum ResponseItem: Sendable, Hashable {
     /// The payload: JSON of the endpoint's own response type.
+    ///
+    /// An empty one is read as `null`.
     case data(ByteBuffer)
     /// An annotation beside the data: a named event with comments.
     case annotation(event: String, comments: [String])

@@ -33,7 +33,8 @@ enum ImportTable {
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [
-            "NIOCore", "NIOPosix", "NIOHTTP1", "Hummingbird", "HTTPTypes", "ServiceLifecycle", "Logging", "DequeModule",
+            "NIOCore", "NIOPosix", "NIOHTTP1", "HummingbirdCore", "HTTPTypes", "ServiceLifecycle", "Logging",
+            "DequeModule",
             "HeapModule",
         ],
         "dynamo-launch": ["ArgumentParser", "Subprocess", "SystemPackage", "UnixSignals", "Logging", "NIOCore"],

@@ -4,54 +4,27 @@ usage: launch_to_ready.py [ROUNDS]
 
 Both start `python -m dynamo.frontend` and `python -m dynamo.mocker` of the interpreter DYNAMO_121_PYTHON with the model
 folder DYNAMO_TEST_MODEL (Tests/run.sh sets both; see the README). One prober watches both: it asks the public port for one
-token until it gets it. Then it prints the seconds of each round, the medians and the ratio of each pair, and the memory of
-the launcher of the embedded deployment. Pairs run one after the other, so that a noisy machine disturbs both alike.
+token until it gets it. Then it prints the seconds of each round, the medians and the ratio of each pair. Pairs run one
+after the other, so that a noisy machine disturbs both alike.
 """
 
-import contextlib
-import http.client
-import json
 import os
 import pathlib
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-LAUNCHER = ROOT / ".build/release/dynamo-launch"
+from launcher_memory import LAUNCHER, ROOT, free_port, one_token
+
 SCRIPT = """
 "$PYTHON" -m dynamo.frontend --http-port "$DYN_HTTP_PORT" &
 DYN_SYSTEM_PORT=$SYSTEM_PORT "$PYTHON" -m dynamo.mocker --model-path "$MODEL_PATH" &
 wait
 """
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def one_token(port: int) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    with contextlib.closing(connection):
-        try:
-            connection.request("GET", "/v1/models")
-            models = json.load(connection.getresponse())["data"]
-            if not models:
-                return False
-            body = {"model": models[0]["id"], "max_tokens": 1, "messages": [{"role": "user", "content": "Hello"}]}
-            connection.request(
-                "POST", "/v1/chat/completions", json.dumps(body), {"content-type": "application/json"}
-            )
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException, ValueError):
-            return False
 
 
 def timed(command: list[str], extra: dict[str, str], folder: pathlib.Path) -> float:
@@ -79,34 +52,6 @@ def timed(command: list[str], extra: dict[str, str], folder: pathlib.Path) -> fl
             else:
                 process.send_signal(signal.SIGTERM)
             process.wait(30)
-
-
-def resident(pid: int) -> int:
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1])
-    return 0
-
-
-def memory(folder: pathlib.Path) -> tuple[int, int]:
-    """KiB of the launcher and of its keeper, ten seconds after the embedded deployment serves."""
-    port = free_port()
-    environment = os.environ | {
-        "DYN_HTTP_PORT": str(port),
-        "XDG_STATE_HOME": str(folder / "state"),
-        "XDG_RUNTIME_DIR": str(folder),
-    }
-    process = subprocess.Popen([LAUNCHER, "up"], env=environment, stdout=subprocess.DEVNULL, cwd=folder)
-    try:
-        while not one_token(port):
-            time.sleep(0.05)
-        time.sleep(10)
-        tasks = pathlib.Path(f"/proc/{process.pid}/task").glob("*/children")
-        children = [int(child) for task in tasks for child in task.read_text().split()]
-        return resident(process.pid), sum(resident(child) for child in children)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(30)
 
 
 def main(rounds: int) -> None:
@@ -141,8 +86,6 @@ def main(rounds: int) -> None:
             f"median: script {statistics.median(by_script):.3f} s, dynamo-launch {statistics.median(by_launcher):.3f} s, "
             f"ratio of pairs {statistics.median(ratios):.3f} (from {min(ratios):.3f} to {max(ratios):.3f})"
         )
-        launcher, keeper = memory(folder)
-        print(f"resident memory, embedded deployment: launcher {launcher / 1024:.1f} MiB, keeper {keeper / 1024:.1f} MiB")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

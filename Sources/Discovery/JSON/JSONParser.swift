@@ -1,4 +1,5 @@
 package import NIOCore
+import RequestPlane
 
 extension JSONValue {
     /// Reads one JSON value (RFC 8259) and nothing after it.
@@ -195,13 +196,13 @@ struct JSONParser {
     }
 
     private mutating func fourHexDigits() throws(JSONError) -> UInt32 {
-        guard self.position + 4 <= self.bytes.count,
-            let value = UInt32(
-                String(decoding: self.bytes[self.position..<self.position + 4], as: UTF8.self),
-                radix: 16
-            ),
-            self.bytes[self.position] != UInt8(ascii: "+")
-        else { throw self.fault("invalid unicode escape") }
+        guard self.position + 4 <= self.bytes.count else { throw self.fault("invalid unicode escape") }
+        var value: UInt32 = 0
+        // Not Swift's own parsing of integers, which takes a sign.
+        for byte in self.bytes[self.position..<self.position + 4] {
+            guard let digit = JSONScanner.hexDigit(byte) else { throw self.fault("invalid unicode escape") }
+            value = value << 4 | UInt32(digit)
+        }
         self.position += 4
         return value
     }

@@ -1,3 +1,5 @@
+import RequestPlane
+
 /// A bucket of the store.
 package enum DiscoveryBucket: String, Sendable, Hashable, CaseIterable {
     case instances = "v1/instances"
@@ -47,11 +49,10 @@ package struct DiscoveryKey: Sendable, Hashable, Comparable {
                 bytes.append(byte)
                 continue
             }
-            guard rest.count >= 2, let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16) else {
-                return nil
-            }
-            bytes.append(value)
-            rest = rest.dropFirst(2)
+            guard let high = rest.popFirst().flatMap(JSONScanner.hexDigit),
+                let low = rest.popFirst().flatMap(JSONScanner.hexDigit)
+            else { return nil }
+            bytes.append(UInt8(high << 4 | low))
         }
         guard let path = String(validating: bytes, as: UTF8.self) else { return nil }
         self.init(bucket: bucket, path: path)

@@ -14,7 +14,7 @@ struct InProcessAnswer: Sendable {
         switch self.buffer.attach(link) {
         case .read: break
         case .stop: link.stopGeneration()
-        case .cancel: link.cancelGeneration()
+        case .cancel: return self.endpoint.meter.end(.cancelled, after: .zero)
         }
         let outcome = await withTaskGroup(of: EndpointMeter.Outcome.self) { group in
             group.addTask {
@@ -29,9 +29,20 @@ struct InProcessAnswer: Sendable {
         self.endpoint.meter.end(link.wasCancelled ? .cancelled : outcome, after: ContinuousClock.now - start)
     }
 
+    private static let givenUp = PlaneFailure(.streamEndedEarly, "the server gave up the request")
+
     private func produce(_ link: Link) async -> EndpointMeter.Outcome {
+        // As between processes, where an empty payload is not JSON.
+        guard self.request.payload.readableBytes > 0 else {
+            self.buffer.finish(PlaneFailure(.remote, "the worker refused the request: the request has no body"))
+            return .failure
+        }
         let items: any AsyncSequence<ResponseItem, any Error> & Sendable
         do { items = try await self.endpoint.handler(self.request) } catch {
+            if Task.isCancelled {
+                self.buffer.finish(Self.givenUp)
+                return .cancelled
+            }
             self.buffer.finish(PlaneFailure(.remote, "the worker refused the request: \(error)"))
             return .failure
         }
@@ -40,7 +51,7 @@ struct InProcessAnswer: Sendable {
         if link.isStopped {
             self.buffer.finish(nil)
         } else if Task.isCancelled {
-            self.buffer.finish(PlaneFailure(.streamEndedEarly, "the server gave up the request"))
+            self.buffer.finish(Self.givenUp)
         } else {
             self.buffer.finish(nil)
         }
@@ -56,7 +67,7 @@ struct InProcessAnswer: Sendable {
             for try await item in items {
                 if case .failure = item { outcome = .failure }
                 self.endpoint.meter.sent(item)
-                switch self.buffer.yield([item]) {
+                switch self.buffer.yield([item.asRead]) {
                 case .more: break
                 case .wait: await link.waitForDemand()
                 case .gone: return .cancelled
@@ -70,6 +81,13 @@ struct InProcessAnswer: Sendable {
             outcome = .failure
         }
         return outcome
+    }
+}
+
+extension ResponseItem {
+    /// The item as a reader in another process would get it: no payload is `null`.
+    fileprivate var asRead: ResponseItem {
+        if case .data(let payload) = self, payload.readableBytes == 0 { .data(.jsonNull) } else { self }
     }
 }
 

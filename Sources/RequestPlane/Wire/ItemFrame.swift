@@ -136,7 +136,9 @@ extension ByteBuffer {
     /// Writes an item as a whole frame.
     package mutating func writeItemFrame(_ item: ResponseItem) {
         switch item {
-        case .data(let payload):
+        case .data(let item):
+            // No payload is not JSON, and would make the whole frame unreadable.
+            let payload = item.readableBytes > 0 ? item : .jsonNull
             let (prefix, suffix): (StaticString, StaticString) = (#"{"data":{"data":"#, #"},"complete_final":false}"#)
             let size = prefix.utf8CodeUnitCount + payload.readableBytes + suffix.utf8CodeUnitCount
             self.reserveCapacity(minimumWritableBytes: TwoPartMessage.preambleSize + size)

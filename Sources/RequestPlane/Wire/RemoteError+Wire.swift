@@ -17,9 +17,10 @@ extension RemoteError {
     /// The type is a name, or an object `{"Backend":name}`.
     private static func kind(_ type: ByteBuffer) -> Kind {
         if let name = JSONObject.string(type) { return Kind(rawValue: name) ?? .unknown }
-        guard let object = try? JSONObject(type), let name = object.keys.first.flatMap(object.string) else {
-            return .unknown
-        }
+        // The order of keys is not kept, so of several objects' keys none is better than another.
+        guard let object = try? JSONObject(type), object.keys.count == 1,
+            let name = object.keys.first.flatMap(object.string)
+        else { return .unknown }
         return Kind(rawValue: name) ?? .unknown
     }
 }

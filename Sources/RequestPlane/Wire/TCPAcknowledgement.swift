@@ -51,6 +51,9 @@ package struct TCPAcknowledgementDecoder: Sendable, Hashable {
     /// - Parameter limit: the longest text.
     package init(limit: Int) { self.limit = limit }
 
+    /// Received bytes that belong to no whole acknowledgement yet.
+    package var heldBytes: Int { self.accumulator.readableBytes }
+
     /// Adds received bytes.
     package mutating func append(_ bytes: ByteBuffer) { self.accumulator.append(bytes) }
 

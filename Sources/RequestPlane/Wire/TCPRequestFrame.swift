@@ -105,6 +105,9 @@ package struct TCPRequestDecoder: Sendable, Hashable {
     /// - Parameter limit: the largest frame, its length fields included.
     package init(limit: Int) { self.limit = limit }
 
+    /// Received bytes that belong to no whole frame yet.
+    package var heldBytes: Int { self.accumulator.readableBytes }
+
     /// Whether the stream may end here.
     package var isBetweenFrames: Bool { self.accumulator.readableBytes == 0 }
 

@@ -14,6 +14,9 @@ package struct TwoPartDecoder: Sendable, Hashable {
         self.maximumBodySize = maximumBodySize
     }
 
+    /// Received bytes that belong to no whole frame yet.
+    package var heldBytes: Int { self.accumulator.readableBytes }
+
     /// Whether the stream may end here.
     package var isBetweenFrames: Bool { self.accumulator.readableBytes == 0 }
 

@@ -1,6 +1,7 @@
 internal import Deployment
 internal import FoundationEssentials
-internal import Hummingbird
+internal import HTTPTypes
+internal import HummingbirdCore
 internal import NIOCore
 internal import NIOPosix
 
@@ -8,19 +9,42 @@ internal import NIOPosix
 struct ControlRoutes: Sendable {
     let server: ControlServer
 
-    private static let routes = [
+    private static let bodyLimit = 64 << 10
+    private static let methods: [String: HTTPTypes.HTTPRequest.Method] = [
+        "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/logs": .get,
+    ]
+    private static let descriptions = [
         "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
         "GET /v1/logs[?process=NAME&lines=N&follow=true]",
     ]
 
-    var router: Router<BasicRequestContext> {
-        let router = Router(context: BasicRequestContext.self)
-        router.add(middleware: UnknownRoute(routes: Self.routes))
-        router.get("/v1/status") { request, _ in try await self.status(request) }
-        router.get("/v1/plan") { _, _ in try Self.json(self.server.plan.masked) }
-        router.post("/v1/stop") { request, context in try await self.stop(request, context) }
-        router.get("/v1/logs") { request, _ in try await self.logs(request) }
-        return router
+    // Concurrent because of the writer: it belongs to no actor and cannot be sent to one.
+    @concurrent
+    func respond(to request: Request, _ writer: consuming ResponseWriter) async throws {
+        let response = try await self.response(to: request)
+        try await writer.write(
+            response: response.head,
+            body: request.method == .head ? ResponseBody() : response.body
+        )
+    }
+
+    private func response(to request: Request) async throws -> Response {
+        let path = request.uri.path
+        guard let method = Self.methods[path], request.method == method else {
+            var response = Self.error(
+                Self.methods[path] == nil ? .notFound : .methodNotAllowed,
+                "there is no \(request.method.rawValue) \(path)",
+                routes: Self.descriptions
+            )
+            response.headers[HTTPField.Name.allow] = Self.methods[path]?.rawValue
+            return response
+        }
+        switch path {
+        case "/v1/status": return try await self.status(request)
+        case "/v1/stop": return try await self.stop(request)
+        case "/v1/logs": return try await self.logs(request)
+        default: return try Self.json(self.server.plan.masked)
+        }
     }
 
     private func status(_ request: Request) async throws -> Response {
@@ -48,9 +72,15 @@ struct ControlRoutes: Sendable {
         return try Self.json(status)
     }
 
-    private func stop(_ request: Request, _ context: BasicRequestContext) async throws -> Response {
+    private func stop(_ request: Request) async throws -> Response {
         struct Body: Decodable { var now: Bool? }
-        let buffer = try await request.body.collect(upTo: 64 << 10)
+        let buffer: ByteBuffer
+        do { buffer = try await request.body.collect(upTo: Self.bodyLimit) } catch is NIOTooManyBytesError {
+            var response = Self.error(.contentTooLarge, "the body is larger than \(Self.bodyLimit) bytes")
+            // The rest of the body is not read.
+            response.headers[.connection] = "close"
+            return response
+        }
         var body = Body(now: false)
         if buffer.readableBytes > 0 {
             guard let decoded = try? JSONDecoder().decode(Body.self, from: Data(buffer.readableBytesView)) else {
@@ -131,33 +161,5 @@ struct ControlRoutes: Sendable {
             headers: [.contentType: "application/json"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: text + "}}\n"))
         )
-    }
-}
-
-/// Turns errors into JSON that says what there is instead.
-private struct UnknownRoute: RouterMiddleware {
-    typealias Context = BasicRequestContext
-
-    let routes: [String]
-
-    @concurrent
-    func handle(
-        _ request: Request,
-        context: Context,
-        next: @concurrent (Request, Context) async throws -> Response
-    ) async throws -> Response {
-        do {
-            return try await next(request, context)
-        } catch let error as any HTTPResponseError where error.status == .notFound {
-            let what = "\(request.method.rawValue) \(request.uri.path)"
-            let knowsPath = self.routes.contains { $0.split(separator: " ").last?.hasPrefix(request.uri.path) == true }
-            return ControlRoutes.error(
-                knowsPath ? .methodNotAllowed : .notFound,
-                "there is no \(what)",
-                routes: self.routes
-            )
-        } catch let error as any HTTPResponseError {
-            return ControlRoutes.error(error.status, "\(error)")
-        }
     }
 }

@@ -1,6 +1,6 @@
 internal import Deployment
 internal import Glibc
-internal import Hummingbird
+internal import HummingbirdCore
 internal import Logging
 internal import NIOPosix
 internal import ServiceLifecycle
@@ -51,13 +51,15 @@ final class ControlServer: Sendable {
         unlink(path)
         var logger = self.logger
         logger.logLevel = max(logger.logLevel, .warning)
-        let application = Application(
-            router: ControlRoutes(server: self).router,
-            configuration: ApplicationConfiguration(address: .unixDomainSocket(path: path), serverName: nil),
+        let routes = ControlRoutes(server: self)
+        let connection = HTTP1Channel { request, writer, _ in try await routes.respond(to: request, writer) }
+        let server = connection.server(
+            configuration: ServerConfiguration(address: .unixDomainSocket(path: path)),
             onServerRunning: { _ in chmod(path, 0o600) },
+            eventLoopGroup: .singletonMultiThreadedEventLoopGroup,
             logger: logger
         )
-        var configuration = ServiceGroupConfiguration(services: [application], logger: logger)
+        var configuration = ServiceGroupConfiguration(services: [server], logger: logger)
         configuration.maximumGracefulShutdownDuration = .seconds(2)
         let group = ServiceGroup(configuration: configuration)
         let isWanted = self.state.withLock { state in

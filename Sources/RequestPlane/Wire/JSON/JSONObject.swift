@@ -56,7 +56,7 @@ package struct JSONObject: Sendable, Hashable {
         guard scanner.beginArray(bytes) else { return nil }
         var strings: [String] = []
         while let more = try? scanner.nextElement(bytes, isFirst: strings.isEmpty) {
-            guard more else { return strings }
+            guard more else { return (try? scanner.finish(bytes)) == nil ? nil : strings }
             guard scanner.peek(bytes) == UInt8(ascii: "\""), let text = try? scanner.scanString(bytes) else {
                 return nil
             }

@@ -1,0 +1,68 @@
+import Logging
+import RequestPlane
+import RequestPlaneTransports
+import TestSupport
+import Testing
+
+@Suite struct ConformanceTests {
+    /// Every transport between processes: one line for each.
+    private static let transports: [NetworkTransport] = [
+        NetworkTransport(.tcp)
+    ]
+
+    @Test(arguments: Self.transports, ConformanceCheck.all + ConformanceCheck.betweenProcesses)
+    func conforms(_ transport: NetworkTransport, _ check: ConformanceCheck) async throws {
+        try await check.run(on: transport)
+    }
+}
+
+/// The server of one manager and the client of another.
+struct NetworkTransport: ConformanceTransport, CustomStringConvertible {
+    let mode: RequestPlaneMode
+    private let configure: @Sendable (inout NetworkManager.Configuration) async throws -> Void
+
+    /// Names a transport.
+    ///
+    /// - Parameters:
+    ///   - mode: the plane.
+    ///   - configure: what the plane needs beside it, for example the address of a broker.
+    init(
+        _ mode: RequestPlaneMode,
+        configure: @escaping @Sendable (inout NetworkManager.Configuration) async throws -> Void = { _ in }
+    ) {
+        self.mode = mode
+        self.configure = configure
+    }
+
+    var description: String { self.mode.rawValue }
+
+    func makeEnds(_ options: ConformanceOptions) async throws -> ConformanceEnds {
+        var configuration = NetworkManager.Configuration.loopback
+        configuration.mode = self.mode
+        try await self.configure(&configuration)
+        configuration.apply(options)
+        let server = NetworkManager(configuration: configuration, logger: Logger(label: "server"))
+        let client = NetworkManager(configuration: configuration, logger: Logger(label: "client"))
+        return ConformanceEnds(
+            server: server.server,
+            client: client.client,
+            statistics: { server.statistics },
+            runServer: { try await server.run() },
+            drainServer: { await server.drain(deadline: $0) },
+            runClient: { try await client.run() }
+        )
+    }
+}
+
+extension NetworkManager.Configuration {
+    /// Sets what a check wants changed, on the plane of this configuration.
+    fileprivate mutating func apply(_ options: ConformanceOptions) {
+        if let timeout = options.timeout { self.responseStream.callHomeTimeout = timeout }
+        switch self.mode {
+        case .tcp, .http, .nats:
+            if let capacity = options.capacity { self.tcp.maximumInFlight = capacity }
+            if let limit = options.requestLimit { self.tcp.maximumMessageSize = limit }
+            if let timeout = options.timeout { self.tcp.requestTimeout = timeout }
+        }
+    }
+}
