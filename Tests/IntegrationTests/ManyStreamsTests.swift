@@ -39,14 +39,16 @@ import Testing
     @Test func tenThousandAtOnce() async throws {
         try self.raiseLimit()
         let interop = RequestPlaneInteropTests()
+        // Only the plane matters: both ends are ours.
+        let peer = InteropPeer(release: .v121, mode: .tcp)
         let endpoint = EndpointID(namespace: "dynamo", component: "backend", name: "generate")
         try await withTemporaryDirectory { folder in
             let program = TestEnvironment.products.appending(path: "dynamo-worker").path
             // Each stream has a token now and the next one in a long time.
-            let environment = interop.environment(folder)
+            let environment = interop.environment(peer, folder)
             _ = try await withProgram(program, ["--rate", "0.02"], environment: environment) { worker in
-                let instance = try await interop.instance(of: endpoint, in: folder)
-                try await interop.withManager { manager in
+                let instance = try await interop.instance(peer, of: endpoint, in: folder)
+                try await interop.withManager(peer) { manager in
                     try await self.openAndClose(manager, instance, worker)
                 }
             }

@@ -101,7 +101,7 @@ extension RequestPlaneInteropTests {
                     iterator = nil
                     try await program.waitForOutput("killed")
                 }
-                try await self.withManager { manager in
+                try await self.withManager(Self.peer) { manager in
                     let error = await #expect(throws: RequestPlaneError.self) { try await send(manager, #"{"n":2}"#) }
                     #expect(
                         error?.code == .connectFailed || error?.code == .protocolViolation,

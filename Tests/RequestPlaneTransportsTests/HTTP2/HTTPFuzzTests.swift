@@ -28,7 +28,11 @@ import Testing
         let group = MultiThreadedEventLoopGroup.singleton
         let core = ServingCore(
             capacity: 10,
-            callHome: CallHomeConnector(group: group, timeout: .seconds(1)),
+            callHome: CallHomeConnector(
+                group: group,
+                timeout: .seconds(1),
+                security: ConnectionSecurity(TransportSecurity())
+            ),
             refusals: .acknowledgement,
             logger: Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }
         )
