@@ -18,6 +18,7 @@ let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", packa
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 
 let package = Package(
@@ -41,6 +42,7 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
         .package(url: "https://github.com/apple/swift-system.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.0.0"),
     ],
     targets: [
         // MARK: C, behind one door each
@@ -52,6 +54,7 @@ let package = Package(
         .target(name: "CProcess"),
 
         // MARK: Serving half
+        .target(name: "NATS", dependencies: ["CNATS", core, logging, crypto]),
         .target(name: "RequestPlane", dependencies: [core, logging]),
         .target(
             name: "RequestPlaneTransports",
@@ -145,6 +148,7 @@ let package = Package(
             name: "WorkerTests",
             dependencies: ["dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core]
         ),
+        .testTarget(name: "NATSTests", dependencies: ["NATS", "TestSupport", core, logging, crypto]),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(

@@ -9,6 +9,7 @@ enum ImportTable {
 
     static let ours: [String: Set<String>] = [
         "Systemd": ["CSystemd"],
+        "NATS": ["CNATS"],
         "RequestPlane": [],
         "RequestPlaneTransports": ["RequestPlane"],
         "Discovery": ["RequestPlane"],
@@ -25,6 +26,8 @@ enum ImportTable {
 
     static let others: [String: Set<String>] = [
         "Systemd": [],
+        // Crypto derives the public key from an nkey's seed, which libnats cannot.
+        "NATS": ["NIOCore", "Logging", "Crypto"],
         "RequestPlane": ["NIOCore", "Logging"],
         "RequestPlaneTransports": ["NIOCore", "NIOPosix", "Logging", "DequeModule"],
         "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Logging"],
