@@ -178,6 +178,7 @@ let package = Package(
             name: "LoadTestTests",
             dependencies: ["LoadTest", "RequestPlane", "TestSupport", core, posix, http1]
         ),
+        .testTarget(name: "NATSTests", dependencies: ["NATS", "TestSupport", core, logging, crypto]),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(

@@ -4,14 +4,14 @@ import Synchronization
 
 /// A connection to a NATS server or cluster.
 ///
-/// It lives from `connect` until `close()`, `drain(timeout:)` or a refusal of the server that libnats takes as final, for example
-/// credentials that were valid and are no longer. In between it reconnects without end, with its subscriptions.
+/// It lives from `connect` until `close()` or `drain(timeout:)`. In between a lost connection is made again, without end and with its
+/// subscriptions. What was on its way at the moment of the loss may be lost, as always with NATS: at most once.
 ///
 /// No call blocks its thread. Messages and requests wait, bounded, while the connection is slow or lost; completions and handlers run
 /// on threads of the connection and must not block either.
 package final class NATSConnection: Sendable {
     package let configuration: NATSConfiguration
-    let core: ConnectionCore
+    private let core: ConnectionCore
 
     private init(_ core: ConnectionCore) {
         self.core = core
@@ -224,15 +224,12 @@ package final class NATSConnection: Sendable {
     // MARK: The end
 
     /// Returns when the connection has ended; a cancelled task closes it.
-    ///
-    /// - Throws: `NATSError` when the server ended it for good.
-    package func run() async throws(NATSError) {
+    package func run() async {
         await withTaskCancellationHandler {
             await self.core.waitUntilOver()
         } onCancel: {
             self.core.post(.close)
         }
-        if let error = self.core.state.withLock({ $0.closeError }) { throw error }
     }
 
     /// Ends the connection: requests fail, subscriptions end, accepted messages are written if that takes less than a second.

@@ -9,6 +9,7 @@ enum ImportTable {
 
     static let ours: [String: Set<String>] = [
         "Systemd": ["CSystemd"],
+        "NATS": ["CNATS"],
         "RequestPlane": [],
         "NATS": ["CNATS"],
         "RequestPlaneTransports": ["RequestPlane", "NATS"],

@@ -10,8 +10,7 @@ final class ConnectionCore: Sendable {
     /// The beginning of the reply subjects, unique to this connection.
     let inbox: String
     let state: Mutex<ConnectionState>
-    private let key: NKey?
-    private let backoff: ReconnectBackoff
+    let key: NKey?
 
     init(_ configuration: NATSConfiguration, logger: Logger) throws(NATSError) {
         try configuration.validate()
@@ -20,10 +19,6 @@ final class ConnectionCore: Sendable {
         self.wakeUp = try WakeUp()
         self.inbox = Self.makeInbox()
         self.key = if case .nkey(let seed) = configuration.credentials { try NKey(seed: seed) } else { nil }
-        self.backoff = ReconnectBackoff(
-            first: configuration.reconnectDelay,
-            maximum: configuration.maximumReconnectDelay
-        )
         var state = ConnectionState(maximumQueuedBytes: configuration.maximumQueuedBytes)
         state.server = configuration.serverList
         self.state = Mutex(state)
@@ -40,14 +35,17 @@ final class ConnectionCore: Sendable {
     ///
     /// After the end, answers at once.
     func post(_ command: LoopCommand) {
-        let (isOver, wakes, error) = self.state.withLock { state in
-            if state.isOver { return (true, false, state.closeError) }
+        let (isOver, wakes) = self.state.withLock { state in
+            if state.isOver { return (true, false) }
             state.commands.append(command)
-            return (false, state.wake(), nil)
+            return (false, state.wake())
         }
         if wakes { self.wakeUp.signal() }
-        if isOver { command.refuse(error ?? NATSError(.closed, "the connection to NATS is closed")) }
+        if isOver { command.refuse() }
     }
+
+    /// Makes the thread look around.
+    func wake() { if self.state.withLock({ $0.wake() }) { self.wakeUp.signal() } }
 
     func publish(_ message: NATSMessage) throws(NATSError) {
         try Self.validate(message)
@@ -123,10 +121,15 @@ final class ConnectionCore: Sendable {
     /// Starts the thread and waits until it is connected or has failed.
     func connect() async -> Result<Void, NATSError> {
         await withCheckedContinuation { continuation in
-            self.state.withLock { $0.connectWaiter = continuation }
+            let error = self.state.withLock { state in
+                state.connectWaiter = continuation
+                return state.abandoned
+            }
             do throws(NATSError) {
+                if let error { throw error }
                 try DetachedThread.start { ConnectionLoop.run(self) }
             } catch {
+                self.state.withLock { $0.isOver = true }
                 self.connectEnded(.failure(error))
             }
         }
@@ -136,131 +139,63 @@ final class ConnectionCore: Sendable {
     func abandon(_ error: NATSError) {
         let waiter = self.state.withLock { state -> CheckedContinuation<Result<Void, NATSError>, Never>? in
             guard state.phase == .connecting else { return nil }
-            state.phase = .closed
-            state.closeError = error
+            state.abandoned = error
             return state.connectWaiter.take()
         }
-        waiter?.resume(returning: .failure(error))
+        guard let waiter else { return }
+        self.post(.close)
+        waiter.resume(returning: .failure(error))
     }
 
-    /// Tells how connecting went.
-    ///
-    /// - Returns: whether the connection is wanted.
-    @discardableResult
-    func connectEnded(_ result: Result<NativeConnection.ServerFacts, NATSError>) -> Bool {
-        let (waiter, isWanted) = self.state.withLock { state in
-            guard state.phase == .connecting else {
-                return (CheckedContinuation<Result<Void, NATSError>, Never>?.none, false)
+    /// Tells the first waiter how connecting went.
+    func connectEnded(_ result: Result<Void, NATSError>) {
+        self.state.withLock { $0.connectWaiter.take() }?.resume(returning: result)
+    }
+
+    /// Returns when the thread has ended.
+    func waitUntilOver() async {
+        await withCheckedContinuation { continuation in
+            let isOver = self.state.withLock { state in
+                if !state.isOver { state.closeWaiters.append(continuation) }
+                return state.isOver
             }
-            switch result {
-            case .success(let facts):
-                state.phase = state.socket == nil ? .reconnecting : .connected
-                state.maximumPayload = facts.maximumPayload
-                state.server = facts.address
-            case .failure(let error):
-                state.phase = .closed
-                state.closeError = error
-            }
-            return (state.connectWaiter.take(), state.phase != .closed)
+            if isOver { continuation.resume() }
         }
-        waiter?.resume(returning: result.map { _ in })
-        return isWanted
-    }
-}
-
-// MARK: - What libnats tells
-
-extension ConnectionCore: NativeEvents {
-    func socketAttached(_ descriptor: Int32) -> Bool {
-        guard let socket = SocketDescriptor(duplicating: descriptor) else { return false }
-        let wakes = self.state.withLock { state in
-            state.socket = socket
-            if state.phase == .reconnecting { state.phase = .connected }
-            return state.wake()
-        }
-        if wakes { self.wakeUp.signal() }
-        return true
     }
 
-    func socketDetached() {
-        let wakes = self.state.withLock { state in
-            guard state.socket != nil else { return false }
-            state.socket = nil
-            state.wantsWrite = false
-            if state.phase == .connected {
-                state.phase = .reconnecting
-                state.emit(.disconnected)
-            }
-            return state.wake()
-        }
-        if wakes { self.wakeUp.signal() }
-    }
-
-    func writeWanted(_ isWanted: Bool) {
-        let wakes = self.state.withLock { state in
-            state.wantsWrite = isWanted
-            return isWanted && state.wake()
-        }
-        if wakes { self.wakeUp.signal() }
-    }
-
-    func connectionClosed() { self.post(.closedByLibrary) }
+    // MARK: What libnats tells
 
     func asynchronousError(_ status: NativeStatus, _ text: String) {
-        switch status {
-        case .slowConsumer: self.post(.countDropped)
-        case .notPermitted:
-            self.report(
-                NATSError(.notPermitted, "the NATS server refuses: \(Printable.text(text)); check its permissions")
-            )
-        case .authenticationFailed:
-            self.report(NATSError(.authenticationFailed, "the NATS server refuses the login: \(Printable.text(text))"))
-        default: self.report(NATSError(.internalFailure, "NATS reports an error: \(Printable.text(text))"))
-        }
+        let text = Printable.text(text)
+        let error =
+            switch status {
+            case .slowConsumer: NATSError(.overloaded, "replies from NATS were dropped: more than the library may hold")
+            case .notPermitted: NATSError(.notPermitted, "the NATS server refuses: \(text); check its permissions")
+            case .authenticationFailed: NATSError(.authenticationFailed, "the NATS server refuses the login: \(text)")
+            default: NATSError(.internalFailure, "NATS reports an error: \(text)")
+            }
+        self.report(error)
     }
 
-    private func report(_ error: NATSError) {
+    /// Logs what no caller can be told, and tells those who watch.
+    func report(_ error: NATSError) {
         self.logger.error("\(error)")
         self.state.withLock { $0.emit(.error(error)) }
     }
 
     func replyArrived(_ message: NATSMessage, isNoResponders: Bool) {
-        guard message.subject.hasPrefix(self.inbox),
-            let number = UInt64(message.subject.utf8.dropFirst(self.inbox.utf8.count + 1).decimal)
-        else { return }
-        // Without an entry it is late: the request was cancelled, has timed out or has had its reply.
+        guard message.subject.hasPrefix(self.inbox) else { return }
         let waiting = self.state.withLock { state in
             state.statistics.traffic.messagesIn += 1
             state.statistics.traffic.bytesIn += UInt64(message.size)
-            return state.replies.take(number)
+            return UInt64(message.subject.dropFirst(self.inbox.count + 1)).flatMap { state.replies.take($0) }
         }
+        // Without an entry it is late: the request was cancelled, has timed out or has had its reply.
         guard let entry = waiting else { return }
         guard !isNoResponders else {
             entry.handler(.failure(NATSError(.noResponders, "nobody subscribes to '\(entry.subject)' on NATS")))
             return
         }
         entry.handler(.success(message))
-    }
-
-    func reconnectDelay(attempt: Int) -> Duration {
-        self.backoff.delay(attempt: attempt, random: .random(in: 0...1))
-    }
-
-    func signature(of nonce: [UInt8]) -> [UInt8]? { self.key?.signature(of: nonce) }
-}
-
-extension Substring.UTF8View {
-    fileprivate var decimal: String { String(Substring(self)) }
-}
-
-extension LoopCommand {
-    /// Answers a command that comes after the end.
-    func refuse(_ error: NATSError) {
-        switch self {
-        case .subscribe(_, let completion): completion(error)
-        case .drain(_, _, let completion), .drained(_, _, let completion): completion(nil)
-        case .drainAll(_, let completion): completion(nil)
-        case .unsubscribe, .drainFlushed, .poll, .countDropped, .pinged, .close, .closedByLibrary: break
-        }
     }
 }

@@ -4,33 +4,24 @@ import Synchronization
 /// Leaving nothing behind.
 extension ConnectionLoop {
     func finish() {
-        let error: NATSError? =
-            switch self.ending {
-            case .asked, .none: nil
-            case .byLibrary:
-                NATSError(
-                    .closed,
-                    "the NATS server ended the connection for good: \(Printable.text(self.native.lastError))"
-                )
-            }
         let replies = self.core.state.withLock { state in
             state.phase = .closed
-            state.closeError = error
             return state.replies.takeAll()
         }
-        let reason = error ?? NATSError(.closed, "the connection to NATS was closed while a reply was awaited")
+        let reason = NATSError(.closed, "the connection to NATS was closed")
         for entry in replies { entry.handler(.failure(reason)) }
-        if error == nil { self.writeRest() }
-        self.native.close()
-        for entry in self.subscriptions.values { entry.subscription.end(error) }
+        // A drain that went well has had its confirmation.
+        if self.drain?.isFlushing != true || self.drainResult != nil { self.writeRest() }
+        self.dropLink()
+        for entry in self.subscriptions.values {
+            entry.subscription.end(nil)
+            entry.drain?.completion(reason)
+        }
         self.subscriptions = [:]
-        self.inbox = nil
-        self.socket = nil
 
         let (commands, outbound, observers, waiters) = self.core.state.withLock { state in
             state.isOver = true
-            state.socket = nil
-            state.emit(.closed(error))
+            state.emit(.closed)
             defer {
                 state.commands = []
                 state.observers = [:]
@@ -38,44 +29,63 @@ extension ConnectionLoop {
             }
             return (state.commands, state.outbound.take(upTo: .max), state.observers, state.closeWaiters)
         }
-        for command in commands { command.refuse(reason) }
-        var unsent = 0
-        for entry in outbound {
-            switch entry.item {
-            case .flush(_, let completion): completion(reason)
-            // A request among them has failed above, and its caller knows.
-            case .message(_, let request): unsent += request == nil ? 1 : 0
-            }
-        }
-        if unsent > 0 {
-            self.core.state.withLock { $0.statistics.publishFailures += unsent }
-            self.core.logger.warning("\(unsent) messages to NATS were not sent before the connection was closed")
-        }
+        for command in commands { command.refuse() }
+        self.refuse(outbound.map(\.item), reason)
         for observer in observers.values { observer.finish() }
-        if let error { self.core.logger.error("\(error)") }
-        let drainResult: NATSError? = if case .asked(let failure) = self.ending { failure } else { error }
-        for completion in self.drain?.completions ?? [] { completion(drainResult) }
+        for completion in self.drain?.completions ?? [] { completion(self.drainResult) }
         for waiter in waiters { waiter.resume() }
     }
 
-    /// Sends what was accepted before the end, as far as the socket takes it within a second.
-    func writeRest() {
-        let deadline = ContinuousClock.now + .seconds(1)
-        while self.socket != nil, ContinuousClock.now < deadline {
-            self.write()
-            self.adoptSocket()
-            let (isDone, wantsWrite) = self.core.state.withLock { state in
-                (state.outbound.isEmpty && !state.wantsWrite || state.socket == nil, state.wantsWrite)
+    private func refuse(_ outbound: [ConnectionState.Outgoing], _ reason: NATSError) {
+        var unsent = 0
+        for item in outbound {
+            switch item {
+            case .flush(_, let completion): completion(reason)
+            // Requests have failed already, and their callers know.
+            case .message(_, let request): unsent += request == nil ? 1 : 0
             }
-            if isDone { return }
+        }
+        guard unsent > 0 else { return }
+        self.core.state.withLock { $0.statistics.publishFailures += unsent }
+        self.core.logger.warning("\(unsent) messages to NATS were not sent before the connection was closed")
+    }
+
+    /// Sends what was accepted before the end and waits until the server confirms, for a second at most.
+    ///
+    /// Closing without that could lose it even after it was written: the system discards what the server has not yet read when
+    /// something from the server is unread on this side.
+    private func writeRest() {
+        let deadline = ContinuousClock.now + .seconds(1)
+        let confirmation = Confirmation()
+        var hasAsked = false
+        while let established = self.current, !established.link.isLost, !confirmation.isThere, .now < deadline {
+            self.write()
+            let interest = established.link.interest
+            if !hasAsked, !interest.wantsWrite, self.core.state.withLock({ $0.outbound.isEmpty }) {
+                hasAsked = true
+                let wakeUp = self.core.wakeUp
+                self.flush(timeout: deadline - .now) { _ in
+                    confirmation.arrive()
+                    wakeUp.signal()
+                }
+            }
             let events = SocketPoll(
                 wakeUp: self.core.wakeUp,
-                socket: self.socket,
-                wantsWrite: wantsWrite,
-                until: deadline
+                socket: interest.socket,
+                wantsWrite: established.link.wantsWrite,
+                until: min(deadline, .now + .milliseconds(50))
             )
             if events.wasWoken { self.core.wakeUp.clear() }
-            if events.isReadable { self.native.processRead() }
+            if events.isReadable { self.read(hasHungUp: events.hasHungUp) }
         }
+    }
+
+    /// Whether the server has answered, or never will.
+    private final class Confirmation: Sendable {
+        private let state = Mutex(false)
+
+        var isThere: Bool { self.state.withLock { $0 } }
+
+        func arrive() { self.state.withLock { $0 = true } }
     }
 }

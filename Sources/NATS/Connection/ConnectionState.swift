@@ -3,16 +3,10 @@ struct ConnectionState {
     typealias ReplyHandler = @Sendable (Result<NATSMessage, NATSError>) -> Void
 
     var phase = NATSConnectionPhase.connecting
-    /// Why the phase is closed.
-    var closeError: NATSError?
     var isDraining = false
     /// Whether the thread will look at this state again before it sleeps.
     var isThreadAwake = true
 
-    /// What to poll; nil while there is no connection.
-    var socket: SocketDescriptor?
-    /// Whether libnats has something to write.
-    var wantsWrite = false
     /// Of the server, headers included.
     var maximumPayload = 0
     var server = ""
@@ -25,6 +19,8 @@ struct ConnectionState {
 
     var observers: [UInt64: AsyncStream<NATSConnectionEvent>.Continuation] = [:]
     var lastObserver: UInt64 = 0
+    /// Why nobody waits for the first connection any more.
+    var abandoned: NATSError?
     var connectWaiter: CheckedContinuation<Result<Void, NATSError>, Never>?
     var closeWaiters: [CheckedContinuation<Void, Never>] = []
     /// Whether the thread has ended.
@@ -50,8 +46,7 @@ struct ConnectionState {
 
     /// - Throws: `NATSError` when the connection is closed.
     func checkOpen() throws(NATSError) {
-        guard self.phase == .closed else { return }
-        throw self.closeError ?? NATSError(.closed, "the connection to NATS is closed")
+        guard self.phase != .closed else { throw NATSError(.closed, "the connection to NATS is closed") }
     }
 
     /// - Throws: `NATSError` when nothing new may begin.
@@ -88,25 +83,4 @@ struct ConnectionState {
                 + "(DYN_REQUEST_PLANE=tcp)"
         )
     }
-}
-
-/// What the connection's thread is asked to do.
-enum LoopCommand {
-    case subscribe(NATSSubscription, @Sendable (NATSError?) -> Void)
-    case unsubscribe(UInt64)
-    case drain(UInt64, timeout: Duration, @Sendable (NATSError?) -> Void)
-    /// A drain of the library has ended.
-    case drained(UInt64, NativeStatus, @Sendable (NATSError?) -> Void)
-    case drainAll(timeout: Duration, @Sendable (NATSError?) -> Void)
-    /// The flush that ends a drain has ended.
-    case drainFlushed(NATSError?)
-    /// Look at the subscriptions.
-    case poll
-    /// Count what subscriptions have dropped.
-    case countDropped
-    /// The server has answered a ping, or was given up.
-    case pinged
-    case close
-    /// libnats has given up.
-    case closedByLibrary
 }

@@ -6,10 +6,10 @@ package enum NATSConnectionEvent: Sendable, Hashable {
     case reconnected(server: String)
     /// Messages of a subscription were dropped, because its receiver is too slow for its limits.
     case slowConsumer(subject: String, dropped: Int)
-    /// The server or the library complains, for example about a permission.
+    /// The server or the library complains, for example about a permission, or why connecting again fails.
     case error(NATSError)
-    /// The end; without an error it was asked for.
-    case closed(NATSError?)
+    /// The end, which was asked for.
+    case closed
 }
 
 /// Whether a connection is usable.

@@ -36,12 +36,6 @@ enum Callbacks {
         }
     }
 
-    static var closed: natsConnectionHandler {
-        { _, closure in
-            NativeRegistry.events(closure)?.connectionClosed()
-        }
-    }
-
     // The subscription is not looked at: it may be gone when this is called.
     static var error: natsErrHandler {
         { _, _, status, closure in
@@ -56,12 +50,6 @@ enum Callbacks {
             let isNoResponders = natsMsg_IsNoResponders(message)
             let taken = NativeMessage.take(message)
             NativeRegistry.events(closure)?.replyArrived(taken, isNoResponders: isNoResponders)
-        }
-    }
-
-    static var reconnectDelay: natsCustomReconnectDelayHandler {
-        { _, attempt, closure in
-            NativeRegistry.events(closure)?.reconnectDelay(attempt: Int(attempt)).milliseconds ?? 1
         }
     }
 

@@ -18,11 +18,8 @@ final class NativeOptions {
         if configuration.isEncrypted { try self.setTLS(configuration.tls ?? .init()) }
 
         try self.set("timeout", natsOptions_SetTimeout(pointer, configuration.connectTimeout.milliseconds))
-        try self.set("reconnect", natsOptions_SetAllowReconnect(pointer, true))
-        try self.set("reconnect", natsOptions_SetMaxReconnect(pointer, -1))
-        try self.set("reconnect", natsOptions_SetCustomReconnectDelay(pointer, Callbacks.reconnectDelay, closure))
-        // Only what slips through in the moment of a disconnect; the rest waits in our own queue.
-        try self.set("reconnect buffer", natsOptions_SetReconnectBufSize(pointer, 1024 * 1024))
+        // We make a new connection instead; see `Link`.
+        try self.set("reconnect", natsOptions_SetAllowReconnect(pointer, false))
         // libnats' own ping acts on a timer thread, which would free a TLS session while ours reads from it.
         try self.set("ping interval", natsOptions_SetPingInterval(pointer, 0))
         // At least one TLS record, so that nothing stays behind in the TLS session where polling does not see it.
@@ -31,7 +28,6 @@ final class NativeOptions {
         try self.set("send at once", natsOptions_SetSendAsap(pointer, true))
 
         try self.set("error handler", natsOptions_SetErrorHandler(pointer, Callbacks.error, closure))
-        try self.set("closed handler", natsOptions_SetClosedCB(pointer, Callbacks.closed, closure))
         try self.set(
             "event loop",
             natsOptions_SetEventLoop(

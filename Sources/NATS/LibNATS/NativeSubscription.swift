@@ -43,21 +43,14 @@ final class NativeSubscription: @unchecked Sendable {
         }
     }
 
-    /// Messages that were dropped because the limits were reached.
-    var dropped: Int {
-        var count: Int64 = 0
-        return natsSubscription_GetDropped(self.pointer, &count) == NATS_OK ? Int(count) : 0
-    }
-
     func unsubscribe() { natsSubscription_Unsubscribe(self.pointer) }
 
     /// Unsubscribes and waits until what had arrived before is taken.
     ///
     /// Blocks.
-    func drain(timeout: Duration) -> NativeStatus {
+    func drain(timeout: Duration) {
         let milliseconds = timeout.milliseconds
-        let status = natsSubscription_DrainTimeout(self.pointer, milliseconds)
-        guard status == NATS_OK else { return NativeStatus(status) }
-        return NativeStatus(natsSubscription_WaitForDrainCompletion(self.pointer, milliseconds + 1000))
+        guard natsSubscription_DrainTimeout(self.pointer, milliseconds) == NATS_OK else { return }
+        natsSubscription_WaitForDrainCompletion(self.pointer, milliseconds + 1000)
     }
 }

@@ -1,26 +1,20 @@
+import NIOCore
 import Synchronization
 
 /// Interest in a subject, until it is ended or its connection is closed.
 ///
 /// It survives reconnects. Messages come one at a time, on the connection's thread: a handler must return soon and must not
-/// block. What arrives while the receiver wants no more waits in the library, up to the limits; beyond them messages are
-/// dropped, counted and reported as an event.
+/// block. What arrives while the receiver wants no more waits, up to the limits; beyond them messages are dropped, counted
+/// and reported as an event.
 package final class NATSSubscription: Sendable {
     package let subject: String
     package let queueGroup: String?
 
     let number: UInt64
-    let limits: Limits
-    let handler: @Sendable (NATSMessage) -> Demand
-    let ended: @Sendable (NATSError?) -> Void
     private let core: ConnectionCore
-    private let state = Mutex(State())
-
-    private struct State {
-        var isPaused = false
-        var isEnded = false
-        var dropped = 0
-    }
+    private let handler: @Sendable (NATSMessage) -> Demand
+    private let ended: @Sendable (NATSError?) -> Void
+    private let state: Mutex<SubscriptionBuffer>
 
     /// Whether a receiver takes the next message.
     package enum Demand: Sendable, Hashable {
@@ -52,10 +46,10 @@ package final class NATSSubscription: Sendable {
         self.number = number
         self.subject = subject
         self.queueGroup = queueGroup
-        self.limits = limits
         self.core = core
         self.handler = handler
         self.ended = ended
+        self.state = Mutex(SubscriptionBuffer(limits: limits))
     }
 
     /// Messages that were dropped at the limits.
@@ -76,7 +70,7 @@ package final class NATSSubscription: Sendable {
     /// Ends the subscription after what had arrived before was taken.
     ///
     /// - Parameter timeout: when to drop the rest.
-    /// - Throws: `NATSError` when the time was too short or the connection was lost.
+    /// - Throws: `NATSError` when the time was too short.
     package func drain(timeout: Duration = .seconds(10)) async throws(NATSError) {
         let error = await withCheckedContinuation { continuation in
             self.core.post(.drain(self.number, timeout: timeout) { continuation.resume(returning: $0) })
@@ -86,27 +80,27 @@ package final class NATSSubscription: Sendable {
 
     // MARK: For the connection's thread
 
-    var isPaused: Bool { self.state.withLock { $0.isPaused } }
+    /// Whether nothing waits for the receiver.
+    var isEmpty: Bool { self.state.withLock { $0.isEmpty } }
 
-    func deliver(_ message: NATSMessage) {
-        // Paused first and taken back after, so that a `resume()` from within the handler is not lost.
-        self.state.withLock { $0.isPaused = true }
-        if self.handler(message) == .more { self.state.withLock { $0.isPaused = false } }
-    }
+    /// Keeps a message for the receiver.
+    ///
+    /// - Returns: whether there was room.
+    func keep(_ message: NATSMessage) -> Bool { self.state.withLock { $0.keep(message) } }
 
-    /// Notes the counter of the library and returns what is new.
-    func noteDropped(_ total: Int) -> Int {
-        self.state.withLock { state in
-            defer { state.dropped = total }
-            return total - state.dropped
+    /// Gives the receiver what it wants of what waits.
+    ///
+    /// - Parameter limit: no more messages than these.
+    /// - Returns: whether there is more that it wants.
+    func deliver(upTo limit: Int) -> Bool {
+        for _ in 0..<limit {
+            guard let message = self.state.withLock({ $0.takeForDelivery() }) else { return false }
+            if self.handler(message) == .more { self.state.withLock { $0.isPaused = false } }
         }
+        return self.state.withLock { !$0.isPaused && !$0.isEmpty }
     }
 
     func end(_ error: NATSError?) {
-        let isNews = self.state.withLock { state in
-            defer { state.isEnded = true }
-            return !state.isEnded
-        }
-        if isNews { self.ended(error) }
+        if self.state.withLock({ $0.end() }) { self.ended(error) }
     }
 }
