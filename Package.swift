@@ -7,6 +7,10 @@ let nio = "swift-nio"
 let core: Target.Dependency = .product(name: "NIOCore", package: nio)
 let posix: Target.Dependency = .product(name: "NIOPosix", package: nio)
 let http1: Target.Dependency = .product(name: "NIOHTTP1", package: nio)
+let tls: Target.Dependency = .product(name: "NIOTLS", package: nio)
+let ssl: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let http2: Target.Dependency = .product(name: "NIOHTTP2", package: "swift-nio-http2")
+let hpack: Target.Dependency = .product(name: "NIOHPACK", package: "swift-nio-http2")
 let embedded: Target.Dependency = .product(name: "NIOEmbedded", package: nio)
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let lifecycle: Target.Dependency = .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
@@ -17,6 +21,7 @@ let asyncHTTPClient: Target.Dependency = .product(name: "AsyncHTTPClient", packa
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let subprocess: Target.Dependency = .product(name: "Subprocess", package: "swift-subprocess")
 let systemPackage: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
 let collections: Target.Dependency = .product(name: "Collections", package: "swift-collections")
 
 let package = Package(
@@ -31,6 +36,8 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.0"),
+        .package(url: "https://github.com/apple/swift-nio-http2.git", from: "1.46.0"),
         .package(url: "https://github.com/apple/swift-log.git", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-collections.git", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.0"),
@@ -41,6 +48,7 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams.git", from: "6.2.0"),
         .package(url: "https://github.com/swiftlang/swift-subprocess.git", from: "1.0.2", traits: []),
         .package(url: "https://github.com/apple/swift-system.git", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-crypto.git", from: "4.0.0"),
     ],
     targets: [
         // MARK: C, behind one door each
@@ -52,10 +60,11 @@ let package = Package(
         .target(name: "CProcess"),
 
         // MARK: Serving half
+        .target(name: "NATS", dependencies: ["CNATS", core, logging, crypto]),
         .target(name: "RequestPlane", dependencies: [core, logging]),
         .target(
             name: "RequestPlaneTransports",
-            dependencies: ["RequestPlane", core, posix, logging, collections]
+            dependencies: ["RequestPlane", "NATS", core, posix, tls, ssl, http1, http2, hpack, logging, collections]
         ),
         .target(
             name: "Discovery",
@@ -131,7 +140,12 @@ let package = Package(
         ),
         .testTarget(
             name: "RequestPlaneTransportsTests",
-            dependencies: ["RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, embedded, logging]
+            dependencies: [
+                "RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, http1, http2, hpack, embedded,
+                logging,
+                subprocess,
+            ],
+            exclude: ["Fixtures"]
         ),
         .testTarget(
             name: "DiscoveryTests",
@@ -164,6 +178,7 @@ let package = Package(
             name: "LoadTestTests",
             dependencies: ["LoadTest", "RequestPlane", "TestSupport", core, posix, http1]
         ),
+        .testTarget(name: "NATSTests", dependencies: ["NATS", "TestSupport", core, logging, crypto]),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(

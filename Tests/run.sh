@@ -17,6 +17,7 @@ mkdir -p "$cache"
     "python3-venv=environments for the Dynamo releases" \
     "etcd-server=discovery over etcd" \
     "curl=a client of the control socket" \
+    "openssl=certificates for TLS" \
     "procps=looks at processes"
 
 # One virtual environment a release. The folder is made under another name and moved, so that a broken installation is never used.

@@ -70,6 +70,23 @@ public final class RuntimeService: Service {
     /// Sends requests to instances.
     public var client: any RequestPlaneClient { self.network.client }
 
+    /// What has changed in discovery from one look to the next.
+    package struct InstanceChange: Sendable, Hashable {
+        package var left: Set<Instance>
+        package var come: Set<Instance>
+
+        package init(left: Set<Instance>, come: Set<Instance>) {
+            self.left = left
+            self.come = come
+        }
+    }
+
+    /// Lets requests fail that instances which have left discovery do not accept any more.
+    package func instancesHaveChanged(_ change: InstanceChange) {
+        for instance in change.left { self.network.instanceHasLeft(instance) }
+        for instance in change.come { self.network.instanceIsBack(instance) }
+    }
+
     /// The plane of this process.
     public var mode: RequestPlaneMode { self.network.server.mode }
 

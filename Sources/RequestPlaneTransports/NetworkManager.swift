@@ -31,10 +31,24 @@ public final class NetworkManager: Sendable {
     ///   - configuration: the settings.
     ///   - logger: for what cannot be told to a caller.
     public init(configuration: Configuration, logger: Logger) {
-        self.transportServer = TransportRegistry.server(configuration, logger: logger)
+        let link = NATSLink(settings: configuration.nats, logger: logger)
+        self.transportServer = TransportRegistry.server(configuration, link: link, logger: logger)
         let group = MultiThreadedEventLoopGroup.singleton
-        self.core = CallingCore(configuration: configuration.responseStream, group: group, logger: logger)
-        self.callers = TransportRegistry.callers(configuration, core: self.core, group: group, logger: logger)
+        let security = ConnectionSecurity(configuration.security)
+        self.core = CallingCore(
+            configuration: configuration.responseStream,
+            security: security,
+            group: group,
+            logger: logger
+        )
+        self.callers = TransportRegistry.callers(
+            configuration,
+            security: security,
+            link: link,
+            core: self.core,
+            group: group,
+            logger: logger
+        )
     }
 
     /// Serves endpoints on this process's plane.
@@ -43,12 +57,18 @@ public final class NetworkManager: Sendable {
     /// Sends requests to instances; the plane is chosen from the instance's address.
     public var client: any RequestPlaneClient { self.callers }
 
-    /// Fails requests to an instance that has left discovery, unless it is answering them already.
+    /// An instance has left discovery: requests that it has not accepted within a grace fail.
     ///
-    /// Without it they fail too, but only when the time for the acknowledgement or the call-home is over.
+    /// Without it, requests whose worker is suspended or whose host is gone wait until the kernel notices, if it does. The grace
+    /// (`ResponseStreamConfiguration.departureGrace`) is for workers that leave discovery first and then answer what they have taken.
     ///
     /// - Parameter instance: as it stood in discovery.
     public func instanceHasLeft(_ instance: Instance) { self.core.instanceHasLeft(instance) }
+
+    /// An instance that had left discovery is there again, at the same address: its requests do not fail.
+    ///
+    /// - Parameter instance: as it stands in discovery.
+    public func instanceIsBack(_ instance: Instance) { self.core.instanceIsBack(instance) }
 
     /// What was counted for each endpoint that is or was served.
     public var statistics: [EndpointStatistics] { self.transportServer.statistics }

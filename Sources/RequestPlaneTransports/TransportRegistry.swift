@@ -5,40 +5,37 @@ import RequestPlane
 /// Which transport serves which plane: one line for each.
 enum TransportRegistry {
     /// Makes the server of a plane.
-    static func server(_ configuration: NetworkManager.Configuration, logger: Logger) -> any TransportServer {
+    static func server(
+        _ configuration: NetworkManager.Configuration,
+        link: NATSLink,
+        logger: Logger
+    ) -> any TransportServer {
         switch configuration.mode {
         case .tcp: TCPServer(configuration: configuration, logger: logger)
-        case .http, .nats: UnsupportedServer(mode: configuration.mode)
+        case .http: HTTPServer(configuration: configuration, logger: logger)
+        case .nats: NATSServer(configuration: configuration, link: link, logger: logger)
         }
     }
 
     /// Makes the callers of all planes; one of them is used for each instance.
     static func callers(
         _ configuration: NetworkManager.Configuration,
+        security: ConnectionSecurity,
+        link: NATSLink,
         core: CallingCore,
         group: any EventLoopGroup,
         logger: Logger
     ) -> TransportClient {
         TransportClient(
-            tcp: TCPCaller(configuration: configuration.tcp, core: core, group: group, logger: logger)
-        )
-    }
-
-    /// Refuses planes that this build does not speak.
-    ///
-    /// - Parameter mode: the plane.
-    /// - Throws: `RequestPlaneError` for planes without a transport.
-    static func check(_ mode: RequestPlaneMode) throws(RequestPlaneError) {
-        switch mode {
-        case .tcp: return
-        case .http, .nats: throw Self.unsupported(mode)
-        }
-    }
-
-    static func unsupported(_ mode: RequestPlaneMode) -> RequestPlaneError {
-        RequestPlaneError(
-            .invalidConfiguration,
-            "request plane '\(mode.rawValue)': this build's own processes speak tcp only for now; set DYN_REQUEST_PLANE=tcp"
+            tcp: TCPCaller(
+                configuration: configuration.tcp,
+                security: security,
+                core: core,
+                group: group,
+                logger: logger
+            ),
+            http: HTTPCaller(configuration: configuration.http, core: core, group: group, logger: logger),
+            nats: NATSCaller(settings: configuration.nats, link: link, core: core)
         )
     }
 }
@@ -60,34 +57,16 @@ protocol TransportCaller: RequestPlaneClient {
 /// Chooses the transport from the instance's address, so that one process can call instances of different planes.
 struct TransportClient: RequestPlaneClient {
     let tcp: TCPCaller
+    let http: HTTPCaller
+    let nats: NATSCaller
 
-    var all: [any TransportCaller] { [self.tcp] }
+    var all: [any TransportCaller] { [self.tcp, self.http, self.nats] }
 
     func send(_ request: OutgoingRequest, to instance: Instance) async throws(RequestPlaneError) -> ResponseStream {
         switch instance.transport {
         case .tcp: try await self.tcp.send(request, to: instance)
-        case .http, .nats: throw TransportRegistry.unsupported(instance.transport.mode)
+        case .http: try await self.http.send(request, to: instance)
+        case .nats: try await self.nats.send(request, to: instance)
         }
     }
-}
-
-/// Stands for a plane that this build does not speak; says so when it is used.
-private struct UnsupportedServer: TransportServer {
-    let mode: RequestPlaneMode
-    var inFlight: Int { 0 }
-    var statistics: [EndpointStatistics] { [] }
-
-    func register(
-        _ endpoint: EndpointID,
-        id: InstanceID,
-        handler: @escaping RequestHandler
-    ) async throws(RequestPlaneError) -> TransportAddress {
-        throw TransportRegistry.unsupported(self.mode)
-    }
-
-    func unregister(_ endpoint: EndpointID) async {}
-
-    func run() async throws { throw TransportRegistry.unsupported(self.mode) }
-
-    func drain(deadline: Duration) async {}
 }

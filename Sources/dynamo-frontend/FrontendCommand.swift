@@ -69,7 +69,8 @@ struct FrontendCommand: AsyncParsableCommand {
                 mode: runtime.mode,
                 metrics: runtime.metrics,
                 metricsText: { runtime.metricsText },
-                logger: runtime.logger
+                logger: runtime.logger,
+                onInstanceChange: { runtime.instancesHaveChanged($0) }
             )
         )
         try await ProcessRunner.run(runtime, logger: runtime.logger)

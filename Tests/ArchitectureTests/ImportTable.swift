@@ -9,8 +9,10 @@ enum ImportTable {
 
     static let ours: [String: Set<String>] = [
         "Systemd": ["CSystemd"],
+        "NATS": ["CNATS"],
         "RequestPlane": [],
-        "RequestPlaneTransports": ["RequestPlane"],
+        "NATS": ["CNATS"],
+        "RequestPlaneTransports": ["RequestPlane", "NATS"],
         "Discovery": ["RequestPlane"],
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
         "LoadTest": ["RequestPlane"],
@@ -26,8 +28,12 @@ enum ImportTable {
 
     static let others: [String: Set<String>] = [
         "Systemd": [],
+        // Crypto derives the public key from an nkey's seed, which libnats cannot.
+        "NATS": ["NIOCore", "Logging", "Crypto"],
         "RequestPlane": ["NIOCore", "Logging"],
-        "RequestPlaneTransports": ["NIOCore", "NIOPosix", "Logging", "DequeModule"],
+        "RequestPlaneTransports": [
+            "NIOCore", "NIOPosix", "NIOTLS", "NIOSSL", "NIOHTTP1", "NIOHTTP2", "NIOHPACK", "Logging", "DequeModule",
+        ],
         "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],

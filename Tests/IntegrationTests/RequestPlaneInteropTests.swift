@@ -6,22 +6,71 @@ import RequestPlaneTransports
 import TestSupport
 import Testing
 
-/// Our client and server against Dynamo's own, over the TCP plane, found through Dynamo's discovery directory.
-@Suite(.serialized) struct RequestPlaneInteropTests {
-    private static let scripts = TestEnvironment.root.appending(path: "Tests/Fixtures/Dynamo")
+/// A release of Dynamo and a request plane that it speaks.
+struct InteropPeer: Sendable, CustomTestStringConvertible {
+    let release: TestEnvironment.DynamoPeer
+    let mode: RequestPlaneMode
 
-    private func environment(_ folder: URL) -> [String: String?] {
+    static let all = [
+        InteropPeer(release: .v121, mode: .tcp), InteropPeer(release: .v161, mode: .tcp),
+        // Releases after 1.2 have no HTTP plane.
+        InteropPeer(release: .v121, mode: .http),
+    ]
+
+    var testDescription: String { "\(self.release) \(self.mode.rawValue)" }
+
+    /// A size that the plane carries, near to what real servers allow.
+    var bigSize: Int {
+        switch self.mode {
+        case .tcp: 20_000_000
+        case .http: 1_900_000
+        case .nats: 900_000
+        }
+    }
+
+    /// How discovery records name the plane.
+    var recordKey: String {
+        switch self.mode {
+        case .tcp: "tcp"
+        case .http: "http"
+        case .nats: "nats_tcp"
+        }
+    }
+
+    func address(_ text: String) -> TransportAddress {
+        switch self.mode {
+        case .tcp: .tcp(text)
+        case .http: .http(text)
+        case .nats: .nats(text)
+        }
+    }
+}
+
+/// Our client and server against Dynamo's own, over the planes that both speak, found through Dynamo's discovery directory.
+@Suite(.serialized) struct RequestPlaneInteropTests {
+    static let scripts = TestEnvironment.root.appending(path: "Tests/Fixtures/Dynamo")
+
+    func environment(_ peer: InteropPeer, _ folder: URL) -> [String: String?] {
         [
             "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": folder.path, "DYN_EVENT_PLANE": "zmq",
-            "DYN_REQUEST_PLANE": "tcp",
-            "DYN_TCP_RPC_HOST": "127.0.0.1", "NATS_SERVER": nil, "DYN_LOG": "error",
+            "DYN_REQUEST_PLANE": peer.mode.rawValue,
+            "DYN_TCP_RPC_HOST": "127.0.0.1", "DYN_HTTP_RPC_HOST": "127.0.0.1", "DYN_HTTP_RPC_PORT": nil,
+            "NATS_SERVER": nil, "DYN_LOG": "error",
         ]
     }
 
-    private func withManager<Value: Sendable>(_ body: (NetworkManager) async throws -> Value) async throws -> Value {
+    func withManager<Value: Sendable>(
+        _ peer: InteropPeer,
+        security: TransportSecurity = TransportSecurity(),
+        _ body: (NetworkManager) async throws -> Value
+    ) async throws -> Value {
         var configuration = NetworkManager.Configuration()
+        configuration.mode = peer.mode
         configuration.tcp.host = "127.0.0.1"
+        configuration.http.host = "127.0.0.1"
+        configuration.http.port = 0
         configuration.responseStream.host = "127.0.0.1"
+        configuration.security = security
         let manager = NetworkManager(configuration: configuration, logger: Logger(label: "interop"))
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await manager.run() }
@@ -34,7 +83,12 @@ import Testing
     // MARK: A real caller
 
     /// Writes the record of an instance, and keeps it fresh for as long as the body runs.
-    private func withRecord(_ instance: Instance, in folder: URL, _ body: () async throws -> Void) async throws {
+    func withRecord(
+        _ peer: InteropPeer,
+        _ instance: Instance,
+        in folder: URL,
+        _ body: () async throws -> Void
+    ) async throws {
         let bucket = folder.appending(path: "v1/instances")
         try FileManager.default.createDirectory(at: bucket, withIntermediateDirectories: true)
         let parts = [instance.endpoint.namespace, instance.endpoint.component, instance.endpoint.name, instance.id.hex]
@@ -42,7 +96,7 @@ import Testing
         let record = """
             {"type":"Endpoint","component":"\(instance.endpoint.component)","endpoint":"\(instance.endpoint.name)",\
             "namespace":"\(instance.endpoint.namespace)","instance_id":\(instance.id.rawValue),\
-            "transport":{"tcp":"\(instance.transport.value)"},"device_type":"cuda"}
+            "transport":{"\(peer.recordKey)":"\(instance.transport.value)"},"device_type":"cuda"}
             """
         let file = bucket.appending(path: name)
         try record.write(to: bucket.appending(path: ".tmp_0123456789abcdef"), atomically: false, encoding: .utf8)
@@ -60,7 +114,7 @@ import Testing
     }
 
     /// What the scripts' endpoint does, in Swift.
-    private static let handler: RequestHandler = { request in
+    static let handler: RequestHandler = { request in
         let object = try? JSONObject(request.payload)
         let count = object?["n"].flatMap { Int(String(buffer: $0)) } ?? 1
         let delay = object?["delay_ms"].flatMap { Int(String(buffer: $0)) } ?? 0
@@ -86,26 +140,27 @@ import Testing
         }
     }
 
-    @Test(arguments: TestEnvironment.DynamoPeer.allCases)
-    func realCallerCallsOurServer(_ peer: TestEnvironment.DynamoPeer) async throws {
-        let python = try TestEnvironment.python(peer)
+    @Test(arguments: InteropPeer.all)
+    func realCallerCallsOurServer(_ peer: InteropPeer) async throws {
+        let python = try TestEnvironment.python(peer.release)
         try await withTemporaryDirectory { folder in
-            try await self.withManager { manager in
+            try await self.withManager(peer) { manager in
                 let endpoint = EndpointID(namespace: "interop", component: "echo", name: "run")
                 let id = InstanceID(rawValue: 0xf1d5_488c_8665_44b8)
                 let address = try await manager.server.register(endpoint, id: id, handler: Self.handler)
                 let instance = Instance(endpoint: endpoint, id: id, transport: address)
-                try await self.withRecord(instance, in: folder) {
+                try await self.withRecord(peer, instance, in: folder) {
                     let commands = [
                         #"{"request": {"n": 3}}"#, #"{"request": {"text": "zwölf 漢字 😀 \" \\ \n"}}"#,
                         #"{"request": null}"#,
                         #"{"request": {"n": 1000, "delay_ms": 5}, "stop_after": 2}"#,
                         #"{"request": {"n": 1000, "delay_ms": 5}, "drop_after": 2}"#,
                         #"{"request": {"n": 10}, "times": 200}"#, #"{"request": {"n": 2, "mode": "raise_mid"}}"#,
-                        #"{"request": {"mode": "call_raise"}}"#,
+                        #"{"request": {"n": 1}, "pad": \#(peer.bigSize)}"#, #"{"request": {"mode": "call_raise"}}"#,
                     ]
                     let arguments = [Self.scripts.appending(path: "call_endpoint.py").path, "\(endpoint)"] + commands
-                    _ = try await withProgram(python, arguments, environment: self.environment(folder)) { program in
+                    _ = try await withProgram(python, arguments, environment: self.environment(peer, folder)) {
+                        program in
                         try await program.waitForOutput("boom at call")
                         let lines = program.output.split(separator: "\n").map(String.init).filter {
                             $0.hasPrefix("{\"items\"")
@@ -122,11 +177,13 @@ import Testing
                             lines[6].contains(#"{"i": 1, "req": null}], "error": ""#)
                                 && lines[6].contains("boom in mid stream")
                         )
-                        #expect(lines[7].hasPrefix(#"{"items": [], "error": ""#))
+                        let size = peer.bigSize + #"[{"i": 0, "req": {"n": 1, "pad": ""}}]"#.utf8.count
+                        #expect(lines[7] == #"{"items": [\#(size)], "error": null}"#)
+                        #expect(lines[8].hasPrefix(#"{"items": [], "error": ""#))
                     }
                     try await eventually("no request is left") { manager.server.inFlight == 0 }
                     let statistics = try #require(manager.statistics.first)
-                    #expect(statistics.requests == 207)
+                    #expect(statistics.requests == 208)
                     #expect(statistics.cancellations == 2, "one stopped, one dropped")
                     #expect(statistics.errors == 2)
                 }
@@ -137,7 +194,11 @@ import Testing
     // MARK: A real worker
 
     /// Reads the address that a worker has published.
-    private func instance(of endpoint: EndpointID, in folder: URL) async throws -> Instance {
+    func instance(
+        _ peer: InteropPeer,
+        of endpoint: EndpointID,
+        in folder: URL
+    ) async throws -> Instance {
         let bucket = folder.appending(path: "v1/instances")
         let prefix = "\(endpoint.namespace)%2F\(endpoint.component)%2F\(endpoint.name)%2F"
         var found: Instance?
@@ -146,15 +207,15 @@ import Testing
             guard let name = names.first(where: { $0.hasPrefix(prefix) }) else { return false }
             let text = try String(contentsOf: bucket.appending(path: name), encoding: .utf8)
             let record = try JSONObject(ByteBuffer(string: text))
-            let address = try #require(record.object("transport")?.string("tcp"))
+            let address = try #require(record.object("transport")?.string(peer.recordKey))
             let id = try #require(record["instance_id"].flatMap { UInt64(String(buffer: $0)) })
-            found = Instance(endpoint: endpoint, id: InstanceID(rawValue: id), transport: .tcp(address))
+            found = Instance(endpoint: endpoint, id: InstanceID(rawValue: id), transport: peer.address(address))
             return true
         }
         return try #require(found)
     }
 
-    private func collect(_ stream: ResponseStream) async throws -> [String] {
+    func collect(_ stream: ResponseStream) async throws -> [String] {
         var texts: [String] = []
         for try await item in stream {
             switch item {
@@ -166,15 +227,15 @@ import Testing
         return texts
     }
 
-    @Test(arguments: TestEnvironment.DynamoPeer.allCases)
-    func ourCallerCallsARealWorker(_ peer: TestEnvironment.DynamoPeer) async throws {
-        let python = try TestEnvironment.python(peer)
+    @Test(arguments: InteropPeer.all)
+    func ourCallerCallsARealWorker(_ peer: InteropPeer) async throws {
+        let python = try TestEnvironment.python(peer.release)
         let endpoint = EndpointID(namespace: "interop", component: "echo", name: "run")
         try await withTemporaryDirectory { folder in
             let arguments = [Self.scripts.appending(path: "serve_endpoint.py").path, "\(endpoint)"]
-            _ = try await withProgram(python, arguments, environment: self.environment(folder)) { program in
-                let instance = try await self.instance(of: endpoint, in: folder)
-                try await self.withManager { manager in
+            _ = try await withProgram(python, arguments, environment: self.environment(peer, folder)) { program in
+                let instance = try await self.instance(peer, of: endpoint, in: folder)
+                try await self.withManager(peer) { manager in
                     func send(_ text: String, _ id: String = "r") async throws -> ResponseStream {
                         try await manager.client.send(
                             OutgoingRequest(id: id, payload: ByteBuffer(string: text)),
@@ -205,9 +266,19 @@ import Testing
                     }
 
                     // A big request.
-                    let big = #"{"n":1,"t":""# + String(repeating: "x", count: 20_000_000) + "\"}"
+                    let big = #"{"n":1,"t":""# + String(repeating: "x", count: peer.bigSize) + "\"}"
                     let answer = try await self.collect(send(big))
                     #expect(answer.first?.utf8.count == big.utf8.count + #"{"i":0,"req":}"#.utf8.count)
+
+                    if peer.mode == .http {
+                        // One byte more than real servers take is not sent.
+                        let payload = ByteBuffer(repeating: UInt8(ascii: "1"), count: 2_097_153)
+                        let tooLarge = await #expect(throws: RequestPlaneError.self) {
+                            try await manager.client.send(OutgoingRequest(id: "big", payload: payload), to: instance)
+                        }
+                        #expect(tooLarge?.code == .tooLarge)
+                        #expect(tooLarge?.message.contains("DYN_REQUEST_PLANE=tcp") == true)
+                    }
 
                     // Graceful and abrupt ends are seen by the worker.
                     let stopped = try await send(#"{"n":10000,"delay_ms":5}"#)
@@ -225,7 +296,7 @@ import Testing
 
                     // An endpoint that the worker does not have.
                     var wrong = instance
-                    wrong.transport = .tcp(instance.transport.value + "x")
+                    wrong.transport = peer.address(instance.transport.value + "x")
                     let unknown = await #expect(throws: RequestPlaneError.self) {
                         try await manager.client.send(
                             OutgoingRequest(id: "x", payload: ByteBuffer(string: "1")),

@@ -7,12 +7,20 @@ import Testing
 @Suite struct ConformanceTests {
     /// Every transport between processes: one line for each.
     private static let transports: [NetworkTransport] = [
-        NetworkTransport(.tcp)
+        NetworkTransport(.tcp), NetworkTransport(.http),
     ]
 
     @Test(arguments: Self.transports, ConformanceCheck.all + ConformanceCheck.betweenProcesses)
     func conforms(_ transport: NetworkTransport, _ check: ConformanceCheck) async throws {
         try await check.run(on: transport)
+    }
+
+    @Test(arguments: ConformanceCheck.all + ConformanceCheck.betweenProcesses)
+    func natsConforms(_ check: ConformanceCheck) async throws {
+        try await NATSServerFixture.run(configuration: "max_payload: \(check.options.requestLimit ?? 8_388_608)") {
+            server in
+            try await check.run(on: NetworkTransport(.nats) { $0.nats = try NATSSettings(server: server.url) })
+        }
     }
 }
 
@@ -59,10 +67,18 @@ extension NetworkManager.Configuration {
     fileprivate mutating func apply(_ options: ConformanceOptions) {
         if let timeout = options.timeout { self.responseStream.callHomeTimeout = timeout }
         switch self.mode {
-        case .tcp, .http, .nats:
+        case .tcp:
             if let capacity = options.capacity { self.tcp.maximumInFlight = capacity }
             if let limit = options.requestLimit { self.tcp.maximumMessageSize = limit }
             if let timeout = options.timeout { self.tcp.requestTimeout = timeout }
+        case .http:
+            if let capacity = options.capacity { self.http.maximumInFlight = capacity }
+            if let limit = options.requestLimit { self.http.maximumBodySize = limit }
+            if let timeout = options.timeout { self.http.requestTimeout = timeout }
+        case .nats:
+            // How large a request may be is the broker's to say.
+            if let capacity = options.capacity { self.nats.maximumInFlight = capacity }
+            if let timeout = options.timeout { self.nats.requestTimeout = timeout }
         }
     }
 }

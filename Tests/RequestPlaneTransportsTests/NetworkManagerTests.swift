@@ -129,7 +129,8 @@ import Testing
             "DYN_REQUEST_PLANE": "TCP", "DYN_TCP_RPC_HOST": "[::1]", "DYN_TCP_RPC_PORT": "7001",
             "DYN_TCP_MAX_MESSAGE_SIZE": "2048",
             "DYN_TCP_REQUEST_TIMEOUT": "7", "DYN_TCP_POOL_SIZE": "3", "DYN_TCP_CONNECT_TIMEOUT": "2",
-            "DYN_TCP_CHANNEL_BUFFER": "9",
+            "DYN_TCP_CHANNEL_BUFFER": "9", "DYN_TCP_HOST_IDLE_TTL_SECS": "11",
+            "DYN_TCP_WORKER_POOL_SIZE": "20", "DYN_TCP_WORK_QUEUE_SIZE": "3",
             "DYN_TCP_RESPONSE_STREAM_HOST": "lo", "DYN_TCP_RESPONSE_STREAM_PORT": "7002",
         ])
         var expected = TCPConfiguration()
@@ -140,6 +141,8 @@ import Testing
         expected.poolSize = 3
         expected.connectTimeout = .seconds(2)
         expected.channelBuffer = 9
+        expected.hostIdleTimeout = .seconds(11)
+        expected.maximumInFlight = 23
         #expect(configuration.tcp == expected)
         var responseStream = ResponseStreamConfiguration()
         responseStream.host = "::1"
@@ -157,11 +160,15 @@ import Testing
         #expect(log.first?.contains("'\(text)'") == true)
     }
 
-    @Test(arguments: ["http", "HTTP", "nats"])
-    func planesOfLaterWorkAreRefused(_ text: String) throws {
-        let error = #expect(throws: RequestPlaneError.self) { try self.read(["DYN_REQUEST_PLANE": text]) }
+    @Test func settingsOfNATSMatterOnlyToThoseWhoServeOnIt() throws {
+        let wrong = ["NATS_SERVER": "http://localhost:4222"]
+        let (configuration, _) = try self.read(wrong)
+        #expect(throws: (any Error).self) { try configuration.nats.connection.get() }
+        let error = #expect(throws: RequestPlaneError.self) {
+            try self.read(wrong.merging(["DYN_REQUEST_PLANE": "NATS"]) { $1 })
+        }
         #expect(error?.code == .invalidConfiguration)
-        #expect(error?.message.contains("tcp only for now") == true)
+        #expect(error?.message.contains("NATS_SERVER") == true)
     }
 
     @Test(arguments: [

@@ -22,4 +22,6 @@ package func freePort() throws -> Int {
 }
 
 /// The system has no free port.
-package struct NoFreePort: Error {}
+package struct NoFreePort: Error {
+    package init() {}
+}

@@ -1,6 +1,8 @@
 import Glibc
+package import Logging
 package import NIOCore
 import NIOPosix
+import RequestPlaneTransports
 import Synchronization
 
 /// A listening TCP port whose connections are served as children of the task that runs it.
@@ -19,12 +21,14 @@ package struct ConnectionListener<Connection: Sendable>: Sendable {
     ///   - host: the address or name of this machine.
     ///   - port: 0 lets the system choose.
     ///   - remedy: what to change when the address cannot be used, for the error.
+    ///   - logger: hears when connections cannot be accepted.
     ///   - setUp: builds the pipeline of a new connection.
     /// - Throws: `ConfigurationError` when the address cannot be used.
     package init(
         host: String,
         port: Int,
         remedy: String,
+        logger: Logger,
         setUp: @escaping @Sendable (any Channel) -> EventLoopFuture<Connection>
     ) async throws(ConfigurationError) {
         do {
@@ -32,6 +36,11 @@ package struct ConnectionListener<Connection: Sendable>: Sendable {
             self.server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
                 .serverChannelOption(.backlog, value: 1024)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .serverChannelInitializer { channel in
+                    channel.eventLoop.makeCompletedFuture {
+                        try channel.pipeline.syncOperations.addHandler(AcceptPause(logger: logger))
+                    }
+                }
                 .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
                 .childChannelOption(.allowRemoteHalfClosure, value: true)
                 .bind(host: host, port: port) { channel in

@@ -54,7 +54,8 @@ package struct SystemServer: Sendable {
         let listener = try await ConnectionListener(
             host: self.configuration.host,
             port: self.configuration.port,
-            remedy: "set DYN_SYSTEM_HOST and DYN_SYSTEM_PORT to a free address"
+            remedy: "set DYN_SYSTEM_HOST and DYN_SYSTEM_PORT to a free address",
+            logger: self.logger
         ) { channel in
             channel.eventLoop.makeCompletedFuture {
                 try channel.pipeline.syncOperations.configureHTTPServerPipeline()

@@ -67,8 +67,14 @@ package final class ResponseBuffer: Sendable {
     /// Ends the answer: nil is success.
     ///
     /// What was yielded before is still read.
-    package func finish(_ failure: PlaneFailure?) {
-        guard let (acceptance, delivery) = self.state.withLock({ $0.finish(failure) }) else { return }
+    package func finish(_ failure: PlaneFailure?) { _ = self.end(failure) }
+
+    /// Ends the answer although its producer has not: the producer is told to give up.
+    package func abandon(_ failure: PlaneFailure) { self.end(failure)?.cancelGeneration() }
+
+    /// Returns the producer, if it did not know that the answer has ended.
+    private func end(_ failure: PlaneFailure?) -> (any ResponseProducer)? {
+        guard let (acceptance, delivery, producer) = self.state.withLock({ $0.finish(failure) }) else { return nil }
         if let failure {
             acceptance?.resume(returning: .failure(failure))
         } else {
@@ -76,6 +82,7 @@ package final class ResponseBuffer: Sendable {
         }
         delivery?.run()
         self.onEnd()
+        return producer
     }
 
     // MARK: Reader

@@ -104,20 +104,21 @@ extension ResponseBufferState {
         return (self.producerWaits ? .wait : .more, delivery)
     }
 
-    mutating func finish(_ failure: PlaneFailure?) -> (Acceptance?, Delivery?)? {
+    mutating func finish(_ failure: PlaneFailure?) -> (Acceptance?, Delivery?, (any ResponseProducer)?)? {
         switch self.phase {
         case .cancelled, .ended: return nil
         case .waiting, .accepted: break
         }
         self.phase = .ended(failure)
-        self.producer = nil
         self.producerWaits = false
         defer {
             self.acceptance = nil
             self.waiter = nil
+            self.producer = nil
         }
         return (
-            self.acceptance, self.waiter.map { Delivery(waiter: $0, outcome: failure.map(Outcome.failure) ?? .end) }
+            self.acceptance, self.waiter.map { Delivery(waiter: $0, outcome: failure.map(Outcome.failure) ?? .end) },
+            self.producer
         )
     }
 }

@@ -67,6 +67,10 @@ package struct TCPAcknowledgementDecoder: Sendable, Hashable {
             self.accumulator.releaseConsumed()
             return nil
         }
+        // A TLS alert: the answer of a TLS port to bytes that are none.
+        if length >> 16 == 0x1503 {
+            throw .malformed("the instance speaks TLS on this port; set DYN_TCP_TLS_CA_CERT_PATH in the caller")
+        }
         if Int(length) > self.limit { throw .tooLarge(size: UInt64(length), limit: self.limit) }
         guard buffer.readableBytes >= 4 + Int(length) else {
             self.accumulator.releaseConsumed()

@@ -111,6 +111,15 @@ package struct TCPRequestDecoder: Sendable, Hashable {
     /// Whether the stream may end here.
     package var isBetweenFrames: Bool { self.accumulator.readableBytes == 0 }
 
+    /// Whether what comes next is no request but the beginning of a TLS session.
+    ///
+    /// Read as a frame it would announce a path of more than five thousand bytes that starts with a control character.
+    package var startsTLS: Bool {
+        let buffer = self.accumulator.buffer
+        guard let start = buffer.getInteger(at: buffer.readerIndex, as: UInt32.self) else { return false }
+        return start >> 16 == 0x1603 && start >> 8 & 0xFF <= 4
+    }
+
     /// Adds received bytes.
     package mutating func append(_ bytes: ByteBuffer) { self.accumulator.append(bytes) }
 

@@ -20,6 +20,12 @@ package struct TwoPartDecoder: Sendable, Hashable {
     /// Whether the stream may end here.
     package var isBetweenFrames: Bool { self.accumulator.readableBytes == 0 }
 
+    /// Whether what comes next is no message but the beginning of a TLS session, which read as a length is absurd.
+    package var startsTLS: Bool {
+        let buffer = self.accumulator.buffer
+        return buffer.getInteger(at: buffer.readerIndex, as: UInt16.self) == 0x1603
+    }
+
     /// Adds received bytes.
     package mutating func append(_ bytes: ByteBuffer) { self.accumulator.append(bytes) }
 

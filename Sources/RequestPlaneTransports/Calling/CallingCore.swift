@@ -11,9 +11,19 @@ final class CallingCore: Sendable {
     private let drained: AsyncStream<Void>
     private let drainedSource: AsyncStream<Void>.Continuation
 
-    init(configuration: ResponseStreamConfiguration, group: any EventLoopGroup, logger: Logger) {
+    init(
+        configuration: ResponseStreamConfiguration,
+        security: ConnectionSecurity,
+        group: any EventLoopGroup,
+        logger: Logger
+    ) {
         self.logger = logger
-        self.callHome = CallHomeListener(configuration: configuration, group: group, logger: logger)
+        self.callHome = CallHomeListener(
+            configuration: configuration,
+            security: security,
+            group: group,
+            logger: logger
+        )
         (self.drained, self.drainedSource) = AsyncStream.makeStream()
     }
 
@@ -70,13 +80,11 @@ final class CallingCore: Sendable {
         }
     }
 
-    /// Fails requests whose instance has left discovery before it has called home.
-    func instanceHasLeft(_ instance: Instance) {
-        self.callHome.pending.fail(
-            PlaneFailure(.unavailable, "the instance left discovery before it answered"),
-            from: instance.transport.value
-        )
-    }
+    /// Fails requests that an instance which has left discovery has not accepted when the grace is over.
+    func instanceHasLeft(_ instance: Instance) { self.callHome.pending.instanceHasLeft(instance.transport.value) }
+
+    /// Forgets that an instance had left.
+    func instanceIsBack(_ instance: Instance) { self.callHome.pending.instanceIsBack(instance.transport.value) }
 
     // MARK: Lifecycle
 

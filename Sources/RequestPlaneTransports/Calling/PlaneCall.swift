@@ -52,7 +52,7 @@ final class PlaneCall<Request: Sendable>: Sendable {
     func acknowledged() { self.pending.acknowledged(self.subject) }
 
     /// The request will not be answered, unless its worker has called home already: then the acknowledgement does not matter.
-    func fail(_ failure: PlaneFailure) { self.pending.take(self.subject)?.finish(failure) }
+    func fail(_ failure: PlaneFailure) { self.pending.withdraw(self.subject)?.finish(failure) }
 }
 
 /// A request for the TCP plane.

@@ -17,6 +17,10 @@ public struct ResponseStreamConfiguration: Sendable, Hashable {
     public var callHomeTimeout = Duration.seconds(30)
     /// How long a connection to the call-home port may take until its handshake.
     public var handshakeTimeout = Duration.seconds(10)
+    /// How long a request may still wait for its worker's acceptance after the worker has left discovery.
+    ///
+    /// An orderly worker leaves discovery first and still answers what it has taken.
+    public var departureGrace = Duration.seconds(10)
     /// The largest item that a caller reads.
     public var maximumItemSize = 256 * 1024 * 1024
 
@@ -25,11 +29,11 @@ public struct ResponseStreamConfiguration: Sendable, Hashable {
 
     init(_ reader: EnvironmentReader, host: String?) throws(RequestPlaneError) {
         self.host = host
-        if let name = reader.text("DYN_TCP_RESPONSE_STREAM_HOST") {
+        if let name = reader.text("DYN_TCP_RESPONSE_STREAM_HOST", default: "as DYN_TCP_RPC_HOST") {
             _ = try LocalAddress.ofInterface(name)
             self.interface = name
         }
-        if let text = reader.text("DYN_TCP_RESPONSE_STREAM_PORT") {
+        if let text = reader.text("DYN_TCP_RESPONSE_STREAM_PORT", default: String(self.port)) {
             guard let port = UInt16(text) else {
                 throw RequestPlaneError(
                     .invalidConfiguration,

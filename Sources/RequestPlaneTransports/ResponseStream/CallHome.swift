@@ -82,7 +82,7 @@ final class CallHome: Sendable {
     func refuse(_ error: RemoteError) async {
         self.append { state in
             guard state.machine.refuse() else { return false }
-            state.outbox.writeImmutableBuffer(Prologue.refused(error.description, nil).encoded)
+            state.outbox.writeImmutableBuffer(Prologue.refused(error.description, error).encoded)
             state.outbox.writeImmutableBuffer(ControlFrame.sentinel.encoded)
             return true
         }
@@ -217,6 +217,8 @@ struct CallHomeConnector: Sendable {
     var group: any EventLoopGroup
     /// How long connecting may take.
     var timeout: Duration
+    /// TLS, if it is configured.
+    var security: ConnectionSecurity
 
     /// Connects to the caller and introduces itself.
     ///
@@ -230,10 +232,12 @@ struct CallHomeConnector: Sendable {
         let bootstrap = ClientBootstrap(group: self.group)
             .connectTimeout(TimeAmount(self.timeout))
             .channelOption(.allowRemoteHalfClosure, value: true)
-            .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .connectionOptions(.responseStream)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(CallHomeHandler(CallHome(channel: channel)))
+                    let secured = try self.security.secureOpened(channel, host: target.host)
+                    let handler = CallHomeHandler(CallHome(channel: channel), secured: secured)
+                    try channel.pipeline.syncOperations.addHandler(handler)
                 }
             }
         do {
@@ -244,11 +248,13 @@ struct CallHomeConnector: Sendable {
                     try await bootstrap.connect(host: target.host, port: target.port).get()
                 }
             let handshake = Handshake(subject: address.subject).encoded
-            return try await channel.eventLoop.submit {
+            let (callHome, secured) = try await channel.eventLoop.submit {
                 let handler = try channel.pipeline.syncOperations.handler(type: CallHomeHandler.self)
                 channel.writeAndFlush(handshake, promise: nil)
-                return handler.callHome
+                return (handler.callHome, handler.secured)
             }.get()
+            try await secured?.get()
+            return callHome
         } catch {
             throw RequestPlaneError(.connectFailed, "cannot call home to \(target)", cause: error)
         }
@@ -260,8 +266,13 @@ private final class CallHomeHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
 
     let callHome: CallHome
+    /// The TLS handshake, if there is one.
+    let secured: EventLoopFuture<Void>?
 
-    init(_ callHome: CallHome) { self.callHome = callHome }
+    init(_ callHome: CallHome, secured: EventLoopFuture<Void>?) {
+        self.callHome = callHome
+        self.secured = secured
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.callHome.received(self.unwrapInboundIn(data))

@@ -1,6 +1,5 @@
 import Logging
 import NIOCore
-import NIOPosix
 import RequestPlane
 import Synchronization
 
@@ -10,18 +9,44 @@ final class CallHomeListener: Sendable {
     let pending: PendingResponses
 
     private let configuration: ResponseStreamConfiguration
-    private let group: any EventLoopGroup
-    private let logger: Logger
-    private let connections = ChannelSet()
-    private let listener = Mutex<EventLoopFuture<any Channel>?>(nil)
+    private let listener: Listener
     private let address = Mutex<String?>(nil)
 
-    init(configuration: ResponseStreamConfiguration, group: any EventLoopGroup, logger: Logger) {
+    init(
+        configuration: ResponseStreamConfiguration,
+        security: ConnectionSecurity,
+        group: any EventLoopGroup,
+        logger: Logger
+    ) {
+        let pending = PendingResponses(
+            timeout: configuration.callHomeTimeout,
+            departureGrace: configuration.departureGrace,
+            eventLoop: group.any()
+        )
         self.configuration = configuration
-        self.group = group
-        self.logger = logger
-        self.pending = PendingResponses(timeout: configuration.callHomeTimeout, eventLoop: group.any())
+        self.pending = pending
+        self.listener = Listener(
+            group: group,
+            liveness: .responseStream,
+            security: security,
+            remedy:
+                "for workers to call home; check DYN_TCP_RESPONSE_STREAM_HOST and DYN_TCP_RESPONSE_STREAM_PORT",
+            logger: logger,
+            onRefusal: { pending.refused($0) }
+        ) { channel in
+            try channel.pipeline.syncOperations.addHandler(
+                ResponseStreamHandler(
+                    ResponseStreamReceiver(maximumItemSize: configuration.maximumItemSize),
+                    pending: pending,
+                    handshakeTimeout: TimeAmount(configuration.handshakeTimeout),
+                    logger: logger
+                )
+            )
+        }
     }
+
+    /// How many response streams are open.
+    var connectionCount: Int { self.listener.connectionCount }
 
     /// Listens, once, and returns the address to announce to workers.
     ///
@@ -30,34 +55,16 @@ final class CallHomeListener: Sendable {
     func start() async throws(RequestPlaneError) -> String {
         if let address = self.address.withLock({ $0 }) { return address }
         let host = try self.host()
-        let future = self.listener.withLock { listener in
-            if let listener { return listener }
-            let future = self.bind(host)
-            listener = future
-            return future
-        }
-        do {
-            let channel = try await future.get()
-            guard let port = channel.localAddress?.port else { throw ChannelError.inappropriateOperationForState }
-            let address = HostPort(host: host, port: port).description
-            self.address.withLock { $0 = address }
-            return address
-        } catch {
-            self.listener.withLock { $0 = nil }
-            throw RequestPlaneError(
-                .invalidConfiguration,
-                "cannot listen on \(host), port \(self.configuration.port), for workers to call home; "
-                    + "check DYN_TCP_RESPONSE_STREAM_HOST and DYN_TCP_RESPONSE_STREAM_PORT",
-                cause: error
-            )
-        }
+        let port = try await self.listener.start(host: host, port: self.configuration.port)
+        let address = HostPort(host: host, port: port).description
+        self.address.withLock { $0 = address }
+        return address
     }
 
     /// Stops listening and closes every response stream.
     func close() async {
         self.pending.fail(PlaneFailure(.unavailable, "this process is shutting down"))
-        if let listener = try? await self.listener.withLock({ $0 })?.get() { try? await listener.close() }
-        await self.connections.closeAll()
+        await self.listener.close()
     }
 
     private func host() throws(RequestPlaneError) -> String {
@@ -66,26 +73,5 @@ final class CallHomeListener: Sendable {
         case nil, "0.0.0.0", "::": return LocalAddress.firstRoutable()
         case let host?: return host
         }
-    }
-
-    private func bind(_ host: String) -> EventLoopFuture<any Channel> {
-        ServerBootstrap(group: self.group)
-            .serverChannelOption(.backlog, value: 4096)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelInitializer { channel in
-                self.connections.insert(channel)
-                return channel.eventLoop.makeCompletedFuture {
-                    try channel.pipeline.syncOperations.addHandler(
-                        ResponseStreamHandler(
-                            ResponseStreamReceiver(maximumItemSize: self.configuration.maximumItemSize),
-                            pending: self.pending,
-                            handshakeTimeout: TimeAmount(self.configuration.handshakeTimeout),
-                            logger: self.logger
-                        )
-                    )
-                }
-            }
-            .bind(host: host, port: self.configuration.port)
     }
 }

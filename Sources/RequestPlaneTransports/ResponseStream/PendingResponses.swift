@@ -2,19 +2,21 @@ import NIOCore
 import RequestPlane
 import Synchronization
 
-/// The requests whose worker has not called home yet, by subject.
+/// The requests that no worker has accepted yet, by subject.
 ///
-/// A request that nobody calls home for fails when its time is over. One that was cancelled stays until then, so that a worker that
-/// does call home can be told.
+/// A request that nobody calls home for fails when its time is over. One that was cancelled stays until then, so that a worker that does
+/// call home can be told. One whose worker has called home waits without limit, as long as its instance stays in discovery.
 final class PendingResponses: Sendable {
     private let state = Mutex(State())
     private let timeout: TimeAmount
+    private let departureGrace: Duration
     private let eventLoop: any EventLoop
 
     private struct Waiting {
         var buffer: ResponseBuffer
         /// The address of the instance, as in its record.
         var address: String
+        var hasCalledHome = false
     }
 
     private struct State {
@@ -22,10 +24,18 @@ final class PendingResponses: Sendable {
         /// Acknowledged requests, oldest first; all wait equally long.
         var deadlines = CircularBuffer<(subject: String, deadline: NIODeadline)>()
         var isTimerSet = false
+        /// When requests to instances that have left discovery fail, by address.
+        var departures: [String: NIODeadline] = [:]
+        /// The last connection that was turned away, which may have been a worker's.
+        var refusal: (reason: String, time: NIODeadline)?
+
+        /// Whether the subject is still waited for on the call-home port.
+        func isExpected(_ subject: String) -> Bool { self.waiting[subject]?.hasCalledHome == false }
     }
 
-    init(timeout: Duration, eventLoop: any EventLoop) {
+    init(timeout: Duration, departureGrace: Duration, eventLoop: any EventLoop) {
         self.timeout = TimeAmount(timeout)
+        self.departureGrace = departureGrace
         self.eventLoop = eventLoop
     }
 
@@ -40,7 +50,7 @@ final class PendingResponses: Sendable {
     func acknowledged(_ subject: String) {
         let deadline = NIODeadline.now() + self.timeout
         let mustSetTimer = self.state.withLock { state in
-            guard state.waiting[subject] != nil else { return false }
+            guard state.isExpected(subject) else { return false }
             state.deadlines.append((subject, deadline))
             defer { state.isTimerSet = true }
             return !state.isTimerSet
@@ -48,49 +58,115 @@ final class PendingResponses: Sendable {
         if mustSetTimer { self.setTimer(deadline) }
     }
 
-    func contains(_ subject: String) -> Bool { self.state.withLock { $0.waiting[subject] != nil } }
+    /// Whether no worker has called home for the subject yet.
+    func contains(_ subject: String) -> Bool { self.state.withLock { $0.isExpected(subject) } }
 
     /// A worker has called home; each subject is handed out once.
     func take(_ subject: String) -> ResponseBuffer? {
         self.state.withLock { state in
-            let buffer = state.waiting.removeValue(forKey: subject)?.buffer
-            // Most are answered in order, so the queue stays as short as what really waits.
-            while let first = state.deadlines.first, state.waiting[first.subject] == nil {
-                state.deadlines.removeFirst()
-            }
-            return buffer
+            guard state.isExpected(subject) else { return nil }
+            state.waiting[subject]?.hasCalledHome = true
+            Self.trim(&state)
+            return state.waiting[subject]?.buffer
         }
     }
 
-    /// Fails everything that waits for an instance, or everything that waits.
-    func fail(_ failure: PlaneFailure, from address: String? = nil) {
+    /// The worker that has called home has accepted the request, or the answer has ended before.
+    func settle(_ subject: String) { self.state.withLock { _ = $0.waiting.removeValue(forKey: subject) } }
+
+    /// The request will not be answered; nil when its worker has called home all the same.
+    func withdraw(_ subject: String) -> ResponseBuffer? {
+        self.state.withLock { state in
+            guard state.isExpected(subject) else { return nil }
+            defer { Self.trim(&state) }
+            return state.waiting.removeValue(forKey: subject)?.buffer
+        }
+    }
+
+    /// A connection to the call-home port was turned away.
+    func refused(_ reason: String) { self.state.withLock { $0.refusal = (reason, .now()) } }
+
+    /// Fails everything that waits.
+    func fail(_ failure: PlaneFailure) {
         let buffers = self.state.withLock { state in
-            let failed = state.waiting.filter { address == nil || $0.value.address == address }
-            for subject in failed.keys { state.waiting[subject] = nil }
-            return failed.values.map(\.buffer)
+            defer { state.waiting.removeAll() }
+            return state.waiting.values.map(\.buffer)
         }
-        for buffer in buffers { buffer.finish(failure) }
+        for buffer in buffers { buffer.abandon(failure) }
     }
 
+    /// Most are answered in order, so the queue stays as short as what really waits.
+    private static func trim(_ state: inout State) {
+        while let first = state.deadlines.first, !state.isExpected(first.subject) { state.deadlines.removeFirst() }
+    }
+}
+
+// MARK: - Departure
+
+extension PendingResponses {
+    /// An instance has left discovery: what it has not accepted when the grace is over fails.
+    func instanceHasLeft(_ address: String) {
+        let deadline = NIODeadline.now() + TimeAmount(self.departureGrace)
+        let isNew = self.state.withLock { state in
+            guard state.departures[address] == nil else { return false }
+            state.departures[address] = deadline
+            return true
+        }
+        if isNew { self.eventLoop.scheduleTask(deadline: deadline) { self.depart(address, deadline) } }
+    }
+
+    /// An instance that had left discovery is there again.
+    func instanceIsBack(_ address: String) { self.state.withLock { $0.departures[address] = nil } }
+
+    private func depart(_ address: String, _ deadline: NIODeadline) {
+        let failed = self.state.withLock { state -> [Waiting] in
+            guard state.departures[address] == deadline else { return [] }
+            state.departures[address] = nil
+            let failed = state.waiting.filter { $0.value.address == address }
+            for subject in failed.keys { state.waiting[subject] = nil }
+            Self.trim(&state)
+            return Array(failed.values)
+        }
+        for waiting in failed { waiting.buffer.abandon(self.failure(waiting)) }
+    }
+
+    private func failure(_ waiting: Waiting) -> PlaneFailure {
+        let since = "the instance left discovery \(self.departureGrace) ago"
+        // Only a worker that has not called home can be assumed not to have begun.
+        return waiting.hasCalledHome
+            ? PlaneFailure(.streamEndedEarly, "\(since) and has not accepted the request that it had called home for")
+            : PlaneFailure(.unavailable, "\(since) and has not called home")
+    }
+}
+
+// MARK: - Time
+
+extension PendingResponses {
     private func setTimer(_ deadline: NIODeadline) {
         self.eventLoop.scheduleTask(deadline: deadline) { self.expire() }
     }
 
     private func expire() {
         let now = NIODeadline.now()
-        let (expired, next) = self.state.withLock { state -> ([ResponseBuffer], NIODeadline?) in
+        let (expired, next, refusal) = self.state.withLock { state -> ([ResponseBuffer], NIODeadline?, String?) in
             var expired: [ResponseBuffer] = []
             while let first = state.deadlines.first {
                 // Requests that were answered in the meantime do not keep the timer running.
-                guard state.waiting[first.subject] == nil || first.deadline <= now else { break }
+                guard !state.isExpected(first.subject) || first.deadline <= now else { break }
                 state.deadlines.removeFirst()
+                guard state.isExpected(first.subject) else { continue }
                 if let waiting = state.waiting.removeValue(forKey: first.subject) { expired.append(waiting.buffer) }
             }
             state.isTimerSet = !state.deadlines.isEmpty
-            return (expired, state.deadlines.first?.deadline)
+            let refusal = state.refusal.flatMap { $0.time > now - self.timeout ? $0.reason : nil }
+            return (expired, state.deadlines.first?.deadline, refusal)
         }
         if let next { self.setTimer(next) }
-        let failure = PlaneFailure(.timedOut, "the worker acknowledged the request but did not call home in time")
+        let hint = refusal.map { "; meanwhile a connection to the call-home port was refused: \($0)" } ?? ""
+        let failure = PlaneFailure(
+            .timedOut,
+            "the worker acknowledged the request but did not call home in time\(hint)"
+        )
         for buffer in expired { buffer.finish(failure) }
     }
 }

@@ -16,6 +16,8 @@ final class ResponseStreamHandler: ChannelDuplexHandler {
     private let handshakeTimeout: TimeAmount
     private let logger: Logger
     private var buffer: ResponseBuffer?
+    /// Set until the worker has accepted the request or the answer has ended.
+    private var subject: String?
     private var context: ChannelHandlerContext?
     private var timer: Scheduled<Void>?
     private var isReaderSlow = false
@@ -83,8 +85,11 @@ final class ResponseStreamHandler: ChannelDuplexHandler {
         case .match(let subject): self.match(subject, context)
         case .reset(let reason):
             self.logger.debug("reset a call-home connection", metadata: ["reason": "\(reason)"])
+            self.pending.refused(reason)
             context.channel.reset()
-        case .accept: self.buffer?.accept()
+        case .accept:
+            self.settle()
+            self.buffer?.accept()
         case .deliver(let items): self.deliver(items)
         case .finish:
             self.finish(nil)
@@ -112,6 +117,7 @@ final class ResponseStreamHandler: ChannelDuplexHandler {
         }
         self.timer?.cancel()
         self.buffer = buffer
+        self.subject = subject
         self.machine.matched()
         switch buffer.attach(Producer(NIOLoopBound(self, eventLoop: context.eventLoop))) {
         case .read: break
@@ -129,7 +135,14 @@ final class ResponseStreamHandler: ChannelDuplexHandler {
         }
     }
 
+    private func settle() {
+        guard let subject = self.subject else { return }
+        self.subject = nil
+        self.pending.settle(subject)
+    }
+
     private func finish(_ failure: PlaneFailure?) {
+        self.settle()
         self.buffer?.finish(failure)
         self.buffer = nil
         self.isReaderSlow = false
@@ -173,6 +186,7 @@ final class ResponseStreamHandler: ChannelDuplexHandler {
 
     fileprivate func kill() {
         guard let context = self.context else { return }
+        self.settle()
         if self.machine.kill() { self.write(.kill, context) }
         self.buffer = nil
         context.close(promise: nil)

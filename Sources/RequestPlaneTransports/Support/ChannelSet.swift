@@ -26,6 +26,12 @@ final class ChannelSet: Sendable {
         }
     }
 
+    /// Asks every channel to finish what it does and to take nothing new.
+    func quiesce() {
+        let channels = self.state.withLock { Array($0.channels.values) }
+        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(ChannelShouldQuiesceEvent()) }
+    }
+
     /// Closes every channel, and those that are inserted later.
     func closeAll() async {
         let channels = self.state.withLock { state in

@@ -18,7 +18,9 @@ final class TCPClientHandler: ChannelInboundHandler {
     private let requestTimeout: Duration
     private let onChange: (Bool) -> Void
     private let onRetry: (TCPCall) -> Void
-    private let onClose: (Bool) -> Void
+    private let onClose: (Bool, String?) -> Void
+    /// Why the connection broke, when the socket or TLS has said so.
+    private var breakReason: String?
     /// Whether the peer has ever answered; only then can a close mean no more than that the connection was idle.
     private var hasServed = false
 
@@ -27,7 +29,7 @@ final class TCPClientHandler: ChannelInboundHandler {
         target: HostPort,
         onChange: @escaping (Bool) -> Void,
         onRetry: @escaping (TCPCall) -> Void,
-        onClose: @escaping (Bool) -> Void
+        onClose: @escaping (Bool, String?) -> Void
     ) {
         self.machine = TCPClientConnection(
             capacity: configuration.channelBuffer,
@@ -94,13 +96,15 @@ final class TCPClientHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // What is pending is settled when the channel has become inactive.
+        self.breakReason = "\(error)"
         context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
         let retries = self.takeRetries()
-        self.perform(self.machine.closed(self.failure("the instance closed the connection")), context)
-        self.onClose(self.hasServed)
+        let reason = self.breakReason ?? "the instance closed the connection"
+        self.perform(self.machine.closed(self.failure(reason)), context)
+        self.onClose(self.hasServed, self.breakReason)
         for call in retries { self.onRetry(call) }
         context.fireChannelInactive()
     }
@@ -113,6 +117,7 @@ final class TCPClientHandler: ChannelInboundHandler {
             self.hasServed = true
             self.calls.removeValue(forKey: token)?.acknowledged(acknowledgement)
         case .fail(let tokens, let failure):
+            if self.breakReason == nil { self.breakReason = failure.message }
             for token in tokens { self.calls.removeValue(forKey: token)?.fail(failure) }
             context.close(promise: nil)
         case .close: context.close(promise: nil)

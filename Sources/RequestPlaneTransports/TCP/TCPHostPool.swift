@@ -8,10 +8,22 @@ final class TCPHostPool: Sendable {
     private let eventLoop: any EventLoop
     private let core: NIOLoopBoundBox<Core>
 
-    init(target: HostPort, configuration: TCPConfiguration, eventLoop: any EventLoop, logger: Logger) {
+    init(
+        target: HostPort,
+        configuration: TCPConfiguration,
+        security: ConnectionSecurity,
+        eventLoop: any EventLoop,
+        logger: Logger
+    ) {
         self.eventLoop = eventLoop
         self.core = .makeBoxSendingValue(
-            Core(target: target, configuration: configuration, eventLoop: eventLoop, logger: logger),
+            Core(
+                target: target,
+                configuration: configuration,
+                security: security,
+                eventLoop: eventLoop,
+                logger: logger
+            ),
             eventLoop: eventLoop
         )
     }
@@ -29,17 +41,27 @@ extension TCPHostPool {
     fileprivate final class Core {
         private let target: HostPort
         private let configuration: TCPConfiguration
+        private let security: ConnectionSecurity
         private let eventLoop: any EventLoop
         private let logger: Logger
         private var state: TCPPoolState
         private var waiting = CircularBuffer<TCPCall>()
         private var connections: [TCPPoolState.ConnectionID: TCPClientHandler] = [:]
-        private var timer: Scheduled<Void>?
+        /// The TLS handshakes of connections that are being opened.
+        private var handshakes: [TCPPoolState.ConnectionID: EventLoopFuture<Void>] = [:]
+        private var timer: (task: Scheduled<Void>, deadline: NIODeadline)?
         private var isClosed = false
 
-        init(target: HostPort, configuration: TCPConfiguration, eventLoop: any EventLoop, logger: Logger) {
+        init(
+            target: HostPort,
+            configuration: TCPConfiguration,
+            security: ConnectionSecurity,
+            eventLoop: any EventLoop,
+            logger: Logger
+        ) {
             self.target = target
             self.configuration = configuration
+            self.security = security
             self.eventLoop = eventLoop
             self.logger = logger
             self.state = TCPPoolState(limit: configuration.poolSize, capacity: configuration.channelBuffer)
@@ -71,8 +93,8 @@ extension TCPHostPool {
                     }
                     self.state.update(id, isReady: connection.isReady)
                 case .connect(let id): self.connect(id)
-                case .wait:
-                    self.setTimer()
+                case .wait(let until):
+                    self.setTimer(min(call.deadline, until ?? call.deadline))
                     return
                 case .fail(let failure): self.failWaiting(failure)
                 }
@@ -103,13 +125,17 @@ extension TCPHostPool {
             for call in calls { call.fail(failure) }
         }
 
-        private func setTimer() {
-            guard self.timer == nil, let deadline = self.waiting.first?.deadline else { return }
+        private func setTimer(_ deadline: NIODeadline) {
+            if let timer = self.timer {
+                guard deadline < timer.deadline else { return }
+                timer.task.cancel()
+            }
             let core = NIOLoopBound(self, eventLoop: self.eventLoop)
-            self.timer = self.eventLoop.scheduleTask(deadline: deadline) {
+            let task = self.eventLoop.scheduleTask(deadline: deadline) {
                 core.value.timer = nil
                 core.value.pump()
             }
+            self.timer = (task, deadline)
         }
 
         private func connect(_ id: TCPPoolState.ConnectionID) {
@@ -117,18 +143,21 @@ extension TCPHostPool {
             let configuration = self.configuration
             let bootstrap = ClientBootstrap(group: self.eventLoop)
                 .connectTimeout(TimeAmount(configuration.connectTimeout))
-                .channelOption(.tcpOption(.tcp_nodelay), value: 1)
+                .connectionOptions(.requestConnection)
                 .channelInitializer { channel in
                     channel.eventLoop.makeCompletedFuture {
+                        let pool = core.value
+                        let secured = try pool.security.secureOpened(channel, host: pool.target.host)
                         let handler = TCPClientHandler(
                             configuration: configuration,
-                            target: core.value.target,
+                            target: pool.target,
                             onChange: { core.value.changed(id, $0) },
                             onRetry: { core.value.submit($0) },
-                            onClose: { core.value.closed(id, hasServed: $0) }
+                            onClose: { core.value.closed(id, hasServed: $0, reason: $1) }
                         )
                         try channel.pipeline.syncOperations.addHandler(handler)
-                        core.value.connections[id] = handler
+                        pool.connections[id] = handler
+                        pool.handshakes[id] = secured
                     }
                 }
             let future =
@@ -137,10 +166,18 @@ extension TCPHostPool {
                 } else {
                     bootstrap.connect(host: self.target.host, port: self.target.port)
                 }
-            future.hop(to: self.eventLoop).whenComplete { result in core.value.connected(id, result) }
+            future.hop(to: self.eventLoop).whenComplete { result in
+                let handshake = core.value.handshakes.removeValue(forKey: id)
+                switch result {
+                case .success:
+                    guard let handshake else { return core.value.connected(id, .success(())) }
+                    handshake.whenComplete { core.value.connected(id, $0) }
+                case .failure(let error): core.value.connected(id, .failure(error))
+                }
+            }
         }
 
-        private func connected(_ id: TCPPoolState.ConnectionID, _ result: Result<any Channel, any Error>) {
+        private func connected(_ id: TCPPoolState.ConnectionID, _ result: Result<Void, any Error>) {
             switch result {
             case .success:
                 if self.isClosed { self.connections[id]?.close() }
@@ -160,13 +197,17 @@ extension TCPHostPool {
         }
 
         /// A connection that ends before it has served counts as a failed attempt, so that such a host is not hammered.
-        private func closed(_ id: TCPPoolState.ConnectionID, hasServed: Bool) {
+        private func closed(_ id: TCPPoolState.ConnectionID, hasServed: Bool, reason: String?) {
             // A connection that never opened is reported by its connect future.
             guard self.connections.removeValue(forKey: id) != nil else { return }
             if hasServed {
                 self.state.closed(id)
             } else {
-                let failure = PlaneFailure(.connectFailed, "\(self.target) closes connections without an answer")
+                let reason = reason.map { ": \($0)" } ?? ""
+                let failure = PlaneFailure(
+                    .connectFailed,
+                    "\(self.target) closes connections without an answer\(reason)"
+                )
                 if self.state.failed(id, failure, now: .now()) { self.failWaiting(failure) }
             }
             if !self.waiting.isEmpty { self.pump() }

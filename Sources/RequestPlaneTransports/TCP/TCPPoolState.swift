@@ -3,8 +3,9 @@ import RequestPlane
 
 /// Decides which connection to an instance's host takes the next request, and when to open another one.
 ///
-/// A connection is filled before another one is opened, up to the pool's size. After a failed attempt, requests fail at once for a short
-/// while that doubles with each further failure, so that a dead host is not hammered and its callers can turn to another instance.
+/// A connection is filled before another one is opened, up to the pool's size. After a failed attempt there is none for a short while
+/// that doubles with each further failure, so that a dead host is not hammered. Without any connection requests fail at once during that
+/// time, so that their callers can turn to another instance; else they wait for a place.
 struct TCPPoolState: Sendable, Hashable {
     typealias ConnectionID = Int
 
@@ -39,8 +40,8 @@ struct TCPPoolState: Sendable, Hashable {
         case use(ConnectionID)
         /// Open a connection, then ask again.
         case connect(ConnectionID)
-        /// Wait until a connection is ready.
-        case wait
+        /// Wait until a connection is ready, and ask again at the given time if there is one.
+        case wait(until: NIODeadline?)
         /// The host is not reachable just now.
         case fail(PlaneFailure)
     }
@@ -60,9 +61,13 @@ struct TCPPoolState: Sendable, Hashable {
     /// Where the first of `waiting` requests goes.
     mutating func place(waiting: Int, now: NIODeadline) -> Placement {
         if let ready = self.connections.first(where: { $0.phase == .ready }) { return .use(ready.id) }
-        if let penalty = self.penalty, penalty.until > now, self.connections.isEmpty { return .fail(penalty.failure) }
+        if let penalty = self.penalty, penalty.until > now {
+            return self.connections.isEmpty ? .fail(penalty.failure) : .wait(until: penalty.until)
+        }
         let connecting = self.connections.count { $0.phase == .connecting }
-        guard self.connections.count < self.limit, connecting * self.capacity < waiting else { return .wait }
+        guard self.connections.count < self.limit, connecting * self.capacity < waiting else {
+            return .wait(until: nil)
+        }
         self.nextID += 1
         self.connections.append(Connection(id: self.nextID, phase: .connecting))
         return .connect(self.nextID)
@@ -83,8 +88,13 @@ struct TCPPoolState: Sendable, Hashable {
     /// Returns whether those who wait have nothing left to wait for.
     mutating func failed(_ id: ConnectionID, _ failure: PlaneFailure, now: NIODeadline) -> Bool {
         self.closed(id)
-        let backoff = self.penalty.map { min($0.backoff * 2, Self.longestBackoff) } ?? Self.firstBackoff
-        self.penalty = Penalty(failure: failure, until: now + backoff, backoff: backoff)
+        // Attempts that were under way together count as one.
+        if let penalty = self.penalty, penalty.until > now {
+            self.penalty?.failure = failure
+        } else {
+            let backoff = self.penalty.map { min($0.backoff * 2, Self.longestBackoff) } ?? Self.firstBackoff
+            self.penalty = Penalty(failure: failure, until: now + backoff, backoff: backoff)
+        }
         return self.connections.isEmpty
     }
 }

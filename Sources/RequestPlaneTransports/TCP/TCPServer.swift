@@ -2,31 +2,42 @@ import Logging
 import NIOCore
 import NIOPosix
 import RequestPlane
-import Synchronization
 
 /// Serves the endpoints of this process on one TCP port.
 final class TCPServer: TransportServer {
     let mode = RequestPlaneMode.tcp
 
     private let configuration: TCPConfiguration
-    private let group: any EventLoopGroup
     private let core: ServingCore
-    private let connections = ChannelSet()
-    private let listener = Mutex<EventLoopFuture<any Channel>?>(nil)
+    private let listener: Listener
 
     init(
         configuration: NetworkManager.Configuration,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         logger: Logger
     ) {
-        self.configuration = configuration.tcp
-        self.group = group
-        self.core = ServingCore(
-            capacity: configuration.tcp.maximumInFlight,
-            callHome: CallHomeConnector(group: group, timeout: configuration.tcp.connectTimeout),
+        let tcp = configuration.tcp
+        let security = ConnectionSecurity(configuration.security)
+        let core = ServingCore(
+            capacity: tcp.maximumInFlight,
+            callHome: CallHomeConnector(group: group, timeout: tcp.connectTimeout, security: security),
             refusals: .acknowledgementOfNewCallers,
             logger: logger
         )
+        self.configuration = tcp
+        self.core = core
+        self.listener = Listener(
+            group: group,
+            liveness: .requestConnection,
+            security: security,
+            remedy: "for requests; check DYN_TCP_RPC_HOST and DYN_TCP_RPC_PORT",
+            logger: logger
+        ) { channel in
+            let machine = TCPServerConnection(maximumMessageSize: tcp.maximumMessageSize)
+            try channel.pipeline.syncOperations.addHandler(
+                TCPServerHandler(machine, core: core, stallLimit: tcp.partialFrameTimeout)
+            )
+        }
     }
 
     var inFlight: Int { self.core.inFlight }
@@ -65,61 +76,19 @@ final class TCPServer: TransportServer {
         }
     }
 
-    /// Listens, once; every registration waits for the same attempt.
     private func listen() async throws(RequestPlaneError) -> Int {
-        let host = self.configuration.host ?? LocalAddress.firstRoutable()
-        let future = self.listener.withLock { listener in
-            if let listener { return listener }
-            let future = self.bind(host)
-            listener = future
-            return future
+        let core = self.core
+        return try await self.listener.start(
+            host: self.configuration.host ?? LocalAddress.firstRoutable(),
+            port: self.configuration.port
+        ) {
+            core.listenerFailed(RequestPlaneError(.unavailable, "the request listener was closed by the system"))
         }
-        do {
-            let channel = try await future.get()
-            guard let port = channel.localAddress?.port else { throw ChannelError.inappropriateOperationForState }
-            return port
-        } catch {
-            self.listener.withLock { $0 = nil }
-            let address = HostPort(host: host, port: self.configuration.port)
-            throw RequestPlaneError(
-                .invalidConfiguration,
-                "cannot listen on \(address) for requests; check DYN_TCP_RPC_HOST and DYN_TCP_RPC_PORT",
-                cause: error
-            )
-        }
-    }
-
-    private func bind(_ host: String) -> EventLoopFuture<any Channel> {
-        let future = ServerBootstrap(group: self.group)
-            .serverChannelOption(.backlog, value: 1024)
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-            .childChannelInitializer { channel in
-                self.connections.insert(channel)
-                return channel.eventLoop.makeCompletedFuture {
-                    let machine = TCPServerConnection(maximumMessageSize: self.configuration.maximumMessageSize)
-                    try channel.pipeline.syncOperations.addHandler(TCPServerHandler(machine, core: self.core))
-                }
-            }
-            .bind(host: host, port: self.configuration.port)
-        future.whenSuccess { channel in
-            channel.closeFuture.whenComplete { _ in
-                self.core.listenerFailed(
-                    RequestPlaneError(.unavailable, "the request listener was closed by the system")
-                )
-            }
-        }
-        return future
     }
 
     // MARK: Lifecycle
 
-    func run() async throws { try await self.core.run { await self.close() } }
+    func run() async throws { try await self.core.run { await self.listener.close() } }
 
     func drain(deadline: Duration) async { await self.core.drain(deadline: deadline) }
-
-    private func close() async {
-        if let listener = try? await self.listener.withLock({ $0 })?.get() { try? await listener.close() }
-        await self.connections.closeAll()
-    }
 }

@@ -39,6 +39,7 @@ final class FrontendServer: Service {
     ///   - metrics: where the frontend counts.
     ///   - metricsText: the text of `/metrics`, asked for at each request.
     ///   - logger: where problems go.
+    ///   - onInstanceChange: told which instances have left discovery and which have come.
     ///   - onListening: called with the port once the server listens.
     init(
         configuration: Configuration,
@@ -48,9 +49,10 @@ final class FrontendServer: Service {
         metrics: MetricsRegistry,
         metricsText: @escaping @Sendable () -> String,
         logger: Logger,
+        onInstanceChange: @escaping @Sendable (RuntimeService.InstanceChange) -> Void = { _ in },
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
-        let models = ModelStore(mode: mode, logger: logger)
+        let models = ModelStore(mode: mode, logger: logger, onInstanceChange: onInstanceChange)
         let frontendMetrics = FrontendMetrics(registry: metrics)
         self.configuration = configuration
         self.discovery = discovery
@@ -85,7 +87,8 @@ final class FrontendServer: Service {
         let listener = try await ConnectionListener(
             host: host,
             port: port,
-            remedy: "choose another address with --http-host and --http-port (DYN_HTTP_HOST, DYN_HTTP_PORT)"
+            remedy: "choose another address with --http-host and --http-port (DYN_HTTP_HOST, DYN_HTTP_PORT)",
+            logger: self.logger
         ) { [logger] channel in connection.setup(channel: channel, logger: logger) }
         self.logger.info("frontend listens", metadata: ["host": "\(host)", "port": "\(listener.port)"])
         self.onListening(listener.port)

@@ -10,17 +10,33 @@ final class ModelStore: Sendable {
     private let directory = Mutex(ModelDirectory())
     private let mode: RequestPlaneMode
     private let logger: Logger
+    private let onInstanceChange: @Sendable (RuntimeService.InstanceChange) -> Void
 
-    init(mode: RequestPlaneMode, logger: Logger) {
+    init(
+        mode: RequestPlaneMode,
+        logger: Logger,
+        onInstanceChange: @escaping @Sendable (RuntimeService.InstanceChange) -> Void
+    ) {
         self.mode = mode
         self.logger = logger
+        self.onInstanceChange = onInstanceChange
     }
 
     /// Follows discovery until cancelled.
     func follow(_ snapshots: AsyncStream<DiscoverySnapshot>) async {
         var refused: Set<ModelDirectory.Refusal> = []
         var listed: Set<String> = []
+        var present: Set<Instance> = []
         for await snapshot in snapshots {
+            let instances = Set(snapshot.instances.map(\.instance))
+            if instances != present {
+                let change = RuntimeService.InstanceChange(
+                    left: present.subtracting(instances),
+                    come: instances.subtracting(present)
+                )
+                self.onInstanceChange(change)
+                present = instances
+            }
             let (refusals, names) = self.directory.withLock { directory in
                 let refusals = directory.update(snapshot, mode: self.mode, now: time(nil))
                 return (Set(refusals), Set(directory.listings.map(\.name)))

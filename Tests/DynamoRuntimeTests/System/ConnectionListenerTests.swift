@@ -1,4 +1,5 @@
 import DynamoRuntime
+import Logging
 import NIOCore
 import TestSupport
 import Testing
@@ -13,7 +14,12 @@ struct ConnectionListenerTests {
         _ body: (ConnectionListener<NIOAsyncChannel<ByteBuffer, ByteBuffer>>, SlowReader) async throws -> Void,
         then rest: (SlowReader) async throws -> Void
     ) async throws {
-        let listener = try await ConnectionListener(host: "127.0.0.1", port: 0, remedy: "") { channel in
+        let listener = try await ConnectionListener(
+            host: "127.0.0.1",
+            port: 0,
+            remedy: "",
+            logger: Logger(label: "test")
+        ) { channel in
             channel.eventLoop.makeCompletedFuture {
                 try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
             }

@@ -2,8 +2,9 @@
 
 usage: call_endpoint.py NAMESPACE.COMPONENT.ENDPOINT COMMAND...
 
-A command is a JSON object: {"request": ..., "stop_after": 2, "drop_after": 2, "times": 1}. For each command one line of JSON is printed:
+A command is a JSON object: {"request": ..., "stop_after": 2, "drop_after": 2, "times": 1, "pad": 0}. For each command one line of JSON is printed:
 {"items": [...], "error": null or text}. With "times" above one, that many requests run at once and their number of items is summed up.
+With "pad", the request gets a text of that length, and only the size of the items is printed.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ NOT_ROUTED_YET = ("no instances found", "No workers available")
 async def call(client, command):
     items = []
     context = Context()
+    if "pad" in command:
+        command["request"]["pad"] = "x" * command["pad"]
     try:
         stream = await client.round_robin(command["request"], annotated=False, context=context)
         async for item in stream:
@@ -50,6 +53,8 @@ async def main(runtime: DistributedRuntime):
         if times > 1:
             errors = [one["error"] for one in results if one["error"]]
             result = {"items": [sum(len(one["items"]) for one in results)], "error": errors[0] if errors else None}
+        if "pad" in command:
+            result["items"] = [len(json.dumps(result["items"]))]
         print(json.dumps(result), flush=True)
 
 

@@ -3,6 +3,9 @@ import NIOCore
 import RequestPlane
 import RequestPlaneTransports
 
+/// For warnings that a test provokes.
+let quietLogger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+
 /// A server and a client in this process, over real sockets on loopback.
 struct Loopback {
     let manager: NetworkManager
@@ -50,6 +53,8 @@ extension NetworkManager.Configuration {
     static var loopback: Self {
         var configuration = Self()
         configuration.tcp.host = "127.0.0.1"
+        configuration.http.host = "127.0.0.1"
+        configuration.http.port = 0
         configuration.responseStream.host = "127.0.0.1"
         return configuration
     }

@@ -92,11 +92,13 @@ final class RawSocket: Sendable {
 
     /// Listens on loopback for the duration of the body.
     static func listen<Result>(
+        port: Int = 0,
         autoRead: Bool = true,
         _ body: (Listener) async throws -> Result
     ) async throws -> Result {
         let listener = Listener()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.autoRead, value: autoRead)
             .childChannelInitializer { channel in
                 let socket = RawSocket(channel)
@@ -105,15 +107,16 @@ final class RawSocket: Sendable {
                     try channel.pipeline.syncOperations.addHandler(Recorder(socket))
                 }
             }
-            .bind(host: "127.0.0.1", port: 0).get()
+            .bind(host: "127.0.0.1", port: port).get()
+        listener.channel.withLock { $0 = channel }
         listener.portValue.store(channel.localAddress?.port ?? 0, ordering: .relaxed)
         do {
             let result = try await body(listener)
-            try await channel.close()
+            await listener.stop()
             for socket in listener.accepted where !socket.isClosed { try? await socket.close() }
             return result
         } catch {
-            try? await channel.close()
+            await listener.stop()
             throw error
         }
     }
@@ -122,6 +125,10 @@ final class RawSocket: Sendable {
     final class Listener: Sendable {
         fileprivate let sockets = Mutex<[RawSocket]>([])
         fileprivate let portValue = Atomic(0)
+        fileprivate let channel = Mutex<(any Channel)?>(nil)
+
+        /// Refuses new connections; those that were accepted stay.
+        func stop() async { try? await self.channel.withLock { $0 }?.close() }
 
         var port: Int { self.portValue.load(ordering: .relaxed) }
 

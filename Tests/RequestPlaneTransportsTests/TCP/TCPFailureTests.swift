@@ -174,23 +174,6 @@ import Testing
         }
     }
 
-    @Test func instanceLeavesDiscovery() async throws {
-        try await Loopback.run { loopback in
-            try await RawSocket.listen { listener in
-                async let code = self.code { _ = try await loopback.send("{}", to: listener.instance) }
-                let socket = try await listener.connection(0)
-                try await socket.waitForBytes(100)
-                try await socket.send(ByteBuffer(integer: UInt32(0)))
-                var other = listener.instance
-                other.transport = .tcp("127.0.0.1:1/other")
-                loopback.manager.instanceHasLeft(other)
-                loopback.manager.instanceHasLeft(listener.instance)
-                let result = await code
-                #expect(result == .unavailable)
-            }
-        }
-    }
-
     @Test func hostThatClosesEveryConnection() async throws {
         try await Loopback.run { loopback in
             try await RawSocket.listen { listener in

@@ -11,13 +11,13 @@ import Testing
     @Test func fillsBeforeItOpensAnother() {
         var state = TCPPoolState(limit: 2, capacity: 10)
         #expect(state.place(waiting: 1, now: self.now) == .connect(1))
-        #expect(state.place(waiting: 10, now: self.now) == .wait)
+        #expect(state.place(waiting: 10, now: self.now) == .wait(until: nil))
         #expect(state.place(waiting: 11, now: self.now) == .connect(2))
-        #expect(state.place(waiting: 100, now: self.now) == .wait, "the pool is full")
+        #expect(state.place(waiting: 100, now: self.now) == .wait(until: nil), "the pool is full")
         state.update(1, isReady: true)
         #expect(state.place(waiting: 1, now: self.now) == .use(1))
         state.update(1, isReady: false)
-        #expect(state.place(waiting: 1, now: self.now) == .wait)
+        #expect(state.place(waiting: 1, now: self.now) == .wait(until: nil))
         state.closed(1)
         state.update(2, isReady: false)
         #expect(state.place(waiting: 1, now: self.now) == .connect(3))
@@ -42,6 +42,29 @@ import Testing
         guard case .connect = state.place(waiting: 1, now: now) else {
             Issue.record("success ends the penalty"); return
         }
+    }
+}
+
+extension TCPPoolStateTests {
+    /// While a connection is busy, a host that refuses others is left alone until the penalty ends.
+    @Test func waitsForTheEndOfThePenalty() {
+        let failure = PlaneFailure(.connectFailed, "no")
+        var state = TCPPoolState(limit: 4, capacity: 1)
+        #expect(state.place(waiting: 1, now: self.now) == .connect(1))
+        state.update(1, isReady: false)
+        #expect(state.place(waiting: 3, now: self.now) == .connect(2))
+        #expect(state.place(waiting: 3, now: self.now) == .connect(3))
+        #expect(state.failed(2, failure, now: self.now) == false)
+        let end = self.now + .milliseconds(50)
+        #expect(state.place(waiting: 3, now: self.now) == .wait(until: end))
+        // An attempt that was under way already does not make it longer.
+        #expect(state.failed(3, failure, now: self.now + .milliseconds(1)) == false)
+        #expect(state.place(waiting: 3, now: end - .nanoseconds(1)) == .wait(until: end))
+        #expect(state.place(waiting: 3, now: end) == .connect(4))
+        #expect(state.failed(4, failure, now: end) == false)
+        #expect(state.place(waiting: 3, now: end) == .wait(until: end + .milliseconds(100)))
+        state.update(1, isReady: true)
+        #expect(state.place(waiting: 3, now: end) == .use(1))
     }
 }
 
@@ -87,6 +110,31 @@ import Testing
 
     @Test func poolAndBufferLimit() async throws {
         try await self.sendUnacknowledged(100, poolSize: 2, channelBuffer: 5) { $0.sorted() == [5, 5] }
+    }
+
+    /// The pool asks again by itself when the penalty ends, although its only connection stays busy.
+    @Test func hostThatRefusesMoreConnectionsIsAskedAgain() async throws {
+        try await Loopback.run({
+            $0.tcp.channelBuffer = 1
+            $0.tcp.requestTimeout = .seconds(60)
+        }) { loopback in
+            try await RawSocket.listen { listener in
+                let busy = Task { _ = try await loopback.send("{}", to: listener.instance) }
+                let first = try await listener.connection(0)
+                try await first.waitForBytes(100)
+                await listener.stop()
+                let waiting = Task { _ = try await loopback.send("{}", to: listener.instance) }
+                let start = (ContinuousClock.now, processorTime())
+                try await eventually("time passes") { ContinuousClock.now - start.0 > .milliseconds(500) }
+                #expect(processorTime() - start.1 < .milliseconds(250), "attempts follow each other without a pause")
+                try await RawSocket.listen(port: listener.port) { again in
+                    try await again.connection(0).waitForBytes(100)
+                }
+                #expect(!first.isClosed)
+                busy.cancel()
+                waiting.cancel()
+            }
+        }
     }
 
     @Test func connectionIsReused() async throws {

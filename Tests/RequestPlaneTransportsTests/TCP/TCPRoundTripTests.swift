@@ -144,17 +144,4 @@ import Testing
         run.cancel()
         try await run.value
     }
-
-    @Test func otherPlanesAreRefused() async throws {
-        try await Loopback.run { loopback in
-            for transport in [TransportAddress.http("http://127.0.0.1:1/v1/rpc/run"), .nats("a_b.c-1")] {
-                let instance = Instance(endpoint: loopback.endpoint, id: InstanceID(rawValue: 1), transport: transport)
-                let error = await #expect(throws: RequestPlaneError.self) {
-                    try await loopback.send("{}", to: instance)
-                }
-                #expect(error?.code == .invalidConfiguration)
-                #expect(error?.message.contains("tcp only") == true)
-            }
-        }
-    }
 }

@@ -9,10 +9,17 @@ import RequestPlane
 /// ```
 package struct ConformanceCheck: Sendable, CustomStringConvertible {
     package let description: String
+    /// What the transport is asked for, also for those who prepare something beside it.
+    package let options: ConformanceOptions
     private let body: @Sendable (any ConformanceTransport) async throws -> Void
 
-    init(_ description: String, _ body: @escaping @Sendable (any ConformanceTransport) async throws -> Void) {
+    init(
+        _ description: String,
+        _ options: ConformanceOptions = ConformanceOptions(),
+        _ body: @escaping @Sendable (any ConformanceTransport) async throws -> Void
+    ) {
         self.description = description
+        self.options = options
         self.body = body
     }
 
@@ -23,7 +30,7 @@ package struct ConformanceCheck: Sendable, CustomStringConvertible {
         startServer: Bool = true,
         with body: @escaping @Sendable (ConformancePair) async throws -> Void
     ) {
-        self.init(description) { transport in
+        self.init(description, options) { transport in
             try await ConformancePair.run(on: transport, options, startServer: startServer, body)
         }
     }

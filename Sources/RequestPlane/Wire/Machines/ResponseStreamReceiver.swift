@@ -74,6 +74,9 @@ package struct ResponseStreamReceiver: Sendable, Hashable {
             self.followUp = nil
             return action
         }
+        if self.state == .handshake, self.decoder.startsTLS {
+            return self.violation("the worker speaks TLS, and this port does not: set DYN_TCP_TLS_CERT_PATH")
+        }
         while self.state != .closed, self.state != .matching {
             do {
                 guard let message = try self.decoder.next() else { return nil }

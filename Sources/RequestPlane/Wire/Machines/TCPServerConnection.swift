@@ -32,6 +32,10 @@ package struct TCPServerConnection: Sendable, Hashable {
     /// What to do next; nil when more bytes are needed.
     package mutating func next() -> Action? {
         guard self.isOpen else { return nil }
+        if self.decoder.startsTLS {
+            self.isOpen = false
+            return .refuseAndClose("Read error: this port does not speak TLS")
+        }
         do {
             guard let frame = try self.decoder.next() else { return nil }
             guard let path = frame.pathText else { return .refuse("Invalid endpoint path") }
@@ -40,5 +44,15 @@ package struct TCPServerConnection: Sendable, Hashable {
             self.isOpen = false
             return .refuseAndClose("Read error: \(error)")
         }
+    }
+
+    /// A frame that has begun does not grow any more.
+    ///
+    /// - Parameter time: for how long.
+    /// - Returns: what to do, or nil when there is no such frame.
+    package mutating func stalled(for time: Duration) -> Action? {
+        guard self.isInsideFrame else { return nil }
+        self.isOpen = false
+        return .refuseAndClose("Read error: the request did not grow for \(time)")
     }
 }

@@ -1,0 +1,51 @@
+package import NATS
+public import RequestPlane
+
+/// The settings of the NATS plane.
+///
+/// | variable | default | meaning |
+/// |---|---|---|
+/// | `NATS_SERVER`, `NATS_AUTH_*`, `NATS_TLS_*` | `nats://localhost:4222` | the connection: see `docs/environment.md` |
+/// | `DYN_NATS_REQUEST_TIMEOUT_SECS` | 10 | seconds until the acknowledgement |
+public struct NATSSettings: Sendable, Hashable {
+    /// The connection, or why the variables make none; only processes that use NATS hear of it.
+    package var connection: Result<NATSConfiguration, NATSError>
+    /// How long to wait for an acknowledgement.
+    public var requestTimeout = Duration.seconds(10)
+    /// Requests that a server answers at once; more are refused as overload.
+    public var maximumInFlight = 50_000
+
+    /// The defaults: a server on this machine.
+    public init() { self.connection = .success(NATSConfiguration()) }
+
+    /// The server at a URL, `nats://host:port` or `tls://host:port`, with the defaults of Dynamo for the rest.
+    ///
+    /// - Parameter server: the URL; several of one cluster with commas between.
+    /// - Throws: `RequestPlaneError` when it is none.
+    public init(server: String) throws(RequestPlaneError) {
+        do {
+            self.connection = .success(try NATSConfiguration(environment: ["NATS_SERVER": server]))
+        } catch {
+            throw RequestPlaneError(nats: error)
+        }
+    }
+
+    private static let variables = [
+        ("NATS_SERVER", "nats://localhost:4222"), ("NATS_AUTH_USERNAME", "user"), ("NATS_AUTH_PASSWORD", "user"),
+        ("NATS_AUTH_TOKEN", "unset"), ("NATS_AUTH_NKEY", "unset"), ("NATS_AUTH_CREDENTIALS_FILE", "unset"),
+        ("NATS_TLS_CA_CERT_PATH", "unset"), ("NATS_TLS_CLIENT_CERT_PATH", "unset"),
+        ("NATS_TLS_CLIENT_KEY_PATH", "unset"), ("NATS_TLS_INSECURE", "false"),
+    ]
+
+    init(_ reader: EnvironmentReader, isServed: Bool) throws(RequestPlaneError) {
+        var variables: [String: String] = [:]
+        for (name, text) in Self.variables { variables[name] = reader.text(name, default: text) }
+        do throws(NATSError) {
+            self.connection = .success(try NATSConfiguration(environment: variables))
+        } catch {
+            if isServed { throw RequestPlaneError(nats: error) }
+            self.connection = .failure(error)
+        }
+        self.requestTimeout = reader.seconds("DYN_NATS_REQUEST_TIMEOUT_SECS", default: self.requestTimeout)
+    }
+}

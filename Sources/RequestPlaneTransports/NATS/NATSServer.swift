@@ -1,0 +1,116 @@
+import Logging
+import NATS
+import NIOCore
+import NIOPosix
+import RequestPlane
+import Synchronization
+
+/// Serves the endpoints of this process as NATS subjects, one for each.
+final class NATSServer: TransportServer {
+    let mode = RequestPlaneMode.nats
+
+    private let link: NATSLink
+    private let core: ServingCore
+    private let subscriptions = Mutex<[EndpointID: NATSSubscription]>([:])
+
+    /// The queue group of Dynamo's workers.
+    private static let queueGroup = "q"
+
+    init(
+        configuration: NetworkManager.Configuration,
+        link: NATSLink,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger
+    ) {
+        self.link = link
+        self.core = ServingCore(
+            capacity: configuration.nats.maximumInFlight,
+            callHome: CallHomeConnector(
+                group: group,
+                timeout: configuration.tcp.connectTimeout,
+                security: ConnectionSecurity(configuration.security)
+            ),
+            // Callers of Dynamo do not read replies.
+            refusals: .callHome,
+            logger: logger
+        )
+    }
+
+    var inFlight: Int { self.core.inFlight }
+
+    var statistics: [EndpointStatistics] { self.core.endpoints.statistics }
+
+    // MARK: Endpoints
+
+    func register(
+        _ endpoint: EndpointID,
+        id: InstanceID,
+        handler: @escaping RequestHandler
+    ) async throws(RequestPlaneError) -> TransportAddress {
+        guard !self.core.isClosed else {
+            throw RequestPlaneError(.unavailable, "cannot register \(endpoint): this server is shutting down")
+        }
+        let connection = try await self.link.connection()
+        // Source: `request-plane.md`, "Instance record".
+        let subject = "\(endpoint.namespace)_\(endpoint.component).\(endpoint.name)-\(id.hex)"
+        _ = try self.core.endpoints.add(
+            ServedEndpoint(id: endpoint, instance: id, handler: handler),
+            paths: [subject]
+        )
+        do throws(NATSError) {
+            let subscription = try await connection.subscribe(
+                subject,
+                queueGroup: Self.queueGroup,
+                ended: { self.subscriptionEnded(endpoint, $0) },
+                handler: { self.receive($0, connection) }
+            )
+            self.subscriptions.withLock { $0[endpoint] = subscription }
+            // The address may be published as soon as the server knows of it.
+            try await connection.flush()
+        } catch {
+            await self.unregister(endpoint)
+            throw RequestPlaneError(nats: error)
+        }
+        return .nats(subject)
+    }
+
+    func unregister(_ endpoint: EndpointID) async {
+        self.core.endpoints.remove(endpoint)
+        guard let subscription = self.subscriptions.withLock({ $0.removeValue(forKey: endpoint) }) else { return }
+        subscription.unsubscribe()
+        // Requests that come later find no responders at once, rather than a refusal.
+        try? await self.link.current?.flush(timeout: .seconds(1))
+    }
+
+    private func receive(_ message: NATSMessage, _ connection: NATSConnection) -> NATSSubscription.Demand {
+        var headers: [String: String] = [:]
+        for field in message.headers.fields { headers[field.name] = field.value }
+        _ = self.core.dispatch(path: message.subject, headers: .fields(headers), payload: message.payload)
+        // An empty reply whatever became of the request: that is how workers of Dynamo acknowledge, and nobody reads more.
+        if let reply = message.reply { try? connection.publish(reply) }
+        return .more
+    }
+
+    private func subscriptionEnded(_ endpoint: EndpointID, _ error: NATSError?) {
+        let isServed = self.subscriptions.withLock { $0.removeValue(forKey: endpoint) } != nil
+        guard isServed, let error else { return }
+        self.core.listenerFailed(
+            RequestPlaneError(.unavailable, "NATS takes no more requests for \(endpoint): \(error.message)")
+        )
+    }
+
+    // MARK: Lifecycle
+
+    func run() async throws {
+        try await self.core.run {
+            let subscriptions = self.subscriptions.withLock { subscriptions in
+                defer { subscriptions = [:] }
+                return Array(subscriptions.values)
+            }
+            for subscription in subscriptions { subscription.unsubscribe() }
+        }
+    }
+
+    /// Requests that come meanwhile are refused in words; the subjects are given up at the end.
+    func drain(deadline: Duration) async { await self.core.drain(deadline: deadline) }
+}
