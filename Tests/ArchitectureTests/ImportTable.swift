@@ -11,7 +11,6 @@ enum ImportTable {
         "Systemd": ["CSystemd"],
         "NATS": ["CNATS"],
         "RequestPlane": [],
-        "NATS": ["CNATS"],
         "RequestPlaneTransports": ["RequestPlane", "NATS"],
         "Discovery": ["RequestPlane"],
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
