@@ -68,7 +68,7 @@ let package = Package(
         ),
         .target(
             name: "Discovery",
-            dependencies: ["RequestPlane", core, posix, http1, asyncHTTPClient, logging]
+            dependencies: ["RequestPlane", core, posix, http1, ssl, asyncHTTPClient, logging]
         ),
         .target(
             name: "DynamoRuntime",

@@ -34,14 +34,13 @@ public final class RuntimeService: Service {
     public let configuration: RuntimeConfiguration
     /// Finds other processes.
     public let discovery: any DiscoveryClient
-    package let health = HealthStatus()
+    package let health: HealthStatus
     package let metrics = MetricsRegistry()
     /// The process's log.
     public let logger: Logger
     private let network: NetworkManager
     private let start: @Sendable (RuntimeService) async throws -> Void
     private let components: Mutex<[any Service]> = Mutex([])
-    private let uptime: MetricsRegistry.Metric
     private let endpointMetrics: EndpointMetrics
 
     /// Creates the runtime of a process; nothing is opened before it runs.
@@ -54,12 +53,16 @@ public final class RuntimeService: Service {
         start: @escaping @Sendable (RuntimeService) async throws -> Void = { _ in }
     ) {
         self.configuration = environment.runtime
+        let system = environment.runtime.system
+        self.health = HealthStatus(
+            starting: system?.startingStatus ?? .notready,
+            deciding: system?.decidingEndpoints ?? []
+        )
         self.network = NetworkManager(configuration: environment.requestPlane, logger: environment.logger)
         self.discovery = environment.runtime.makeDiscovery(logger: environment.logger)
         self.logger = environment.logger
         self.start = start
         self.endpointMetrics = EndpointMetrics(registry: self.metrics)
-        self.uptime = self.metrics.gauge("dynamo_component_uptime_seconds", "Total uptime of the process in seconds")
     }
 
     /// Adds something that runs beside the runtime, before it runs itself.
@@ -126,8 +129,7 @@ public final class RuntimeService: Service {
 
     /// The metrics in Prometheus's format.
     public var metricsText: String {
-        self.endpointMetrics.update(self.network.statistics)
-        self.metrics.set(self.uptime, self.health.uptime.inSeconds)
+        self.endpointMetrics.update(self.network.statistics, transport: self.mode, uptime: self.health.uptime)
         return self.metrics.text
     }
 

@@ -33,7 +33,7 @@ enum ImportTable {
         "RequestPlaneTransports": [
             "NIOCore", "NIOPosix", "NIOTLS", "NIOSSL", "NIOHTTP1", "NIOHTTP2", "NIOHPACK", "Logging", "DequeModule",
         ],
-        "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "AsyncHTTPClient", "Logging"],
+        "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],
         "Deployment": ["Yams", "OrderedCollections"],

@@ -6,81 +6,63 @@ import Synchronization
 ///
 /// Source: `discovery.md` 3.
 ///
-/// The lease is asked for at the first publication, and its id is the id of the instance. When a lease was lost (etcd was
-/// unreachable for too long), a new one takes its place but the records keep the id that callers know.
+/// The lease is asked for at the first publication, and its id is the id of the instance. When the lease was lost, because this process
+/// was suspended or etcd has lost its data, it is asked for again under the same id and everything is published again; Dynamo's
+/// own workers exit in that case.
 public final class EtcdDiscovery: DiscoveryClient {
-    /// Seconds, as Dynamo 1.2.
-    private static let timeToLive = 10
-    private static let renewal: Duration = .milliseconds(3300)
-    private static let retry: Duration = .seconds(1)
     private static let root = "v1/"
 
-    private struct State {
-        var lease: UInt64?
-        var id: InstanceID?
-        var own: [DiscoveryKey: [UInt8]] = [:]
-    }
-
+    private let timing: EtcdConfiguration.Timing
     private let gateway: EtcdGateway
     private let logger: Logger
     private let watchers = SnapshotWatchers()
-    private let state = Mutex(State())
+    private let registration = Mutex(EtcdRegistration())
 
     /// Creates a client; nothing is sent before it is used.
     ///
     /// - Parameters:
+    ///   - configuration: where the cluster is, and who this process is to it.
+    ///   - logger: where problems go.
+    public init(_ configuration: EtcdConfiguration, logger: Logger) {
+        self.timing = configuration.timing
+        self.gateway = EtcdGateway(configuration)
+        self.logger = logger
+    }
+
+    /// Creates a client of a cluster that asks for no credentials.
+    ///
+    /// - Parameters:
     ///   - endpoints: URLs of the cluster, `ETCD_ENDPOINTS`.
     ///   - logger: where problems go.
-    public init(endpoints: [String], logger: Logger) {
-        self.gateway = EtcdGateway(endpoints: endpoints)
-        self.logger = logger
+    public convenience init(endpoints: [String], logger: Logger) {
+        self.init(EtcdConfiguration(endpoints: endpoints), logger: logger)
     }
 
     /// The id under which this process publishes.
     public func instanceID() async throws(DiscoveryError) -> InstanceID {
-        if let id = self.state.withLock({ $0.id }) { return id }
-        let lease = try await self.gateway.grantLease(seconds: Self.timeToLive)
-        return self.state.withLock { state in
-            if let id = state.id { return id }
-            state.lease = lease
-            let id = InstanceID(rawValue: lease)
-            state.id = id
-            return id
-        }
+        if let id = self.registration.withLock({ $0.id }) { return id }
+        let lease = try await self.gateway.grantLease(seconds: self.timing.timeToLive)
+        // Of two that ask at once the first one decides; the other lease runs out unused.
+        return self.registration.withLock { $0.granted(lease) }
     }
 
     /// Adds or replaces records.
     public func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError) {
-        _ = try await self.instanceID()
-        if self.state.withLock({ $0.lease == nil }) {
+        let id = try await self.instanceID()
+        if self.registration.withLock({ $0.lease == nil }) {
             // Given up with an earlier withdrawal.
-            let lease = try await self.gateway.grantLease(seconds: Self.timeToLive)
-            self.state.withLock { if $0.lease == nil { $0.lease = lease } }
+            _ = try await self.gateway.grantLease(seconds: self.timing.timeToLive, id: id.rawValue)
+            _ = self.registration.withLock { $0.granted(id.rawValue) }
         }
         let entries = records.map { ($0.key, $0.json.bytes) }
-        let lease = self.state.withLock { state -> UInt64? in
-            guard let lease = state.lease else { return nil }
-            for (key, bytes) in entries { state.own[key] = bytes }
-            return lease
-        }
-        // Withdrawn meanwhile; a record without a lease would stay for good.
-        guard let lease else { return }
-        for (key, bytes) in entries { try await self.gateway.put(key.full, bytes, lease: lease) }
+        self.registration.withLock { $0.publish(entries) }
+        try await self.writePending()
     }
 
     /// Takes back everything this client published.
     public func withdraw() async {
-        let (lease, keys) = self.state.withLock { state in
-            defer {
-                state.own = [:]
-                state.lease = nil
-            }
-            return (state.lease, state.own.keys.sorted())
-        }
-        do {
-            for key in keys { try await self.gateway.delete(key.full) }
-            if let lease { try await self.gateway.revoke(lease: lease) }
-        } catch {
+        guard let lease = self.registration.withLock({ $0.withdraw() }) else { return }
+        do { try await self.gateway.revoke(lease: lease) } catch {
             self.logger.warning(
                 "cannot withdraw from etcd; the lease runs out by itself",
                 metadata: ["error": "\(error)"]
@@ -90,7 +72,7 @@ public final class EtcdDiscovery: DiscoveryClient {
 
     /// What is published now.
     public func snapshot(_ filter: NamespaceFilter) async throws(DiscoveryError) -> DiscoverySnapshot {
-        DiscoverySnapshot(try await self.list().records.values, filter: filter)
+        DiscoverySnapshot(self.records(try await self.gateway.range(prefix: Self.root)).values, filter: filter)
     }
 
     /// The present state, then the new state after each change.
@@ -102,36 +84,59 @@ public final class EtcdDiscovery: DiscoveryClient {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await self.renew() }
             group.addTask { try await self.follow() }
-            try await group.waitForAll()
+            // The first that fails ends the other.
+            while try await group.next() != nil {}
         }
     }
 
     // MARK: The lease
 
     private func renew() async throws {
+        var pause = self.timing.renewal
         while true {
-            try await Task.sleep(for: Self.renewal)
-            guard let lease = self.state.withLock({ $0.lease }) else { continue }
+            try await Task.sleep(for: pause)
             do {
-                if try await self.gateway.keepAlive(lease: lease) == false { try await self.replace(lease) }
+                try await self.renewOnce()
+                pause = self.timing.renewal
             } catch {
                 try Task.checkCancellation()
                 self.logger.error("cannot renew the lease in etcd", metadata: ["error": "\(error)"])
+                pause = min(self.timing.retry, self.timing.renewal)
             }
         }
     }
 
-    private func replace(_ lost: UInt64) async throws(DiscoveryError) {
-        let lease = try await self.gateway.grantLease(seconds: Self.timeToLive)
-        let own = self.state.withLock { state -> [DiscoveryKey: [UInt8]] in
-            // Withdrawn meanwhile: nothing to publish, and the new lease runs out unused.
-            guard state.lease == lost else { return [:] }
-            state.lease = lease
-            return state.own
+    private func renewOnce() async throws(DiscoveryError) {
+        guard let lease = self.registration.withLock({ $0.lease }) else { return }
+        if try await self.gateway.keepAlive(lease: lease) == false { try await self.regain(lease) }
+        try await self.writePending()
+    }
+
+    /// Asks for a lost lease again.
+    private func regain(_ lease: UInt64) async throws(DiscoveryError) {
+        guard let count = self.registration.withLock({ $0.lost(lease) }) else { return }
+        self.logger.warning(
+            "the lease in etcd was lost, because this process was suspended or etcd lost its data; publishing again",
+            metadata: ["instance": "\(InstanceID(rawValue: lease))", "records": "\(count)"]
+        )
+        _ = try await self.gateway.grantLease(seconds: self.timing.timeToLive, id: lease)
+    }
+
+    /// Writes what is not in etcd yet; what cannot be written is tried again with the next renewal.
+    private func writePending() async throws(DiscoveryError) {
+        var losses = 0
+        while let write = self.registration.withLock({ $0.next }) {
+            if try await self.gateway.put(write.key.full, write.value, lease: write.lease) {
+                let stays = self.registration.withLock { $0.wrote(write) }
+                if !stays { try await self.gateway.delete(write.key.full) }
+            } else {
+                losses += 1
+                guard losses < 3 else {
+                    throw DiscoveryError(.storeUnavailable, "etcd loses the lease again and again")
+                }
+                try await self.regain(write.lease)
+            }
         }
-        guard !own.isEmpty else { return }
-        self.logger.warning("the lease in etcd was lost; publishing again", metadata: ["records": "\(own.count)"])
-        for (key, bytes) in own { try await self.gateway.put(key.full, bytes, lease: lease) }
     }
 
     // MARK: The watch
@@ -140,34 +145,51 @@ public final class EtcdDiscovery: DiscoveryClient {
         let (watched, continuation) = AsyncStream.makeStream(of: Void.self)
         self.watchers.whenWatched { continuation.finish() }
         for await _ in watched {}
+        var hasSucceeded = false
+        var isBroken = false
         while true {
+            let started = ContinuousClock.now
             do {
-                var (records, revision) = try await self.list()
-                self.watchers.offer(Array(records.values))
-                try await self.gateway.watch(prefix: Self.root, from: revision + 1) { changes in
-                    for change in changes {
-                        guard let key = Self.key(change.key) else { continue }
-                        records[key] = change.value.flatMap { self.record(key, $0) }
-                    }
-                    if !changes.isEmpty { self.watchers.offer(Array(records.values)) }
-                }
-                self.logger.warning("the watch of etcd ended; starting again")
+                let listing = try await self.gateway.range(prefix: Self.root)
+                if isBroken { self.logger.info("etcd answers again") }
+                (hasSucceeded, isBroken) = (true, false)
+                let end = try await self.follow(listing)
+                self.logger.debug("listing etcd again", metadata: ["reason": "\(end.rawValue)"])
             } catch {
                 try Task.checkCancellation()
-                self.logger.error("cannot watch etcd; the last state is kept", metadata: ["error": "\(error)"])
+                // Later it may be a mistake of somebody else that will be mended.
+                if error.code == .invalidConfiguration, !hasSucceeded { throw error }
+                // Once, not every second for as long as etcd is down.
+                if !isBroken {
+                    self.logger.error("cannot watch etcd; the last state is kept", metadata: ["error": "\(error)"])
+                }
+                isBroken = true
             }
-            try await Task.sleep(for: Self.retry)
+            try Task.checkCancellation()
+            if started.duration(to: .now) < self.timing.retry { try await Task.sleep(for: self.timing.retry) }
         }
     }
 
-    private func list() async throws(DiscoveryError) -> (records: [DiscoveryKey: DiscoveryRecord], revision: Int64) {
-        let (entries, revision) = try await self.gateway.range(prefix: Self.root)
+    /// Offers what was listed and then what changes, until everything must be listed again.
+    private func follow(_ listing: EtcdGateway.Listing) async throws(DiscoveryError) -> EtcdGateway.WatchEnd {
+        var records = self.records(listing)
+        self.watchers.offer(Array(records.values))
+        return try await self.gateway.watch(prefix: Self.root, after: listing) { changes in
+            for change in changes {
+                guard let key = Self.key(change.key) else { continue }
+                records[key] = change.value.flatMap { self.record(key, $0) }
+            }
+            self.watchers.offer(Array(records.values))
+        }
+    }
+
+    private func records(_ listing: EtcdGateway.Listing) -> [DiscoveryKey: DiscoveryRecord] {
         var records: [DiscoveryKey: DiscoveryRecord] = [:]
-        for entry in entries {
+        for entry in listing.entries {
             guard let key = Self.key(entry.key) else { continue }
             records[key] = self.record(key, entry.value ?? [])
         }
-        return (records, revision)
+        return records
     }
 
     private func record(_ key: DiscoveryKey, _ bytes: [UInt8]) -> DiscoveryRecord? {

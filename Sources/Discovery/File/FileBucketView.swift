@@ -1,12 +1,15 @@
 /// Decides which files of a bucket must be read, count as published, or are left over; does no I/O itself.
 ///
-/// A file counts as published while its owner touches it. It is deleted only after it was also *seen* unchanged for the
-/// lifetime of a lease: a jump of the wall clock makes every file look old for a moment.
+/// A file counts as published while its owner touches it. Its age is looked at only when a touch is first seen; from then on
+/// the monotonic clock runs, so that a jump of the wall clock takes nobody off the list, and a time of modification in the future
+/// keeps nobody on it. A file is deleted only after it was also *seen* unchanged for the lifetime of a lease.
 struct FileBucketView: Sendable {
     private struct File: Sendable {
         var entry: FileStore.Entry
         /// When this time of modification was first seen, on the monotonic clock.
         var firstSeen: ContinuousClock.Instant
+        /// When its owner counts as gone, unless it is touched before.
+        var expires: ContinuousClock.Instant
         var record: DiscoveryRecord?
         var isStale: Bool
     }
@@ -14,7 +17,7 @@ struct FileBucketView: Sendable {
     /// What to do after a listing.
     struct Actions: Sendable, Equatable {
         var read: [String] = []
-        var delete: [String] = []
+        var delete: [FileStore.Entry] = []
     }
 
     private var files: [String: File] = [:]
@@ -37,16 +40,20 @@ struct FileBucketView: Sendable {
         var actions = Actions()
         var next: [String: File] = [:]
         for entry in entries {
-            var file = self.files[entry.name] ?? File(entry: entry, firstSeen: now, record: nil, isStale: false)
-            let isNew = self.files[entry.name] == nil
-            if isNew || file.entry.inode != entry.inode || file.entry.size != entry.size {
+            let known = self.files[entry.name]
+            var file = known ?? File(entry: entry, firstSeen: now, expires: now, record: nil, isStale: false)
+            if known == nil || file.entry.inode != entry.inode || file.entry.size != entry.size {
                 actions.read.append(entry.name)
                 file.record = nil
             }
-            if file.entry.modified != entry.modified { file.firstSeen = now }
+            if known == nil || file.entry.modified != entry.modified {
+                file.firstSeen = now
+                let age = max(.zero, wallClock - entry.modified)
+                file.expires = now + max(.zero, self.timeToLive - age)
+            }
             file.entry = entry
-            file.isStale = wallClock - entry.modified > self.timeToLive
-            if file.isStale, now - file.firstSeen > self.timeToLive { actions.delete.append(entry.name) }
+            file.isStale = now >= file.expires
+            if file.isStale, now - file.firstSeen > self.timeToLive { actions.delete.append(entry) }
             next[entry.name] = file
         }
         self.files = next

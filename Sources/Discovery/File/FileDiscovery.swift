@@ -128,16 +128,23 @@ public final class FileDiscovery: DiscoveryClient {
 
     private func touch() async {
         let own = self.own.withLock { $0 }
-        guard !own.isEmpty else { return }
+        let cleans = self.watchers.isWatched
         do {
-            let restored = try await Self.blocking { [store, self] () throws(DiscoveryError) in
+            let (restored, failure) = try await Self.blocking { [store, self] () throws(DiscoveryError) in
+                // All of them first: one that cannot be restored must not cost the others their lives.
+                let gone = own.filter { !store.touch($0.key) }
                 var restored: [DiscoveryKey] = []
-                for (key, bytes) in own where !store.touch(key) {
+                var failure: DiscoveryError?
+                for (key, bytes) in gone.sorted(by: { $0.key < $1.key }) {
                     // Somebody took this process for dead, for example after it was suspended.
-                    try store.write(bytes, to: key)
+                    do throws(DiscoveryError) { try store.write(bytes, to: key) } catch {
+                        failure = error
+                        continue
+                    }
                     if self.own.withLock({ $0[key] }) == nil { store.remove(key) } else { restored.append(key) }
                 }
-                return restored
+                if cleans { store.removeAbandonedTemporaries() }
+                return (restored, failure)
             }
             for key in restored {
                 self.logger.warning(
@@ -145,6 +152,7 @@ public final class FileDiscovery: DiscoveryClient {
                     metadata: ["key": "\(key.full)"]
                 )
             }
+            if let failure { throw failure }
         } catch {
             self.logger.error("cannot renew the discovery records", metadata: ["error": "\(error)"])
         }
@@ -197,17 +205,17 @@ public final class FileDiscovery: DiscoveryClient {
     }
 
     private static func delete(
-        _ names: [String],
+        _ entries: [FileStore.Entry],
         in bucket: DiscoveryBucket,
         of store: FileStore,
         sparing own: Set<DiscoveryKey>,
         logger: Logger
     ) {
-        for name in names {
+        for entry in entries {
+            let name = entry.name
             if let key = DiscoveryKey(bucket: bucket, fileName: name), own.contains(key) { continue }
             // Its owner may have come back since the listing.
-            guard let entry = store.entry(name, in: bucket), FileStore.now - entry.modified > FileStore.timeToLive
-            else { continue }
+            guard store.entry(name, in: bucket) == entry else { continue }
             store.remove(name, in: bucket)
             logger.info("deleted the discovery record of a process that is gone", metadata: ["file": "\(name)"])
         }

@@ -9,6 +9,8 @@ struct FileStore: Sendable {
     /// Files that were touched longer ago belong to a process that is gone.
     static let timeToLive: Duration = .seconds(10)
     private static let temporaryPrefix = ".tmp_"
+    /// A temporary file lives for milliseconds; one that is this old has no owner.
+    private static let abandonment: Duration = .seconds(60)
 
     /// What a listing says about a file.
     struct Entry: Sendable, Hashable {
@@ -39,21 +41,36 @@ struct FileStore: Sendable {
 
     /// The files of a bucket, none if it does not exist.
     func entries(of bucket: DiscoveryBucket) throws(DiscoveryError) -> [Entry] {
+        try self.names(of: bucket).filter { !$0.hasPrefix(".") }.compactMap { self.entry($0, in: bucket) }
+    }
+
+    private func names(of bucket: DiscoveryBucket) throws(DiscoveryError) -> [String] {
         let path = self.path(of: bucket)
         guard let directory = opendir(path) else {
             if errno == ENOENT { return [] }
             throw self.failure("cannot list \(path)")
         }
         defer { closedir(directory) }
-        var entries: [Entry] = []
+        var names: [String] = []
         while let item = readdir(directory) {
-            let name = withUnsafeBytes(of: &item.pointee.d_name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
-            guard !name.hasPrefix("."), let entry = self.entry(name, in: bucket) else { continue }
-            entries.append(entry)
+            names.append(
+                withUnsafeBytes(of: &item.pointee.d_name) { bytes in
+                    String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+                }
+            )
         }
-        return entries
+        return names
+    }
+
+    /// Deletes what writers have left behind that were killed before they could rename it.
+    func removeAbandonedTemporaries() {
+        for bucket in DiscoveryBucket.allCases {
+            for name in (try? self.names(of: bucket)) ?? [] where name.hasPrefix(Self.temporaryPrefix) {
+                guard let entry = self.entry(name, in: bucket), Self.now - entry.modified > Self.abandonment
+                else { continue }
+                self.remove(name, in: bucket)
+            }
+        }
     }
 
     /// What the file system says about one file; nil if it is gone or no file.
@@ -113,7 +130,12 @@ struct FileStore: Sendable {
             }
             written += count
         }
-        close(descriptor)
+        // Some file systems notice only here that they are full.
+        guard close(descriptor) == 0 else {
+            let error = self.failure("cannot write \(temporary)")
+            unlink(temporary)
+            throw error
+        }
         guard rename(temporary, self.path(of: key)) == 0 else {
             let error = self.failure("cannot rename \(temporary) to \(self.path(of: key))")
             unlink(temporary)

@@ -1,3 +1,5 @@
+import Discovery
+
 /// Reads environment variables and collects what is wrong with them.
 ///
 /// A variable that is empty counts as not set.
@@ -43,6 +45,26 @@ package struct EnvironmentReader {
             return fallback
         }
         return value
+    }
+
+    /// Reads two variables that have a meaning only together.
+    package mutating func pair(_ first: String, _ second: String) -> (String, String)? {
+        switch (self.string(first), self.string(second)) {
+        case (let one?, let other?): return (one, other)
+        case (nil, nil): return nil
+        case (.some, nil): self.problems.append("\(first) is set but \(second) is not; set both or neither")
+        case (nil, .some): self.problems.append("\(second) is set but \(first) is not; set both or neither")
+        }
+        return nil
+    }
+
+    /// Reads a JSON list of names.
+    package mutating func names(_ name: String) -> [String] {
+        guard let text = self.string(name) else { return [] }
+        let elements = (try? JSONValue(parsing: Array(text.utf8)))?.array
+        let names = elements?.compactMap(\.string) ?? []
+        if names.count != elements?.count { self.reject(name, text, #"a JSON list of names like ["generate"]"#) }
+        return names
     }
 
     package mutating func reject(_ name: String, _ value: String, _ allowed: String) {

@@ -9,7 +9,7 @@ extension RuntimeConfiguration {
     public func makeDiscovery(logger: Logger) -> any DiscoveryClient {
         switch self.discovery {
         case .file(let directory): FileDiscovery(directory: directory, logger: logger)
-        case .etcd(let endpoints): EtcdDiscovery(endpoints: endpoints, logger: logger)
+        case .etcd(let configuration): EtcdDiscovery(configuration, logger: logger)
         case .memory: InMemoryDiscovery(store: InMemoryDiscovery.Store())
         }
     }

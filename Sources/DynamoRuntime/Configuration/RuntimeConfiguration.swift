@@ -1,3 +1,5 @@
+public import Discovery
+
 /// What a frontend, router or worker reads from its environment, apart from the request plane.
 ///
 /// Names, defaults and meanings are Dynamo's (`discovery.md` 9, `request-plane.md` 7). Unlike Dynamo, an invalid value is
@@ -7,8 +9,8 @@ public struct RuntimeConfiguration: Sendable, Hashable {
     public enum Discovery: Sendable, Hashable {
         /// A directory on this machine.
         case file(directory: String)
-        /// An etcd cluster, by its client URLs.
-        case etcd(endpoints: [String])
+        /// An etcd cluster.
+        case etcd(EtcdConfiguration)
         /// Inside this process only.
         case memory
     }
@@ -72,8 +74,29 @@ public struct RuntimeConfiguration: Sendable, Hashable {
             if endpoints.isEmpty || !endpoints.allSatisfy({ $0.hasPrefix("http://") || $0.hasPrefix("https://") }) {
                 reader.reject("ETCD_ENDPOINTS", list, "URLs with http:// or https://, separated by commas")
             }
-            return .etcd(endpoints: endpoints)
+            return .etcd(Self.etcd(endpoints, &reader))
         }
+    }
+
+    /// Credentials by Dynamo's names (`discovery.md` 3); half of a pair is an error.
+    private static func etcd(_ endpoints: [String], _ reader: inout EnvironmentReader) -> EtcdConfiguration {
+        var configuration = EtcdConfiguration(endpoints: endpoints)
+        if let (name, password) = reader.pair("ETCD_AUTH_USERNAME", "ETCD_AUTH_PASSWORD") {
+            configuration.user = .init(name: name, password: password)
+        }
+        if let (certificate, key) = reader.pair("ETCD_AUTH_CLIENT_CERT", "ETCD_AUTH_CLIENT_KEY") {
+            configuration.identity = .init(certificate: certificate, key: key)
+        }
+        configuration.authority = reader.string("ETCD_AUTH_CA")
+        let usesTLS = configuration.authority != nil || configuration.identity != nil
+        if usesTLS, !endpoints.contains(where: { $0.hasPrefix("https://") }) {
+            reader.reject(
+                "ETCD_ENDPOINTS",
+                endpoints.joined(separator: ","),
+                "https:// URLs when ETCD_AUTH_CA or ETCD_AUTH_CLIENT_CERT is set"
+            )
+        }
+        return configuration
     }
 
     private static func system(_ reader: inout EnvironmentReader) -> SystemServer.Configuration? {
@@ -83,8 +106,12 @@ public struct RuntimeConfiguration: Sendable, Hashable {
             if !path.hasPrefix("/") { reader.reject(name, path, "a path that begins with /") }
             return (name, path)
         }
+        let starting = reader.choice("DYN_SYSTEM_STARTING_HEALTH_STATUS", default: HealthStatus.Starting.notready)
+        let endpoints = reader.names("DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS")
         guard port >= 0 else { return nil }
         var configuration = SystemServer.Configuration(host: reader.string("DYN_SYSTEM_HOST") ?? "0.0.0.0", port: port)
+        configuration.startingStatus = starting
+        configuration.decidingEndpoints = endpoints
         for (name, path) in paths {
             if name == "DYN_SYSTEM_HEALTH_PATH" {
                 configuration.healthPath = path

@@ -13,6 +13,10 @@ package struct SystemServer: Sendable {
         package var port: Int
         package var healthPath = "/health"
         package var livePath = "/live"
+        /// `DYN_SYSTEM_STARTING_HEALTH_STATUS`.
+        package var startingStatus = HealthStatus.Starting.notready
+        /// `DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS`.
+        package var decidingEndpoints: [String] = []
 
         package init(host: String, port: Int) {
             self.host = host

@@ -10,7 +10,9 @@ package final class EndpointMeter: Sendable {
     private let requestBytes = Atomic(0)
     private let responseBytes = Atomic(0)
     private let items = Atomic(0)
-    private let errors = Atomic(0)
+    private let unreadable = Atomic(0)
+    private let failures = Atomic(0)
+    private let unreachable = Atomic(0)
     private let cancellations = Atomic(0)
     private let durations: Mutex<Durations>
 
@@ -22,7 +24,12 @@ package final class EndpointMeter: Sendable {
     /// How a request ended.
     package enum Outcome: Sendable {
         case success
+        /// The handler refused it or failed.
         case failure
+        /// It could not be read.
+        case unreadable
+        /// The caller could not be called home.
+        case unreachable
         case cancelled
     }
 
@@ -50,7 +57,9 @@ package final class EndpointMeter: Sendable {
         self.inFlight.subtract(1, ordering: .relaxed)
         switch outcome {
         case .success: break
-        case .failure: self.errors.add(1, ordering: .relaxed)
+        case .failure: self.failures.add(1, ordering: .relaxed)
+        case .unreadable: self.unreadable.add(1, ordering: .relaxed)
+        case .unreachable: self.unreachable.add(1, ordering: .relaxed)
         case .cancelled: self.cancellations.add(1, ordering: .relaxed)
         }
         let seconds = Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
@@ -74,7 +83,11 @@ package final class EndpointMeter: Sendable {
             requestBytes: self.requestBytes.load(ordering: .relaxed),
             responseBytes: self.responseBytes.load(ordering: .relaxed),
             items: self.items.load(ordering: .relaxed),
-            errors: self.errors.load(ordering: .relaxed),
+            errorsByKind: [
+                .deserialization: self.unreadable.load(ordering: .relaxed),
+                .generate: self.failures.load(ordering: .relaxed),
+                .responseStream: self.unreachable.load(ordering: .relaxed),
+            ],
             cancellations: self.cancellations.load(ordering: .relaxed),
             durationSum: durations.sum,
             durationBuckets: durations.buckets.map {

@@ -45,7 +45,7 @@ struct RequestAnswer: Sendable {
             self.logger.warning("dropped an unreadable request", metadata: ["reason": "\(error)"])
             if case .serve(let endpoint) = self.purpose {
                 endpoint.meter.begin(requestBytes: self.payload.readableBytes)
-                endpoint.meter.end(.failure, after: .zero)
+                endpoint.meter.end(.unreadable, after: .zero)
             }
             return
         }
@@ -70,9 +70,9 @@ struct RequestAnswer: Sendable {
     private func serve(_ request: Request, _ endpoint: ServedEndpoint) async -> EndpointMeter.Outcome {
         if let defect = request.defect {
             await self.refuse(request, Refusal(.invalidArgument, defect))
-            return .failure
+            return .unreadable
         }
-        guard let callHome = await self.callHome(request) else { return .failure }
+        guard let callHome = await self.callHome(request) else { return .unreachable }
         let incoming = IncomingRequest(
             id: request.control.id,
             endpoint: endpoint.id,

@@ -46,18 +46,50 @@ struct FileBucketViewTests {
         #expect(stale == FileBucketView.Actions())
         #expect(view.records == [])
         let over = view.listed([self.entry(modified: 100)], wallClock: .seconds(116), now: self.start + .seconds(11))
-        #expect(over.delete == ["a"])
+        #expect(over.delete == [self.entry(modified: 100)])
     }
 
-    @Test("a jump of the wall clock deletes nothing, and a touch brings the record back")
+    @Test("a jump of the wall clock, in either direction, takes nobody off the list")
     func clockJump() {
         var view = FileBucketView()
         _ = view.listed([self.entry(modified: 100)], wallClock: .seconds(100), now: self.start)
         view.read("a", self.record)
-        let jumped = view.listed([self.entry(modified: 100)], wallClock: .seconds(9000), now: self.start + .seconds(1))
-        #expect(jumped == FileBucketView.Actions())
-        #expect(view.records == [])
-        _ = view.listed([self.entry(modified: 9002)], wallClock: .seconds(9003), now: self.start + .seconds(3))
+        for (clock, passed) in [(9000, 1), (5, 2)] {
+            let jumped = view.listed(
+                [self.entry(modified: 100)],
+                wallClock: .seconds(clock),
+                now: self.start + .seconds(passed)
+            )
+            #expect(jumped == FileBucketView.Actions())
+            #expect(view.records == [self.record])
+        }
+        _ = view.listed([self.entry(modified: 8)], wallClock: .seconds(8), now: self.start + .seconds(3))
         #expect(view.records == [self.record])
+        _ = view.listed([self.entry(modified: 8)], wallClock: .seconds(9), now: self.start + .seconds(13))
+        #expect(view.records == [])
+    }
+
+    @Test("a file that was old when it was first seen counts at once no more; a touch brings it back")
+    func oldAtFirst() {
+        var view = FileBucketView()
+        let first = view.listed([self.entry(modified: 100)], wallClock: .seconds(200), now: self.start)
+        #expect(first == FileBucketView.Actions(read: ["a"]))
+        view.read("a", self.record)
+        #expect(view.records == [])
+        _ = view.listed([self.entry(modified: 201)], wallClock: .seconds(201), now: self.start + .seconds(1))
+        #expect(view.records == [self.record])
+    }
+
+    @Test("a time of modification in the future lasts no longer than any other")
+    func future() {
+        var view = FileBucketView()
+        let entry = self.entry(modified: 1_000_000)
+        _ = view.listed([entry], wallClock: .seconds(100), now: self.start)
+        view.read("a", self.record)
+        _ = view.listed([entry], wallClock: .seconds(109), now: self.start + .seconds(9))
+        #expect(view.records == [self.record])
+        let over = view.listed([entry], wallClock: .seconds(111), now: self.start + .seconds(11))
+        #expect(view.records == [])
+        #expect(over.delete == [entry])
     }
 }

@@ -159,9 +159,13 @@ struct FileDiscoveryTests {
                     try await worker.publish(DiscoveryConformance.records(namespace: "n", id: worker.instanceID()))
                     try await eventually("worker \(round) is seen") { seen.value == 1 }
                     if round > 2 { fastest = min(fastest, start.duration(to: .now)) }
-                    if round == 2 {
-                        let away = directory.appending(path: "away")
-                        try FileManager.default.moveItem(at: directory.appending(path: "v1"), to: away)
+                    if round <= 2 {
+                        let root = directory.appending(path: "v1")
+                        if round == 1 {
+                            try FileManager.default.removeItem(at: root)
+                        } else {
+                            try FileManager.default.moveItem(at: root, to: directory.appending(path: "away"))
+                        }
                         try await eventually("the buckets are made again") { exist() }
                     } else {
                         await worker.withdraw()
@@ -169,7 +173,86 @@ struct FileDiscoveryTests {
                     try await eventually("worker \(round) is gone") { seen.value == 0 }
                 }
                 // Sweeps alone would need 550 ms on average; the fastest of three must not have waited for one.
-                #expect(fastest < .milliseconds(300))
+                #expect(fastest < .milliseconds(100))
+                group.cancelAll()
+                while let result = await group.nextResult() { _ = result }
+            }
+        }
+    }
+
+    @Test("who reads while others write, or were killed while they wrote, never sees half a record")
+    func halfRecords() async throws {
+        try await withTemporaryDirectory { directory in
+            let client = FileDiscovery(directory: directory.path, logger: Self.quiet)
+            let id = client.instanceID()
+            // Too large for one write to be safe by luck.
+            let versions = (0..<40).map { number in
+                DiscoveryConformance.records(
+                    namespace: "n",
+                    id: id,
+                    model: String(repeating: "m\(number)", count: 40_000)
+                )
+            }
+            try await client.publish(versions[0])
+            let bucket = directory.appending(path: "v1/mdc")
+            let file = bucket.appending(path: try #require(try self.files(directory, "v1/mdc").first))
+            let abandoned = bucket.appending(path: ".tmp_00000000000000aa")
+            let fresh = bucket.appending(path: ".tmp_00000000000000bb")
+            for half in [abandoned, fresh] { try Data(#"{"type":"Mod"#.utf8).write(to: half) }
+            try FileManager.default.setAttributes(
+                [.modificationDate: Date(timeIntervalSinceNow: -100)],
+                ofItemAtPath: abandoned.path
+            )
+            let isWriting = Recorded(true)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask {
+                    for version in versions { try await client.publish(version) }
+                    isWriting.value = false
+                }
+                var reads = 0
+                while isWriting.value || reads == 0 {
+                    _ = try JSONValue(parsing: try Data(contentsOf: file))
+                    reads += 1
+                    await Task.yield()
+                }
+                try await group.waitForAll()
+            }
+            #expect(try await client.snapshot(.all) == DiscoverySnapshot(versions[39]))
+            // What a killed writer has left is cleaned up by whoever watches.
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await client.run() }
+                let changes = client.watch(.all)
+                group.addTask { for await _ in changes {} }
+                try await eventually("the abandoned file is deleted") {
+                    !FileManager.default.fileExists(atPath: abandoned.path)
+                }
+                #expect(FileManager.default.fileExists(atPath: fresh.path))
+                group.cancelAll()
+                while let result = await group.nextResult() { _ = result }
+            }
+        }
+    }
+
+    @Test("a record that cannot be restored, as on a full disk, is reported and costs the others nothing")
+    func cannotRestore() async throws {
+        try await withTemporaryDirectory { directory in
+            let log = RecordedLog()
+            let client = FileDiscovery(directory: directory.path, logger: log.logger)
+            try await client.publish(DiscoveryConformance.records(namespace: "n", id: client.instanceID()))
+            let model = directory.appending(path: "v1/mdc")
+                .appending(path: try #require(try self.files(directory, "v1/mdc").first)).path
+            let old = Date(timeIntervalSinceNow: -9)
+            try FileManager.default.setAttributes([.modificationDate: old], ofItemAtPath: model)
+            let blocked = directory.appending(path: "v1/instances")
+            try FileManager.default.removeItem(at: blocked)
+            try Data().write(to: blocked)
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                group.addTask { try await client.run() }
+                try await eventually("it is reported") { log.count("cannot renew the discovery records") > 0 }
+                let date = try FileManager.default.attributesOfItem(atPath: model)[.modificationDate] as? Date
+                #expect(try #require(date) > old.addingTimeInterval(5))
+                try FileManager.default.removeItem(at: blocked)
+                try await eventually("it is restored") { try await client.snapshot(.all).instances.count == 1 }
                 group.cancelAll()
                 while let result = await group.nextResult() { _ = result }
             }

@@ -1,3 +1,4 @@
+import Discovery
 import DynamoRuntime
 import Logging
 import Testing
@@ -9,7 +10,7 @@ struct RuntimeConfigurationTests {
         let configuration = try RuntimeConfiguration(environment: [:])
         #expect(configuration.namespace == "dynamo")
         #expect(configuration.workerNamespace == "dynamo")
-        #expect(configuration.discovery == .etcd(endpoints: ["http://localhost:2379"]))
+        #expect(configuration.discovery == .etcd(EtcdConfiguration(endpoints: ["http://localhost:2379"])))
         #expect(configuration.system == nil)
         #expect(configuration.logFilter == LogFilter(level: .info))
         #expect(configuration.drainTimeout == .seconds(30))
@@ -37,7 +38,54 @@ struct RuntimeConfigurationTests {
     @Test("etcd's addresses are a list of URLs")
     func etcd() throws {
         let configuration = try RuntimeConfiguration(environment: ["ETCD_ENDPOINTS": "http://a:1, https://b:2"])
-        #expect(configuration.discovery == .etcd(endpoints: ["http://a:1", "https://b:2"]))
+        #expect(configuration.discovery == .etcd(EtcdConfiguration(endpoints: ["http://a:1", "https://b:2"])))
+    }
+
+    @Test("etcd's credentials have Dynamo's names; half of a pair is an error")
+    func etcdCredentials() throws {
+        let configuration = try RuntimeConfiguration(environment: [
+            "ETCD_ENDPOINTS": "https://a:1", "ETCD_AUTH_USERNAME": "u", "ETCD_AUTH_PASSWORD": "p",
+            "ETCD_AUTH_CA": "/ca", "ETCD_AUTH_CLIENT_CERT": "/cert", "ETCD_AUTH_CLIENT_KEY": "/key",
+        ])
+        var etcd = EtcdConfiguration(endpoints: ["https://a:1"])
+        etcd.user = .init(name: "u", password: "p")
+        etcd.authority = "/ca"
+        etcd.identity = .init(certificate: "/cert", key: "/key")
+        #expect(configuration.discovery == .etcd(etcd))
+        let error = #expect(throws: ConfigurationError.self) {
+            try RuntimeConfiguration(environment: [
+                "ETCD_AUTH_USERNAME": "u", "ETCD_AUTH_CLIENT_KEY": "/key", "ETCD_AUTH_CA": "/ca",
+            ])
+        }
+        #expect(
+            error?.problems == [
+                "ETCD_AUTH_USERNAME is set but ETCD_AUTH_PASSWORD is not; set both or neither",
+                "ETCD_AUTH_CLIENT_KEY is set but ETCD_AUTH_CLIENT_CERT is not; set both or neither",
+                "ETCD_ENDPOINTS is 'http://localhost:2379'; it must be https:// URLs when ETCD_AUTH_CA or "
+                    + "ETCD_AUTH_CLIENT_CERT is set",
+            ]
+        )
+    }
+
+    @Test("what decides over /health is read, and wrong values are refused")
+    func health() throws {
+        let configuration = try RuntimeConfiguration(environment: [
+            "DYN_SYSTEM_PORT": "0", "DYN_SYSTEM_STARTING_HEALTH_STATUS": "READY",
+            "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS": #"["generate", "other"]"#,
+        ])
+        #expect(configuration.system?.startingStatus == .ready)
+        #expect(configuration.system?.decidingEndpoints == ["generate", "other"])
+        let error = #expect(throws: ConfigurationError.self) {
+            try RuntimeConfiguration(environment: [
+                "DYN_SYSTEM_STARTING_HEALTH_STATUS": "up", "DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS": "generate",
+            ])
+        }
+        #expect(
+            error?.problems == [
+                "DYN_SYSTEM_STARTING_HEALTH_STATUS is 'up'; it must be one of ready, notready",
+                #"DYN_SYSTEM_USE_ENDPOINT_HEALTH_STATUS is 'generate'; it must be a JSON list of names like ["generate"]"#,
+            ]
+        )
     }
 
     @Test("the file backend without a directory is where Dynamo has it")

@@ -49,6 +49,22 @@ struct SystemServerTests {
         }
     }
 
+    @Test("the status to start with stays until the end; endpoints that are named decide alone")
+    func told() {
+        let told = HealthStatus(starting: .ready)
+        #expect(told.isReady)
+        told.set("generate", isReady: false)
+        #expect(told.isReady)
+        told.drain()
+        #expect(!told.isReady)
+
+        let named = HealthStatus(starting: .ready, deciding: ["generate"])
+        #expect(!named.isReady)
+        named.set("generate", isReady: true)
+        named.set("other", isReady: false)
+        #expect(named.isReady)
+    }
+
     @Test("metrics, unknown paths and other methods")
     func rest() async throws {
         try await self.withServer(HealthStatus()) { url in
