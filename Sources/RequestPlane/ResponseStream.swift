@@ -79,6 +79,14 @@ public struct ResponseStream: AsyncSequence, Sendable {
             try await self.next(isolation: #isolation)
         }
 
+        /// The next item if it is there already, so that a reader can pass on in one piece what has come in one piece.
+        ///
+        /// Nil says nothing about the end.
+        package mutating func nextQueued() -> ResponseItem? {
+            guard case .reader(let reader) = self.source else { return nil }
+            return reader.buffer.nextQueued()
+        }
+
         private struct Erased<Base: AsyncIteratorProtocol>: AsyncIteratorProtocol where Base.Element == ResponseItem {
             typealias Failure = any Error
             var base: Base

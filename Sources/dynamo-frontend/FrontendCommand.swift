@@ -11,7 +11,7 @@ struct FrontendCommand: AsyncParsableCommand {
         abstract: "Serves the models of a Dynamo deployment over OpenAI's HTTP interface.",
         discussion: """
             The environment decides about the rest, as for Dynamo's own frontend: DYN_DISCOVERY_BACKEND with DYN_FILE_KV or
-            ETCD_ENDPOINTS, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_HTTP_BODY_LIMIT_MB, DYN_LOG,
+            ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_HTTP_BODY_LIMIT_MB, DYN_LOG,
             DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS.
             """,
         version: ProgramVersion.text

@@ -68,9 +68,9 @@ struct FrontendMetrics: Sendable {
         fileprivate let model: String
         fileprivate let streams: Bool
         fileprivate let started: ContinuousClock.Instant
+        /// Made once: making them costs more than counting.
+        fileprivate let labels: MetricsRegistry.Labels
         fileprivate var isQueued = true
-
-        private var labels: MetricsRegistry.Labels { ["model": self.model] }
 
         /// The first response has arrived.
         mutating func firstResponse() {
@@ -107,7 +107,8 @@ struct FrontendMetrics: Sendable {
             kind: request.kind,
             model: request.model,
             streams: request.streams,
-            started: started
+            started: started,
+            labels: labels
         )
     }
 

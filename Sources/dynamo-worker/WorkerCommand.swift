@@ -34,7 +34,7 @@ struct WorkerCommand: AsyncParsableCommand {
         abstract: "Serves a model in a Dynamo deployment.",
         discussion: """
             The environment decides about the rest, as for Dynamo's own workers: DYN_NAMESPACE, DYN_DISCOVERY_BACKEND with
-            DYN_FILE_KV or ETCD_ENDPOINTS, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_SYSTEM_PORT, DYN_SYSTEM_HOST, DYN_LOG,
+            DYN_FILE_KV or ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_SYSTEM_*, DYN_LOG,
             DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS.
             """,
         version: ProgramVersion.text

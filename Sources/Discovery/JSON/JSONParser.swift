@@ -68,7 +68,8 @@ struct JSONParser {
 
     private mutating func object() throws(JSONError) -> JSONValue {
         self.position += 1
-        var object = JSONFields()
+        // Most objects have a few members: room for them at once, not by doubling.
+        var object = JSONFields(capacity: 8)
         self.skipSpace()
         if self.take(UInt8(ascii: "}")) { return .object(object) }
         while true {

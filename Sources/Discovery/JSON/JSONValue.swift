@@ -63,6 +63,11 @@ package struct JSONFields: Sendable, Hashable {
 
     package init(_ members: [Member] = []) { self.members = members }
 
+    init(capacity: Int) {
+        self.members = []
+        self.members.reserveCapacity(capacity)
+    }
+
     /// The member's value; of two members with one name the last counts.
     ///
     /// Setting nil removes every member of that name.

@@ -56,7 +56,19 @@ package final class MetricsRegistry: Sendable {
     private struct Distribution {
         /// Observations in each bucket, the last one without upper bound; not cumulative.
         var counts: [UInt64]
-        var sum = 0.0
+        var sum: Double
+
+        init(counts: [UInt64], sum: Double) {
+            self.counts = counts
+            self.sum = sum
+        }
+
+        init(bounds: Int) { self.init(counts: Array(repeating: 0, count: bounds + 1), sum: 0) }
+
+        mutating func add(_ value: Double, bucket: Int) {
+            self.counts[bucket] += 1
+            self.sum += value
+        }
     }
 
     private let families = Mutex<[Family]>([])
@@ -106,11 +118,10 @@ package final class MetricsRegistry: Sendable {
     /// Adds an observation to a histogram.
     package func observe(_ value: Double, in metric: Metric, _ labels: Labels = [:]) {
         self.families.withLock { families in
-            let buckets = families[metric.index].buckets
-            let bucket = buckets.firstIndex { value <= $0 } ?? buckets.count
-            let empty = Distribution(counts: Array(repeating: 0, count: buckets.count + 1))
-            families[metric.index].distributions[labels, default: empty].counts[bucket] += 1
-            families[metric.index].distributions[labels, default: empty].sum += value
+            let bounds = families[metric.index].buckets
+            let bucket = bounds.firstIndex { value <= $0 } ?? bounds.count
+            families[metric.index].distributions[labels, default: Distribution(bounds: bounds.count)]
+                .add(value, bucket: bucket)
         }
     }
 

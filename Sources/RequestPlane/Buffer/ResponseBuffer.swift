@@ -130,6 +130,13 @@ package final class ResponseBuffer: Sendable {
         }
     }
 
+    /// The next item if it is there already; nil says nothing about the end.
+    package func nextQueued() -> ResponseItem? {
+        guard let (item, producer) = self.state.withLock({ $0.takeQueued() }) else { return nil }
+        producer?.produceMore()
+        return item
+    }
+
     /// The reader is gone; does nothing when the answer is complete.
     package func cancel() {
         guard let cancellation = self.state.withLock({ $0.cancel() }) else { return }

@@ -150,6 +150,12 @@ extension ResponseBufferState {
         return .ready(failure.map(Outcome.failure) ?? .end, nil)
     }
 
+    /// An item that is there already; nil also when the answer has ended.
+    mutating func takeQueued() -> (ResponseItem, (any ResponseProducer)?)? {
+        guard !self.queue.isEmpty, case .ready(.item(let item), let producer) = self.takeNext() else { return nil }
+        return (item, producer)
+    }
+
     /// Keeps the continuation, unless something has come in between or another reader waits.
     mutating func wait(_ waiter: Waiter) -> Delivery? {
         guard self.waiter == nil else {

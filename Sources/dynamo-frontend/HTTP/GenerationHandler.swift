@@ -10,6 +10,9 @@ import RequestPlane
 ///
 /// The worker's stream is pulled as fast as the client reads. The task ends with the client, which cancels the generation.
 struct GenerationHandler: Sendable {
+    /// Bytes of events that are written at once although there are more.
+    private static let mostAtOnce = 16 * 1024
+
     let models: ModelStore
     let dispatcher: Dispatcher
     let metrics: FrontendMetrics
@@ -165,18 +168,25 @@ struct GenerationHandler: Sendable {
         var last: ByteBuffer?
         var item = first
         while let current = item {
-            switch current {
-            case .data(let payload):
-                guard !payload.isNull else { break }
-                last = payload
-                try await body.write(ServerSentEvents.data(payload))
-            case .annotation(let event, let comments):
-                try await body.write(ServerSentEvents.annotation(event, comments: comments))
-            case .failure(let error):
-                let error = self.report(error, parsed)
-                outcome = .failed(error.kind)
-                try await body.write(ServerSentEvents.data(error.json.buffer))
+            // What has come in one piece goes on in one piece: a write for each token costs more than all else here.
+            var events = ByteBuffer()
+            var next: ResponseItem? = current
+            while let current = next {
+                switch current {
+                case .data(let payload):
+                    guard !payload.isNull else { break }
+                    last = payload
+                    ServerSentEvents.append(payload, to: &events)
+                case .annotation(let event, let comments):
+                    events.writeImmutableBuffer(ServerSentEvents.annotation(event, comments: comments))
+                case .failure(let error):
+                    let error = self.report(error, parsed)
+                    outcome = .failed(error.kind)
+                    ServerSentEvents.append(error.json.buffer, to: &events)
+                }
+                next = outcome == .success && events.readableBytes < Self.mostAtOnce ? items.nextQueued() : nil
             }
+            if events.readableBytes > 0 { try await body.write(events) }
             if outcome != .success { break }
             do { item = try await items.next() } catch {
                 try Task.checkCancellation()

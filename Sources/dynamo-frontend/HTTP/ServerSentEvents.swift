@@ -7,16 +7,22 @@ enum ServerSentEvents {
     /// `data: ` + the bytes + an empty line; the bytes are not looked into.
     static func data(_ payload: ByteBuffer) -> ByteBuffer {
         var event = ByteBuffer()
-        event.reserveCapacity(payload.readableBytes + 8)
-        event.writeStaticString("data: ")
-        if payload.readableBytesView.firstIndex(where: { $0 == 0x0A || $0 == 0x0D }) == nil {
-            event.writeImmutableBuffer(payload)
+        self.append(payload, to: &event)
+        return event
+    }
+
+    /// Writes what `data` makes behind other events.
+    static func append(_ payload: ByteBuffer, to events: inout ByteBuffer) {
+        events.reserveCapacity(minimumWritableBytes: payload.readableBytes + 8)
+        events.writeStaticString("data: ")
+        let bytes = payload.readableBytesView
+        if bytes.firstIndex(of: 0x0A) == nil, bytes.firstIndex(of: 0x0D) == nil {
+            events.writeImmutableBuffer(payload)
         } else {
             // JSON has line breaks only between its tokens, where a space means the same.
-            event.writeBytes(payload.readableBytesView.lazy.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 })
+            events.writeBytes(bytes.lazy.map { $0 == 0x0A || $0 == 0x0D ? 0x20 : $0 })
         }
-        event.writeStaticString("\n\n")
-        return event
+        events.writeStaticString("\n\n")
     }
 
     /// A named event whose comments are comment lines, as Dynamo's frontend passes annotations on.

@@ -1,6 +1,7 @@
 import Discovery
 import DynamoRuntime
 import NIOCore
+import RequestPlane
 
 /// Folds the chunks of a stream into the one answer that a client gets who does not stream.
 struct ResponseFold: Sendable {
@@ -27,6 +28,12 @@ struct ResponseFold: Sendable {
     ///
     /// - Throws: `JSONError` when the worker sent something else than JSON.
     mutating func add(_ chunk: ByteBuffer) throws(JSONError) {
+        // All chunks of an answer say the same about id, model and time: after the first one that is skipped.
+        if !self.isEmpty, let (choices, usage) = Self.slices(of: chunk) {
+            let choices = try choices.map { (text) throws(JSONError) in try JSONValue(parsing: text) }
+            let usage = try usage.map { (text) throws(JSONError) in try JSONValue(parsing: text) }
+            return self.add(choices: choices, usage: usage)
+        }
         guard case .object(let fields) = try JSONValue(parsing: chunk) else { return }
         if self.isEmpty {
             self.isEmpty = false
@@ -34,8 +41,34 @@ struct ResponseFold: Sendable {
                 self.head.append(member.name, member.value)
             }
         }
-        if let usage = fields["usage"], !usage.isNull { self.usage = usage }
-        for choice in fields["choices"]?.array ?? [] {
+        self.add(choices: fields["choices"], usage: fields["usage"])
+    }
+
+    /// The text of the members that a later chunk is read for; nil when it is not an object.
+    private static func slices(of chunk: ByteBuffer) -> (choices: ByteBuffer?, usage: ByteBuffer?)? {
+        let bytes = chunk.readableBytesUInt8Span
+        var scanner = JSONScanner()
+        guard scanner.beginObject(bytes) else { return nil }
+        var found: (choices: Range<Int>?, usage: Range<Int>?)
+        do {
+            var isFirst = true
+            while let key = try scanner.nextKey(bytes, isFirst: isFirst) {
+                isFirst = false
+                let value = try scanner.skipValue(bytes)
+                if key.equals("choices", in: bytes) { found.choices = value }
+                if key.equals("usage", in: bytes) { found.usage = value }
+            }
+            try scanner.finish(bytes)
+        } catch { return nil }
+        let slice: (Range<Int>) -> ByteBuffer? = {
+            chunk.getSlice(at: chunk.readerIndex + $0.lowerBound, length: $0.count)
+        }
+        return (found.choices.flatMap(slice), found.usage.flatMap(slice))
+    }
+
+    private mutating func add(choices: JSONValue?, usage: JSONValue?) {
+        if let usage, !usage.isNull { self.usage = usage }
+        for choice in choices?.array ?? [] {
             self.add(choice, to: &self.choices[choice["index"]?.int ?? 0, default: Choice()])
         }
     }

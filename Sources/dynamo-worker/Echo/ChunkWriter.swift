@@ -2,11 +2,12 @@ import Discovery
 import DynamoRuntime
 import Glibc
 import NIOCore
+import RequestPlane
 
 /// Writes the chunks of one answer; what all of them share is written once.
 struct ChunkWriter: Sendable {
     private let kind: TextRequestKind
-    private let head: [UInt8]
+    private let head: ByteBuffer
 
     init(kind: TextRequestKind, requestID: String, model: String, created: Int = time(nil)) {
         self.kind = kind
@@ -15,57 +16,64 @@ struct ChunkWriter: Sendable {
         head.append(contentsOf: #","object":"\#(kind.chunkObject)","created":\#(created),"model":"#.utf8)
         JSONWriter.append(model, to: &head)
         head.append(contentsOf: #","choices":["#.utf8)
-        self.head = head
+        self.head = ByteBuffer(bytes: head)
     }
 
     /// The next token of each choice that still has one.
     func tokens(_ tokens: [(index: Int, text: Substring)], isFirst: Bool) -> ByteBuffer {
-        self.chunk { bytes in
+        self.chunk { chunk in
             for (position, token) in tokens.enumerated() {
-                if position > 0 { bytes.append(UInt8(ascii: ",")) }
-                bytes.append(contentsOf: #"{"index":\#(token.index),"#.utf8)
+                if position > 0 { chunk.writeStaticString(",") }
+                chunk.writeStaticString(#"{"index":"#)
+                chunk.writeString(String(token.index))
                 switch self.kind {
                 case .chat:
-                    bytes.append(
-                        contentsOf: (isFirst ? #""delta":{"role":"assistant","content":"# : #""delta":{"content":"#)
-                            .utf8
+                    chunk.writeStaticString(
+                        isFirst ? #","delta":{"role":"assistant","content":"# : #","delta":{"content":"#
                     )
-                    JSONWriter.append(String(token.text), to: &bytes)
-                    bytes.append(UInt8(ascii: "}"))
+                    chunk.writeJSONString(String(token.text))
+                    chunk.writeStaticString("}")
                 case .completions:
-                    bytes.append(contentsOf: #""text":"#.utf8)
-                    JSONWriter.append(String(token.text), to: &bytes)
+                    chunk.writeStaticString(#","text":"#)
+                    chunk.writeJSONString(String(token.text))
                 }
-                bytes.append(contentsOf: #","finish_reason":null}"#.utf8)
+                chunk.writeStaticString(#","finish_reason":null}"#)
             }
         }
     }
 
     /// Why each choice ended.
     func finish(_ reasons: [EchoPlan.FinishReason]) -> ByteBuffer {
-        self.chunk { bytes in
+        self.chunk { chunk in
             for (index, reason) in reasons.enumerated() {
-                if index > 0 { bytes.append(UInt8(ascii: ",")) }
+                if index > 0 { chunk.writeStaticString(",") }
                 let content = self.kind == .chat ? #""delta":{}"# : #""text":"""#
-                bytes.append(contentsOf: #"{"index":\#(index),\#(content),"finish_reason":"\#(reason.rawValue)"}"#.utf8)
+                chunk.writeString(#"{"index":\#(index),\#(content),"finish_reason":"\#(reason.rawValue)"}"#)
             }
         }
     }
 
     /// The numbers at the end.
     func usage(prompt: Int, completion: Int) -> ByteBuffer {
-        var bytes = self.head
+        var chunk = self.start()
         let numbers =
             #""prompt_tokens":\#(prompt),"completion_tokens":\#(completion),"total_tokens":\#(prompt + completion)"#
-        bytes.append(contentsOf: #"],"usage":{\#(numbers)}}"#.utf8)
-        return ByteBuffer(bytes: bytes)
+        chunk.writeString(#"],"usage":{\#(numbers)}}"#)
+        return chunk
     }
 
-    private func chunk(_ choices: (inout [UInt8]) -> Void) -> ByteBuffer {
-        var bytes = self.head
-        bytes.reserveCapacity(self.head.count + 128)
-        choices(&bytes)
-        bytes.append(contentsOf: "]}".utf8)
-        return ByteBuffer(bytes: bytes)
+    private func chunk(_ choices: (inout ByteBuffer) -> Void) -> ByteBuffer {
+        var chunk = self.start()
+        choices(&chunk)
+        chunk.writeStaticString("]}")
+        return chunk
+    }
+
+    /// The head, with room for the rest.
+    private func start() -> ByteBuffer {
+        var chunk = ByteBuffer()
+        chunk.reserveCapacity(self.head.readableBytes + 128)
+        chunk.writeImmutableBuffer(self.head)
+        return chunk
     }
 }

@@ -82,5 +82,11 @@ struct ResponseFoldTests {
     func broken() {
         var fold = ResponseFold(kind: .chat)
         #expect(throws: JSONError.self) { try fold.add(ByteBuffer(string: "{")) }
+        #expect(throws: Never.self) { try fold.add(ByteBuffer(string: #"{"id":"1","choices":[]}"#)) }
+        for text in ["{", #"{"choices":[}"#, #"{"choices":["\ud800"]}"#] {
+            #expect(throws: JSONError.self) { try fold.add(ByteBuffer(string: text)) }
+        }
+        #expect(throws: Never.self) { try fold.add(ByteBuffer(string: "[1]")) }
+        #expect(fold.response["id"] == "1")
     }
 }

@@ -31,7 +31,27 @@ final class ScriptedClient: RequestPlaneClient {
             )
         }
         let steps = try self.script(instance)
+        if let buffer = Self.buffer(steps) { return ResponseStream(buffer) }
         return ResponseStream(Answer(steps: steps, client: self))
+    }
+
+    /// Several items that have come at once, as from a transport; nil for everything else.
+    private static func buffer(_ steps: [Step]) -> ResponseBuffer? {
+        guard steps.count > 1 else { return nil }
+        let buffer = ResponseBuffer()
+        var items: [ResponseItem] = []
+        var failure: PlaneFailure?
+        for step in steps {
+            switch step {
+            case .item(let item): items.append(item)
+            case .error(let error): failure = PlaneFailure(error.code, error.message)
+            case .silence: return nil
+            }
+        }
+        buffer.accept()
+        _ = buffer.yield(items)
+        buffer.finish(failure)
+        return buffer
     }
 
     private struct Answer: AsyncSequence, Sendable {

@@ -29,6 +29,25 @@ import Testing
         #expect(try await buffer.next() == nil)
     }
 
+    @Test func queuedItemsAreTakenWithoutWaiting() async throws {
+        let buffer = ResponseBuffer(highMark: 300, lowMark: 80)
+        let producer = Producer()
+        _ = buffer.attach(producer)
+        buffer.accept()
+        #expect(buffer.nextQueued() == nil)
+        #expect(buffer.yield([self.data(100), self.data(101), self.data(1)]) == .wait)
+        #expect(buffer.nextQueued() == self.data(100))
+        #expect(producer.all == [])
+        #expect(try await buffer.next() == self.data(101))
+        #expect(producer.all == ["more"])
+        buffer.finish(PlaneFailure(.streamEndedEarly, "gone"))
+        #expect(buffer.nextQueued() == self.data(1))
+        // The end is for those who wait.
+        #expect(buffer.nextQueued() == nil)
+        await #expect(throws: RequestPlaneError.self) { try await buffer.next() }
+        #expect(buffer.nextQueued() == nil)
+    }
+
     @Test func failureComesAfterTheItems() async throws {
         let buffer = ResponseBuffer()
         buffer.accept()
