@@ -19,23 +19,25 @@ struct ChunkWriter: Sendable {
         self.head = ByteBuffer(bytes: head)
     }
 
-    /// The next token of each choice that still has one.
-    func tokens(_ tokens: [(index: Int, text: Substring)], isFirst: Bool) -> ByteBuffer {
+    /// The token at a step, of each choice that still has one.
+    func tokens(of choices: [EchoPlan.Choice], at step: Int) -> ByteBuffer {
         self.chunk { chunk in
-            for (position, token) in tokens.enumerated() {
-                if position > 0 { chunk.writeStaticString(",") }
+            var isFirstChoice = true
+            for (index, choice) in choices.enumerated() where step < choice.tokens.count {
+                if !isFirstChoice { chunk.writeStaticString(",") }
+                isFirstChoice = false
                 chunk.writeStaticString(#"{"index":"#)
-                chunk.writeString(String(token.index))
+                chunk.writeString(String(index))
                 switch self.kind {
                 case .chat:
                     chunk.writeStaticString(
-                        isFirst ? #","delta":{"role":"assistant","content":"# : #","delta":{"content":"#
+                        step == 0 ? #","delta":{"role":"assistant","content":"# : #","delta":{"content":"#
                     )
-                    chunk.writeJSONString(String(token.text))
+                    chunk.writeJSONString(String(choice.tokens[step]))
                     chunk.writeStaticString("}")
                 case .completions:
                     chunk.writeStaticString(#","text":"#)
-                    chunk.writeJSONString(String(token.text))
+                    chunk.writeJSONString(String(choice.tokens[step]))
                 }
                 chunk.writeStaticString(#","finish_reason":null}"#)
             }

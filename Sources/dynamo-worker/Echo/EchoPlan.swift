@@ -13,7 +13,7 @@ struct EchoPlan: Sendable, Hashable {
     }
 
     var model: String
-    var choices: [Choice]
+    let choices: [Choice]
     var promptTokens: Int
     var includesUsage: Bool
 
@@ -33,12 +33,13 @@ struct EchoPlan: Sendable, Hashable {
             let choice = Self.choice(text, stop: request.stop, limit: limit)
             return Array(repeating: choice, count: request.choices)
         }
+        self.steps = self.choices.map(\.tokens.count).max() ?? 0
     }
 
     var completionTokens: Int { self.choices.reduce(0) { $0 + $1.tokens.count } }
 
     /// How many chunks with tokens there are.
-    var steps: Int { self.choices.map(\.tokens.count).max() ?? 0 }
+    let steps: Int
 
     private static func choice(_ text: String, stop: [String], limit: Int) -> Choice {
         let end = stop.compactMap { Self.firstIndex(of: $0, in: text) }.min() ?? text.endIndex

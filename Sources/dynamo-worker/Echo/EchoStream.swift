@@ -36,7 +36,7 @@ struct EchoStream: AsyncSequence, Sendable {
             case .answer(let plan, let writer, let interval):
                 if self.step < plan.steps {
                     try await self.pace(interval)
-                    return .data(writer.tokens(Self.tokens(of: plan, at: self.step), isFirst: self.step == 0))
+                    return .data(writer.tokens(of: plan.choices, at: self.step))
                 }
                 switch self.step - plan.steps {
                 case 0: return .data(writer.finish(plan.choices.map(\.finishReason)))
@@ -44,12 +44,6 @@ struct EchoStream: AsyncSequence, Sendable {
                     return .data(writer.usage(prompt: plan.promptTokens, completion: plan.completionTokens))
                 default: return nil
                 }
-            }
-        }
-
-        private static func tokens(of plan: EchoPlan, at step: Int) -> [(index: Int, text: Substring)] {
-            plan.choices.enumerated().compactMap { index, choice in
-                step < choice.tokens.count ? (index, choice.tokens[step]) : nil
             }
         }
 
