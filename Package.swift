@@ -201,6 +201,16 @@ if Context.environment["DYNAMO_FUZZ"] != nil {
     )
 }
 
+if Context.environment["DYNAMO_BENCHMARKS"] != nil {
+    package.targets.append(
+        .executableTarget(
+            name: "plane-benchmark",
+            dependencies: ["RequestPlane", "RequestPlaneTransports", "LoadTest", core, posix, logging],
+            path: "Tests/Benchmarks/Plane"
+        )
+    )
+}
+
 // MARK: - Settings
 
 // The static Swift runtime asks the linker to export every symbol. Nothing is loaded that would use them, yet their tables

@@ -1,0 +1,81 @@
+import Logging
+import NIOCore
+import RequestPlane
+import RequestPlaneTransports
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// One of the two processes that `request_frames.py` measures: the worker, or the caller of it.
+///
+/// `DYNAMO_BENCHMARKS=1 swift build -c release --static-swift-stdlib --product plane-benchmark`
+@main enum PlaneBenchmark {
+    static let usage = """
+        usage: plane-benchmark worker
+                   serves until its standard input ends; prints ADDRESS and PORT first
+               plane-benchmark frames ADDRESS PORT WORKER_PID ROUNDS
+                   measures frames on the request plane and on bare connections; prints a line of JSON for each round
+               plane-benchmark streams ADDRESS COUNT
+                   opens idle response streams, prints 'open' and keeps them until its standard input ends
+        """
+
+    static func main() async throws {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        Self.raiseDescriptorLimit()
+        switch (arguments.first, arguments.count) {
+        case ("worker", 1): try await Self.withNetwork { try await Worker.run($0) }
+        case ("frames", 5):
+            guard let port = Int(arguments[2]), let pid = Int32(arguments[3]), let rounds = Int(arguments[4]) else {
+                return Self.fail()
+            }
+            try await Self.withNetwork { network in
+                let plane = try await PlaneLoad(network, worker: arguments[1])
+                let bare = BareLoad(port: port)
+                for _ in 0..<rounds { Self.say(try await FrameRound.measure(plane, bare, worker: pid).json) }
+            }
+        case ("streams", 3):
+            guard let count = Int(arguments[2]) else { return Self.fail() }
+            try await Self.withNetwork { network in
+                let streams = try await PlaneLoad(network, worker: arguments[1]).open(count)
+                Self.say("open")
+                while readLine() != nil {}
+                _ = streams.count
+            }
+        default: Self.fail()
+        }
+    }
+
+    /// Prints a line that whoever reads standard output sees at once.
+    static func say(_ line: String) {
+        print(line)
+        fflush(nil)
+    }
+
+    private static func fail() {
+        print(Self.usage)
+        exit(2)
+    }
+
+    private static func withNetwork(_ body: (NetworkManager) async throws -> Void) async throws {
+        let logger = Logger(label: "benchmark") { _ in SwiftLogNoOpLogHandler() }
+        let environment = ["DYN_TCP_RPC_HOST": "127.0.0.1"]
+        let network = NetworkManager(configuration: try .init(environment: environment, logger: logger), logger: logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await network.run() }
+            try await body(network)
+            group.cancelAll()
+        }
+    }
+
+    private static func raiseDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
