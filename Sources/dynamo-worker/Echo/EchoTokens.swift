@@ -25,5 +25,14 @@ enum EchoTokens {
 
     static func count(_ text: String) -> Int { self.split(text).count }
 
-    private static func isWordCharacter(_ character: Character) -> Bool { character.isLetter || character.isNumber }
+    private static func isWordCharacter(_ character: Character) -> Bool {
+        // Most text is ASCII, for which Unicode's tables need not be asked.
+        guard let byte = character.asciiValue else { return character.isLetter || character.isNumber }
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            return true
+        default: return false
+        }
+    }
 }
