@@ -18,8 +18,9 @@ import Darwin
     static let usage = """
         usage: plane-benchmark worker
                    serves until its standard input ends; prints ADDRESS and PORT first
-               plane-benchmark frames ADDRESS PORT WORKER_PID ROUNDS
-                   measures frames on the request plane and on bare connections; prints a line of JSON for each round
+               plane-benchmark frames ADDRESS PORT WORKER_PID ROUNDS [WAY]
+                   measures frames on the request plane and on bare connections; prints
+                   a line of JSON for each round
                plane-benchmark streams ADDRESS COUNT
                    opens idle response streams, prints 'open' and keeps them until its standard input ends
         """
@@ -29,14 +30,17 @@ import Darwin
         Self.raiseDescriptorLimit()
         switch (arguments.first, arguments.count) {
         case ("worker", 1): try await Self.withNetwork { try await Worker.run($0) }
-        case ("frames", 5):
+        case ("frames", 5...6):
             guard let port = Int(arguments[2]), let pid = Int32(arguments[3]), let rounds = Int(arguments[4]) else {
                 return Self.fail()
             }
             try await Self.withNetwork { network in
                 let plane = try await PlaneLoad(network, worker: arguments[1])
                 let bare = BareLoad(port: port)
-                for _ in 0..<rounds { Self.say(try await FrameRound.measure(plane, bare, worker: pid).json) }
+                let way = arguments.count > 5 ? arguments[5] : ""
+                for _ in 0..<rounds {
+                    Self.say(try await FrameRound.measure(plane, bare, worker: pid, way: way).json)
+                }
             }
         case ("streams", 3):
             guard let count = Int(arguments[2]) else { return Self.fail() }

@@ -56,6 +56,26 @@ struct PlaneLoad: Sendable {
         throw RequestPlaneError(.streamEndedEarly, "the echo ended early")
     }
 
+    /// Sends requests for an endpoint that nobody serves: one frame there, and one back with the refusal.
+    ///
+    /// - Returns: how long that took.
+    func refusals(_ count: Int, inFlight: Int) async throws -> Duration {
+        let unknown = TransportAddress.tcp(self.worker.transport.value + "-of-nobody")
+        let instance = Instance(endpoint: .benchmark, id: .worker, transport: unknown)
+        let start = ContinuousClock.now
+        await withTaskGroup(of: Void.self) { group in
+            for lane in 0..<inFlight {
+                group.addTask {
+                    for number in 0..<(count / inFlight) {
+                        let request = OutgoingRequest(id: "\(lane)-\(number)", payload: ByteBuffer(string: "{}"))
+                        do { _ = try await self.client.send(request, to: instance) } catch {}
+                    }
+                }
+            }
+        }
+        return start.duration(to: .now)
+    }
+
     /// Opens streams that deliver one item and then nothing.
     func open(_ count: Int) async throws -> [ResponseStream.AsyncIterator] {
         var streams: [ResponseStream.AsyncIterator] = []
