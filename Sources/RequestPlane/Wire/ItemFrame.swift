@@ -20,14 +20,64 @@ package struct ItemFrame: Hashable, Sendable {
     /// - Throws: `WireError` when it is not a data frame.
     package init(_ body: ByteBuffer) throws(WireError) {
         do {
+            let bytes = body.readableBytesUInt8Span
             var reader = Reader(body: body)
-            self = try reader.read(body.readableBytesUInt8Span)
+            if let payload = Self.plainPayload(bytes) {
+                self.init(items: [.data(reader.slice(payload))], isFinal: false)
+            } else {
+                self = try reader.read(bytes)
+            }
         } catch let error as JSONSyntaxError {
             throw .malformed("data frame: \(error)")
         } catch let error as WireError {
             throw error
         } catch {
             throw .malformed("data frame: \(error)")
+        }
+    }
+}
+
+// MARK: - Plain payloads
+
+extension ItemFrame {
+    /// What nearly every frame has around its payload: one for each token, so that reading and writing it is worth a short cut.
+    private static var plainPrefix: StaticString { #"{"data":{"data":"# }
+    private static var plainSuffix: StaticString { #"},"complete_final":false}"# }
+
+    /// Where the payload is in a frame that is written just so; nil for every other frame, and for what is no frame.
+    private static func plainPayload(_ bytes: Span<UInt8>) -> Range<Int>? {
+        let (prefix, suffix) = (Self.plainPrefix, Self.plainSuffix)
+        let end = bytes.count - suffix.utf8CodeUnitCount
+        guard end > prefix.utf8CodeUnitCount, Self.matches(prefix, bytes, at: 0), Self.matches(suffix, bytes, at: end)
+        else { return nil }
+        var scanner = JSONScanner(position: prefix.utf8CodeUnitCount)
+        guard let payload = try? scanner.skipValue(bytes), payload.upperBound == end else { return nil }
+        return payload
+    }
+
+    private static func matches(_ text: StaticString, _ bytes: Span<UInt8>, at start: Int) -> Bool {
+        text.withUTF8Buffer { text in
+            for index in text.indices where bytes[start + index] != text[index] { return false }
+            return true
+        }
+    }
+
+    /// Writes the whole frame of a payload.
+    fileprivate static func writePlain(_ payload: ByteBuffer, to buffer: inout ByteBuffer) {
+        let (prefix, suffix) = (Self.plainPrefix, Self.plainSuffix)
+        let bodySize = prefix.utf8CodeUnitCount + payload.readableBytes + suffix.utf8CodeUnitCount
+        let size = TwoPartMessage.preambleSize + bodySize
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { target in
+            var rest = target[...]
+            func put(_ bytes: UnsafeRawBufferPointer) {
+                UnsafeMutableRawBufferPointer(rebasing: rest.prefix(bytes.count)).copyMemory(from: bytes)
+                rest = rest.dropFirst(bytes.count)
+            }
+            withUnsafeBytes(of: (UInt64(0), UInt64(bodySize).bigEndian, UInt64(0)), put)
+            prefix.withUTF8Buffer { put(UnsafeRawBufferPointer($0)) }
+            payload.withUnsafeReadableBytes(put)
+            suffix.withUTF8Buffer { put(UnsafeRawBufferPointer($0)) }
+            return size
         }
     }
 }
@@ -124,7 +174,7 @@ extension ItemFrame {
             return items
         }
 
-        private func slice(_ range: Range<Int>) -> ByteBuffer {
+        func slice(_ range: Range<Int>) -> ByteBuffer {
             self.body.getSlice(at: self.body.readerIndex + range.lowerBound, length: range.count) ?? ByteBuffer()
         }
     }
@@ -138,14 +188,7 @@ extension ByteBuffer {
         switch item {
         case .data(let item):
             // No payload is not JSON, and would make the whole frame unreadable.
-            let payload = item.readableBytes > 0 ? item : .jsonNull
-            let (prefix, suffix): (StaticString, StaticString) = (#"{"data":{"data":"#, #"},"complete_final":false}"#)
-            let size = prefix.utf8CodeUnitCount + payload.readableBytes + suffix.utf8CodeUnitCount
-            self.reserveCapacity(minimumWritableBytes: TwoPartMessage.preambleSize + size)
-            self.writeTwoPartPreamble(headerSize: 0, bodySize: size)
-            self.writeStaticString(prefix)
-            self.writeImmutableBuffer(payload)
-            self.writeStaticString(suffix)
+            ItemFrame.writePlain(item.readableBytes > 0 ? item : .jsonNull, to: &self)
         case .annotation(let event, let comments):
             var body = ByteBuffer(string: #"{"data":{"event":"#)
             body.writeJSONString(event)

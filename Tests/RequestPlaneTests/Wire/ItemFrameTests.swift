@@ -36,6 +36,31 @@ import Testing
         #expect(final == (try Fixture.bytes("\(version)-tcp-plain-7-final")))
     }
 
+    /// A frame that is written as usual is read by a short cut, which must not see more or less than the long way.
+    @Test(arguments: ["1", " 1", "1 ", "\"a\"", "{\"data\":{\"data\":1},\"complete_final\":false}", "null", "[ ]"])
+    func plainFrames(_ payload: String) throws {
+        let plain = try self.read(#"{"data":{"data":"# + payload + #"},"complete_final":false}"#)
+        let spaced = try self.read(#"{"data":{"data":"# + payload + #"},"complete_final":false }"#)
+        let trimmed = String(payload.drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+        #expect(plain == ItemFrame(items: [self.data(trimmed)], isFinal: false))
+        #expect(spaced == plain)
+    }
+
+    @Test(arguments: ["", " ", "1,", "1 2", "{", "\"", "1}", "nul", ",\"x\":1", "[1}"])
+    func brokenPayloads(_ payload: String) {
+        #expect(throws: WireError.self) {
+            try self.read(#"{"data":{"data":"# + payload + #"},"complete_final":false}"#)
+        }
+    }
+
+    /// Two members of one name: the last one counts, so the short cut must not take the first.
+    @Test func payloadsThatCloseTheirFrame() throws {
+        let frame = try self.read(#"{"data":{"data":1,"data":2},"complete_final":false}"#)
+        #expect(frame.items == [self.data("2")])
+        let ended = try self.read(#"{"data":{"data":1},"complete_final":true,"x":{"data":2},"complete_final":false}"#)
+        #expect(ended == ItemFrame(items: [self.data("1")], isFinal: false))
+    }
+
     @Test func annotatedItems() throws {
         #expect(try self.read(#"{"data":{},"complete_final":false}"#).items == [self.data("null")])
         #expect(try self.read(#"{"data":{"data":null},"complete_final":false}"#).items == [self.data("null")])

@@ -27,6 +27,26 @@ import Testing
     ])
     func refuses(_ text: String) { #expect(!self.isValue(text)) }
 
+    /// Strings are read several bytes at a time; what ends them must be found wherever it stands.
+    @Test(arguments: 0..<20)
+    func everyPlaceInAString(_ place: Int) throws {
+        for byte in UInt8.min...UInt8.max {
+            var text = ByteBuffer(string: "\"" + String(repeating: "x", count: place))
+            text.writeBytes([byte, UInt8(ascii: "n")])
+            text.writeString(String(repeating: "x", count: 20 - place) + "\"")
+            let bytes = text.readableBytesUInt8Span
+            var scanner = JSONScanner()
+            let scanned = try? scanner.scanString(bytes)
+            switch byte {
+            case 0..<0x20: #expect(scanned == nil && scanner.position == place + 1)
+            case UInt8(ascii: "\""): #expect(scanned?.range == 1..<(place + 1) && scanner.position == place + 2)
+            default:
+                #expect(scanned?.range == 1..<23 && scanner.position == 24)
+                #expect(scanned?.hasEscapes == (byte == UInt8(ascii: "\\")))
+            }
+        }
+    }
+
     @Test func depthIsLimited() {
         let deep = String(repeating: "[", count: 511) + String(repeating: "]", count: 511)
         #expect(self.isValue(deep))
