@@ -8,6 +8,7 @@ move on a response stream and messages of the same size on the wire on a bare NI
   flow       one way, as fast as the reader takes them; bare ones are flushed one by one as a program does that writes
              a message when it has one, and 32 at once
   echo of N  there and back, N at a time; on the request plane over two response streams, one each way
+  request    a whole request that is refused, so that only its acknowledgement comes back; bare, an echo of 500 bytes
 
 The figures are nanoseconds for one frame one way: what passes, and the processor time of both processes. Then so many idle
 streams are opened, and the resident memory of both processes is read. Ends with 1 when a figure misses its limit.
