@@ -43,7 +43,7 @@ struct InProcessAnswer: Sendable {
                 self.buffer.finish(Self.givenUp)
                 return .cancelled
             }
-            self.buffer.finish(PlaneFailure(.remote, "the worker refused the request: \(error)"))
+            self.buffer.finish(PlaneFailure(refusal: "\(error)", error as? RemoteError))
             return .failure
         }
         self.buffer.accept()

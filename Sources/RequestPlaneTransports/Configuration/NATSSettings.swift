@@ -15,8 +15,10 @@ public struct NATSSettings: Sendable, Hashable {
     /// Requests that a server answers at once; more are refused as overload.
     public var maximumInFlight = 50_000
 
-    /// The defaults: a server on this machine.
-    public init() { self.connection = .success(NATSConfiguration()) }
+    /// The defaults: a server on this machine, and the credentials that processes of Dynamo show when they have none.
+    public init() {
+        self.connection = .success(NATSConfiguration(credentials: .userPassword(user: "user", password: "user")))
+    }
 
     /// The server at a URL, `nats://host:port` or `tls://host:port`, with the defaults of Dynamo for the rest.
     ///

@@ -94,7 +94,7 @@ extension ConformanceCheck {
         let held = HeldHandler(items: 1)
         let mixed = try await pair.serve { request in
             switch String(buffer: request.payload) {
-            case "\"refuse\"": throw RemoteError(kind: .unavailable, message: "no")
+            case "\"refuse\"": throw RemoteError(kind: .invalidArgument, message: "no")
             case "\"fail\"": return Script { if $0 == 0 { .number(1) } else { throw CancellationError() } }
             case "\"hold\"": return try await held.handler(request)
             default: return Script { $0 < 3 ? .text("\"abc\"") : nil }

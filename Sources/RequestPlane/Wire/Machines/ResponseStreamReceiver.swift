@@ -174,7 +174,7 @@ extension ResponseStreamReceiver {
                 return .accept
             case .refused(let text, let typed):
                 self.state = .closed
-                return .fail(Self.failure(text, typed))
+                return .fail(PlaneFailure(refusal: text, typed))
             }
         } catch {
             return self.violation(error.description)
@@ -216,16 +216,5 @@ extension ResponseStreamReceiver {
         case .prologue, .streaming:
             return .killAndFail(PlaneFailure(.protocolViolation, "the worker broke the protocol: \(reason)"))
         }
-    }
-
-    private static func failure(_ text: String, _ typed: RemoteError?) -> PlaneFailure {
-        let code: RequestPlaneError.Code =
-            switch typed?.kind {
-            case .unavailable: .unavailable
-            case .resourceExhausted: .overloaded
-            case .cancelled: .cancelled
-            default: .remote
-            }
-        return PlaneFailure(code, "the worker refused the request: \(text)")
     }
 }
