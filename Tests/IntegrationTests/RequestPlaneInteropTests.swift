@@ -6,62 +6,23 @@ import RequestPlaneTransports
 import TestSupport
 import Testing
 
-/// A release of Dynamo and a request plane that it speaks.
-struct InteropPeer: Sendable, CustomTestStringConvertible {
-    let release: TestEnvironment.DynamoPeer
-    let mode: RequestPlaneMode
-
-    static let all = [
-        InteropPeer(release: .v121, mode: .tcp), InteropPeer(release: .v161, mode: .tcp),
-        // Releases after 1.2 have no HTTP plane.
-        InteropPeer(release: .v121, mode: .http),
-    ]
-
-    var testDescription: String { "\(self.release) \(self.mode.rawValue)" }
-
-    /// A size that the plane carries, near to what real servers allow.
-    var bigSize: Int {
-        switch self.mode {
-        case .tcp: 20_000_000
-        case .http: 1_900_000
-        case .nats: 900_000
-        }
-    }
-
-    /// How discovery records name the plane.
-    var recordKey: String {
-        switch self.mode {
-        case .tcp: "tcp"
-        case .http: "http"
-        case .nats: "nats_tcp"
-        }
-    }
-
-    func address(_ text: String) -> TransportAddress {
-        switch self.mode {
-        case .tcp: .tcp(text)
-        case .http: .http(text)
-        case .nats: .nats(text)
-        }
-    }
-}
-
 /// Our client and server against Dynamo's own, over the planes that both speak, found through Dynamo's discovery directory.
 @Suite(.serialized) struct RequestPlaneInteropTests {
     static let scripts = TestEnvironment.root.appending(path: "Tests/Fixtures/Dynamo")
 
-    func environment(_ peer: InteropPeer, _ folder: URL) -> [String: String?] {
+    func environment(_ peer: InteropPeer, _ folder: URL, nats: String? = nil) -> [String: String?] {
         [
             "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": folder.path, "DYN_EVENT_PLANE": "zmq",
             "DYN_REQUEST_PLANE": peer.mode.rawValue,
             "DYN_TCP_RPC_HOST": "127.0.0.1", "DYN_HTTP_RPC_HOST": "127.0.0.1", "DYN_HTTP_RPC_PORT": nil,
-            "NATS_SERVER": nil, "DYN_LOG": "error",
+            "NATS_SERVER": nats, "DYN_LOG": "error",
         ]
     }
 
     func withManager<Value: Sendable>(
         _ peer: InteropPeer,
         security: TransportSecurity = TransportSecurity(),
+        nats: String? = nil,
         _ body: (NetworkManager) async throws -> Value
     ) async throws -> Value {
         var configuration = NetworkManager.Configuration()
@@ -71,6 +32,7 @@ struct InteropPeer: Sendable, CustomTestStringConvertible {
         configuration.http.port = 0
         configuration.responseStream.host = "127.0.0.1"
         configuration.security = security
+        if let nats { configuration.nats = try NATSSettings(server: nats) }
         let manager = NetworkManager(configuration: configuration, logger: Logger(label: "interop"))
         return try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await manager.run() }
@@ -143,52 +105,56 @@ struct InteropPeer: Sendable, CustomTestStringConvertible {
     @Test(arguments: InteropPeer.all)
     func realCallerCallsOurServer(_ peer: InteropPeer) async throws {
         let python = try TestEnvironment.python(peer.release)
+        let endpoint = EndpointID(namespace: "interop", component: "echo", name: "run")
+        let commands = [
+            #"{"request": {"n": 3}}"#, #"{"request": {"text": "zwölf 漢字 😀 \" \\ \n"}}"#, #"{"request": null}"#,
+            #"{"request": {"n": 1000, "delay_ms": 5}, "stop_after": 2}"#,
+            #"{"request": {"n": 1000, "delay_ms": 5}, "drop_after": 2}"#, #"{"request": {"n": 10}, "times": 200}"#,
+            #"{"request": {"n": 2, "mode": "raise_mid"}}"#, #"{"request": {"n": 1}, "pad": \#(peer.bigSize)}"#,
+            #"{"request": 1}"#, #"{"request": {"mode": "call_raise"}}"#,
+        ]
+        let arguments = [Self.scripts.appending(path: "call_endpoint.py").path, "\(endpoint)"] + commands
         try await withTemporaryDirectory { folder in
-            try await self.withManager(peer) { manager in
-                let endpoint = EndpointID(namespace: "interop", component: "echo", name: "run")
-                let id = InstanceID(rawValue: 0xf1d5_488c_8665_44b8)
-                let address = try await manager.server.register(endpoint, id: id, handler: Self.handler)
-                let instance = Instance(endpoint: endpoint, id: id, transport: address)
-                try await self.withRecord(peer, instance, in: folder) {
-                    let commands = [
-                        #"{"request": {"n": 3}}"#, #"{"request": {"text": "zwölf 漢字 😀 \" \\ \n"}}"#,
-                        #"{"request": null}"#,
-                        #"{"request": {"n": 1000, "delay_ms": 5}, "stop_after": 2}"#,
-                        #"{"request": {"n": 1000, "delay_ms": 5}, "drop_after": 2}"#,
-                        #"{"request": {"n": 10}, "times": 200}"#, #"{"request": {"n": 2, "mode": "raise_mid"}}"#,
-                        #"{"request": {"n": 1}, "pad": \#(peer.bigSize)}"#, #"{"request": {"mode": "call_raise"}}"#,
-                    ]
-                    let arguments = [Self.scripts.appending(path: "call_endpoint.py").path, "\(endpoint)"] + commands
-                    _ = try await withProgram(python, arguments, environment: self.environment(peer, folder)) {
-                        program in
-                        try await program.waitForOutput("boom at call")
-                        let lines = program.output.split(separator: "\n").map(String.init).filter {
-                            $0.hasPrefix("{\"items\"")
+            try await peer.withBroker { nats in
+                try await self.withManager(peer, nats: nats) { manager in
+                    let id = InstanceID(rawValue: 0xf1d5_488c_8665_44b8)
+                    let address = try await manager.server.register(endpoint, id: id, handler: Self.handler)
+                    let instance = Instance(endpoint: endpoint, id: id, transport: address)
+                    try await self.withRecord(peer, instance, in: folder) {
+                        let environment = self.environment(peer, folder, nats: nats)
+                        _ = try await withProgram(python, arguments, environment: environment) { program in
+                            try await program.waitForOutput("boom at call")
+                            let lines = program.output.split(separator: "\n").map(String.init).filter {
+                                $0.hasPrefix("{\"items\"")
+                            }
+                            try #require(lines.count == commands.count, "\(program.output)")
+                            self.checkAnswers(lines, bigSize: peer.bigSize)
                         }
-                        try #require(lines.count == commands.count, "\(program.output)")
-                        let three = #"[{"i": 0, "req": {"n": 3}}, {"i": 1, "req": null}, {"i": 2, "req": null}]"#
-                        #expect(lines[0] == #"{"items": \#(three), "error": null}"#)
-                        #expect(lines[1].contains(#""zw\u00f6lf \u6f22\u5b57 \ud83d\ude00 \" \\ \n""#))
-                        #expect(lines[2] == #"{"items": [{"i": 0, "req": null}], "error": null}"#)
-                        #expect(lines[3].hasSuffix("\"error\": null}"))
-                        #expect(lines[4].hasSuffix("\"error\": null}"))
-                        #expect(lines[5] == #"{"items": [2000], "error": null}"#)
-                        #expect(
-                            lines[6].contains(#"{"i": 1, "req": null}], "error": ""#)
-                                && lines[6].contains("boom in mid stream")
-                        )
-                        let size = peer.bigSize + #"[{"i": 0, "req": {"n": 1, "pad": ""}}]"#.utf8.count
-                        #expect(lines[7] == #"{"items": [\#(size)], "error": null}"#)
-                        #expect(lines[8].hasPrefix(#"{"items": [], "error": ""#))
                     }
                     try await eventually("no request is left") { manager.server.inFlight == 0 }
                     let statistics = try #require(manager.statistics.first)
-                    #expect(statistics.requests == 208)
+                    #expect(statistics.requests == 199 + commands.count)
                     #expect(statistics.cancellations == 2, "one stopped, one dropped")
                     #expect(statistics.errors == 2)
                 }
             }
         }
+    }
+
+    /// What a real caller got for the commands of the test above.
+    private func checkAnswers(_ lines: [String], bigSize: Int) {
+        let three = #"[{"i": 0, "req": {"n": 3}}, {"i": 1, "req": null}, {"i": 2, "req": null}]"#
+        #expect(lines[0] == #"{"items": \#(three), "error": null}"#)
+        #expect(lines[1].contains(#""zw\u00f6lf \u6f22\u5b57 \ud83d\ude00 \" \\ \n""#))
+        #expect(lines[2] == #"{"items": [{"i": 0, "req": null}], "error": null}"#)
+        #expect(lines[3].hasSuffix("\"error\": null}"))
+        #expect(lines[4].hasSuffix("\"error\": null}"))
+        #expect(lines[5] == #"{"items": [2000], "error": null}"#)
+        #expect(lines[6].contains(#"{"i": 1, "req": null}], "error": ""#) && lines[6].contains("boom in mid stream"))
+        let size = bigSize + #"[{"i": 0, "req": {"n": 1, "pad": ""}}]"#.utf8.count
+        #expect(lines[7] == #"{"items": [\#(size)], "error": null}"#)
+        #expect(lines[8] == #"{"items": [{"i": 0, "req": 1}], "error": null}"#)
+        #expect(lines[9].hasPrefix(#"{"items": [], "error": ""#))
     }
 
     // MARK: A real worker
@@ -231,93 +197,107 @@ struct InteropPeer: Sendable, CustomTestStringConvertible {
     func ourCallerCallsARealWorker(_ peer: InteropPeer) async throws {
         let python = try TestEnvironment.python(peer.release)
         let endpoint = EndpointID(namespace: "interop", component: "echo", name: "run")
+        let arguments = [Self.scripts.appending(path: "serve_endpoint.py").path, "\(endpoint)"]
         try await withTemporaryDirectory { folder in
-            let arguments = [Self.scripts.appending(path: "serve_endpoint.py").path, "\(endpoint)"]
-            _ = try await withProgram(python, arguments, environment: self.environment(peer, folder)) { program in
-                let instance = try await self.instance(peer, of: endpoint, in: folder)
-                try await self.withManager(peer) { manager in
-                    func send(_ text: String, _ id: String = "r") async throws -> ResponseStream {
-                        try await manager.client.send(
-                            OutgoingRequest(id: id, payload: ByteBuffer(string: text)),
-                            to: instance
-                        )
-                    }
-                    #expect(
-                        try await self.collect(send(#"{"n":3}"#)) == [
-                            #"{"i":0,"req":{"n":3}}"#, #"{"i":1,"req":null}"#, #"{"i":2,"req":null}"#,
-                        ]
-                    )
-                    #expect(
-                        try await self.collect(send(#"{"t":"zwölf 漢字 😀"}"#)) == [#"{"i":0,"req":{"t":"zwölf 漢字 😀"}}"#]
-                    )
-                    let failed = try await self.collect(send(#"{"n":1,"mode":"raise_mid"}"#))
-                    #expect(failed.count == 2 && failed[1].contains("boom in mid stream"))
-                    let refusal = await #expect(throws: RequestPlaneError.self) {
-                        try await send(#"{"mode":"call_raise"}"#)
-                    }
-                    #expect(refusal?.code == .remote && refusal?.message.contains("boom at call") == true)
+            try await peer.withBroker { nats in
+                let environment = self.environment(peer, folder, nats: nats)
+                _ = try await withProgram(python, arguments, environment: environment) { program in
+                    let instance = try await self.instance(peer, of: endpoint, in: folder)
+                    try await self.withManager(peer, nats: nats) { manager in
+                        let caller = Caller(client: manager.client, instance: instance)
+                        try await self.checkRequests(caller)
+                        try await self.checkSizes(caller, peer)
+                        try await self.checkCancellations(caller, program)
 
-                    // Two hundred at once.
-                    try await withThrowingTaskGroup(of: Int.self) { group in
-                        for number in 0..<200 {
-                            group.addTask { try await self.collect(send(#"{"n":10}"#, "r\(number)")).count }
-                        }
-                        for try await count in group { #expect(count == 10) }
-                    }
+                        // An endpoint that the worker does not have.
+                        var wrong = caller
+                        wrong.instance.transport = peer.address(instance.transport.value + "x")
+                        let unknown = await #expect(throws: RequestPlaneError.self) { try await wrong.send("1") }
+                        #expect(unknown?.code == .unknownEndpoint)
 
-                    // A big request.
-                    let big = #"{"n":1,"t":""# + String(repeating: "x", count: peer.bigSize) + "\"}"
-                    let answer = try await self.collect(send(big))
-                    #expect(answer.first?.utf8.count == big.utf8.count + #"{"i":0,"req":}"#.utf8.count)
-
-                    if peer.mode == .http {
-                        // One byte more than real servers take is not sent.
-                        let payload = ByteBuffer(repeating: UInt8(ascii: "1"), count: 2_097_153)
-                        let tooLarge = await #expect(throws: RequestPlaneError.self) {
-                            try await manager.client.send(OutgoingRequest(id: "big", payload: payload), to: instance)
-                        }
-                        #expect(tooLarge?.code == .tooLarge)
-                        #expect(tooLarge?.message.contains("DYN_REQUEST_PLANE=tcp") == true)
+                        try await self.checkKill(caller, program, peer)
                     }
-
-                    // Graceful and abrupt ends are seen by the worker.
-                    let stopped = try await send(#"{"n":10000,"delay_ms":5}"#)
-                    var count = 0
-                    for try await _ in stopped {
-                        count += 1
-                        if count == 2 { stopped.stop() }
-                    }
-                    try await program.waitForOutput("stopped")
-                    do {
-                        let dropped = try await send(#"{"n":10000,"delay_ms":5}"#)
-                        for try await _ in dropped { break }
-                    }
-                    try await program.waitForOutput("killed")
-
-                    // An endpoint that the worker does not have.
-                    var wrong = instance
-                    wrong.transport = peer.address(instance.transport.value + "x")
-                    let unknown = await #expect(throws: RequestPlaneError.self) {
-                        try await manager.client.send(
-                            OutgoingRequest(id: "x", payload: ByteBuffer(string: "1")),
-                            to: wrong
-                        )
-                    }
-                    #expect(unknown?.code == .unknownEndpoint)
-
-                    // The worker is killed in mid-stream.
-                    let lost = try await send(#"{"n":10000,"delay_ms":5}"#)
-                    var iterator = lost.makeAsyncIterator()
-                    _ = try await iterator.next()
-                    program.send(SIGKILL)
-                    let early = await #expect(throws: RequestPlaneError.self) {
-                        while try await iterator.next() != nil {}
-                    }
-                    #expect(early?.code == .streamEndedEarly)
-                    let gone = await #expect(throws: RequestPlaneError.self) { try await send("{}") }
-                    #expect(gone?.code == .connectFailed)
                 }
             }
         }
+    }
+
+    /// Our client, and whom it calls.
+    private struct Caller: Sendable {
+        let client: any RequestPlaneClient
+        var instance: Instance
+
+        func send(_ text: String, id: String = "r") async throws(RequestPlaneError) -> ResponseStream {
+            try await self.client.send(OutgoingRequest(id: id, payload: ByteBuffer(string: text)), to: self.instance)
+        }
+    }
+
+    private func checkRequests(_ caller: Caller) async throws {
+        #expect(
+            try await self.collect(caller.send(#"{"n":3}"#)) == [
+                #"{"i":0,"req":{"n":3}}"#, #"{"i":1,"req":null}"#, #"{"i":2,"req":null}"#,
+            ]
+        )
+        #expect(
+            try await self.collect(caller.send(#"{"t":"zwölf 漢字 😀"}"#)) == [#"{"i":0,"req":{"t":"zwölf 漢字 😀"}}"#]
+        )
+        let failed = try await self.collect(caller.send(#"{"n":1,"mode":"raise_mid"}"#))
+        #expect(failed.count == 2 && failed[1].contains("boom in mid stream"))
+        let refusal = await #expect(throws: RequestPlaneError.self) { try await caller.send(#"{"mode":"call_raise"}"#) }
+        #expect(refusal?.code == .remote && refusal?.message.contains("boom at call") == true)
+
+        // Two hundred at once.
+        try await withThrowingTaskGroup(of: Int.self) { group in
+            for number in 0..<200 {
+                group.addTask { try await self.collect(caller.send(#"{"n":10}"#, id: "r\(number)")).count }
+            }
+            for try await count in group { #expect(count == 10) }
+        }
+    }
+
+    private func checkSizes(_ caller: Caller, _ peer: InteropPeer) async throws {
+        #expect(try await self.collect(caller.send("1")) == [#"{"i":0,"req":1}"#])
+        let big = #"{"n":1,"t":""# + String(repeating: "x", count: peer.bigSize) + "\"}"
+        let answer = try await self.collect(caller.send(big))
+        #expect(answer.first?.utf8.count == big.utf8.count + #"{"i":0,"req":}"#.utf8.count)
+
+        // What the server would refuse is not sent.
+        guard let size = peer.tooLargeSize else { return }
+        let tooLarge = await #expect(throws: RequestPlaneError.self) {
+            try await caller.send(String(repeating: "1", count: size))
+        }
+        #expect(tooLarge?.code == .tooLarge)
+        #expect(tooLarge?.message.contains("DYN_REQUEST_PLANE=tcp") == true)
+    }
+
+    /// Graceful and abrupt ends are seen by the worker.
+    private func checkCancellations(_ caller: Caller, _ program: RunningProgram) async throws {
+        let stopped = try await caller.send(#"{"n":10000,"delay_ms":5}"#)
+        var count = 0
+        for try await _ in stopped {
+            count += 1
+            if count == 2 { stopped.stop() }
+        }
+        try await program.waitForOutput("stopped")
+        do {
+            let dropped = try await caller.send(#"{"n":10000,"delay_ms":5}"#)
+            for try await _ in dropped { break }
+        }
+        try await program.waitForOutput("killed")
+    }
+
+    /// The worker is killed in mid-stream, and is not there for the next request.
+    private func checkKill(_ caller: Caller, _ program: RunningProgram, _ peer: InteropPeer) async throws {
+        let lost = try await caller.send(#"{"n":10000,"delay_ms":5}"#)
+        var iterator = lost.makeAsyncIterator()
+        _ = try await iterator.next()
+        program.send(SIGKILL)
+        let early = await #expect(throws: RequestPlaneError.self) {
+            while try await iterator.next() != nil {}
+        }
+        #expect(early?.code == .streamEndedEarly)
+        let gone = await #expect(throws: RequestPlaneError.self) { try await caller.send("{}") }
+        // A NATS server knows of nobody behind the subject; the others have nobody to connect to.
+        #expect(gone?.code == (peer.mode == .nats ? .unknownEndpoint : .connectFailed))
     }
 }
