@@ -1,105 +1,30 @@
-import AsyncHTTPClient
 import Foundation
-import NIOCore
-import NIOHTTP1
+import RequestPlane
+import RequestPlaneTransports
 import TestSupport
 import Testing
 
-/// Our processes beside Dynamo's own on the TCP plane, with a directory for discovery and nothing else.
-@Suite("Mixed deployments", .serialized, .timeLimit(.minutes(3)))
+/// Our processes beside Dynamo's own, on every plane, with a directory for discovery.
+@Suite("Mixed deployments", .serialized, .timeLimit(.minutes(4)))
 struct MixedDeploymentTests {
-    /// One deployment: where its processes find each other, and the port of its frontend.
-    private struct Place {
-        let directory: URL
-        let port: Int
-
-        var url: String { "http://127.0.0.1:\(self.port)" }
-
-        /// What every process of the deployment gets.
-        func environment(host: String? = "127.0.0.1") -> [String: String?] {
-            [
-                "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": self.directory.path, "DYN_REQUEST_PLANE": "tcp",
-                "DYN_EVENT_PLANE": "zmq", "HF_HUB_OFFLINE": "1", "NATS_SERVER": nil, "DYN_NAMESPACE": nil,
-                "DYN_TCP_RPC_HOST": host, "DYN_HTTP_PORT": nil, "DYN_SYSTEM_PORT": nil,
-            ]
-        }
-    }
-
-    private static let words = (1...600).map(String.init).joined(separator: " ")
     private static let ours = TestEnvironment.products
 
-    private func withPlace(_ body: (Place) async throws -> Void) async throws {
+    private func withPlace(_ peer: InteropPeer? = nil, _ body: (MixedPlace) async throws -> Void) async throws {
         try await withTemporaryDirectory { directory in
-            try await body(Place(directory: directory.appending(path: "kv"), port: try freePort()))
-        }
-    }
-
-    private func chat(_ model: String, _ text: String, streams: Bool = false) -> String {
-        #"{"model":"\#(model)",\#(streams ? #""stream":true,"# : "")"messages":[{"role":"user","content":"\#(text)"}]}"#
-    }
-
-    private func waitForModel(_ model: String, at place: Place, _ program: RunningProgram) async throws {
-        try await eventually(within: .seconds(60), "`\(model)` is listed; output of the frontend:\n\(program.output)") {
-            (try? await HTTPRequests.get(place.url + "/v1/models", limit: 2))?.text.contains("\"\(model)\"") ?? false
-        }
-    }
-
-    /// Asks for a chat, streamed and not.
-    private func checkChat(_ model: String, at place: Place) async throws {
-        let path = place.url + "/v1/chat/completions"
-        let whole = try await HTTPRequests.post(path, json: self.chat(model, "one two three"))
-        #expect(whole.status == 200, "\(whole.text)")
-        let choice = (try whole.object()["choices"] as? [[String: Any]])?.first
-        let content = (choice?["message"] as? [String: Any])?["content"] as? String
-        #expect(content?.split(separator: " ") == ["one", "two", "three"])
-        #expect(choice?["finish_reason"] as? String == "stop")
-        #expect((try whole.object()["usage"] as? [String: Any])?["completion_tokens"] as? Int == 3)
-
-        let streamed = try await HTTPRequests.post(path, json: self.chat(model, "one two three", streams: true))
-        #expect(streamed.status == 200)
-        let events = streamed.text.split(separator: "\n\n").map { $0.dropFirst("data: ".count) }
-        #expect(events.last == "[DONE]")
-        let pieces = try events.dropLast().compactMap { event -> String? in
-            let object = try JSONSerialization.jsonObject(with: Data(event.utf8)) as? [String: Any]
-            let choice = (object?["choices"] as? [[String: Any]])?.first
-            return (choice?["delta"] as? [String: Any])?["content"] as? String
-        }.filter { !$0.isEmpty }
-        #expect(pieces.count == 3)
-        #expect(pieces.joined().split(separator: " ") == ["one", "two", "three"])
-    }
-
-    /// Leaves in the middle of an answer.
-    private func leave(_ model: String, at place: Place, streams: Bool) async throws {
-        var request = HTTPClientRequest(url: place.url + "/v1/chat/completions")
-        request.method = .POST
-        request.headers.add(name: "content-type", value: "application/json")
-        request.body = .bytes(ByteBuffer(string: self.chat(model, Self.words, streams: streams)))
-        guard streams else {
-            // The answer comes at its end, long after this.
-            let limit = TimeAmount.milliseconds(700)
-            await #expect(throws: HTTPClientError.deadlineExceeded) {
-                try await HTTPClient.shared.execute(request, timeout: limit)
+            var place = MixedPlace(directory: directory.appending(path: "kv"), port: try freePort())
+            guard let peer else { return try await body(place) }
+            place.plane = peer.mode
+            try await peer.withBroker { nats in
+                place.nats = nats
+                try await body(place)
             }
-            return
         }
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
-        var body = response.body.makeAsyncIterator()
-        // Letting go of the body closes the connection.
-        let first = try #require(try await body.next())
-        #expect(String(buffer: first).hasPrefix("data: "))
-    }
-
-    /// How many generations our worker saw cancelled.
-    private func cancellations(systemPort: Int) async throws -> Int {
-        let metrics = try await HTTPRequests.get("http://127.0.0.1:\(systemPort)/metrics").text
-        let line = metrics.split(separator: "\n").first { $0.hasPrefix("dynamo_component_cancellation_total{") }
-        return line?.split(separator: " ").last.flatMap { Int($0) } ?? 0
     }
 
     // MARK: Our worker
 
     private func withOurWorker(
-        at place: Place,
+        at place: MixedPlace,
         host: String? = "127.0.0.1",
         _ arguments: [String] = [],
         _ body: (Int) async throws -> Void
@@ -127,26 +52,68 @@ struct MixedDeploymentTests {
         #expect(left.filter { $0.hasPrefix("dynamo%2Fbackend") }.isEmpty)
     }
 
-    @Test("a real 1.2.1 frontend serves our worker", arguments: ["127.0.0.1", nil])
-    func realFrontend(host: String?) async throws {
+    @Test("a real frontend serves our worker", arguments: InteropPeer.pairs)
+    func realFrontend(_ peer: InteropPeer) async throws {
+        let python = try TestEnvironment.python(peer.release)
+        try await self.withPlace(peer) { place in
+            _ = try await withProgram(
+                python,
+                ["-m", "dynamo.frontend", "--http-port", "\(place.port)"],
+                environment: place.environment()
+            ) { frontend in
+                try await self.withOurWorker(at: place, ["--context-length", "1300"]) { systemPort in
+                    try await place.waitForModel("echo", frontend)
+                    try await place.checkChat("echo")
+                    try await place.leave("echo", streams: true)
+                    try await place.leave("echo", streams: false)
+                    try await eventually("the worker saw both clients leave") {
+                        try await MixedPlace.cancellations(systemPort: systemPort) == 2
+                    }
+                    try await place.checkMany("echo")
+                    for streams in [true, false] {
+                        let text = Array(repeating: MixedPlace.words, count: 3).joined(separator: " ")
+                        let refused = try await HTTPRequests.post(
+                            place.url + "/v1/chat/completions",
+                            json: MixedPlace.chat("echo", text, streams: streams)
+                        )
+                        // A streamed answer has begun before the worker is asked; its error is an event.
+                        #expect(streams || refused.status >= 400, "\(refused.text)")
+                        #expect(!streams || refused.text.contains(#"{"error":{"message""#), "\(refused.text)")
+                        // 1.6.1 keeps the worker's words to itself.
+                        let words = peer.release == .v121 ? "the context of `echo` has 1300" : "Invalid request"
+                        #expect(refused.text.contains(words), "\(refused.text)")
+                    }
+                    // Another model, so that nothing else is sent to the worker that is killed.
+                    let (_, exit) = try await withProgram(
+                        Self.ours.appending(path: "dynamo-worker").path,
+                        ["--model-name", "lost", "--component", "lost"],
+                        environment: place.environment()
+                    ) { lost in
+                        try await place.waitForModel("lost", frontend)
+                        try await place.checkKill("lost", lost)
+                    }
+                    #expect(exit == .signal(SIGKILL))
+                    try await place.checkChat("echo")
+                }
+                try await eventually("the model is gone from the real frontend") {
+                    try await !HTTPRequests.get(place.url + "/v1/models").text.contains("\"echo\"")
+                }
+            }
+        }
+    }
+
+    @Test("a real 1.2.1 frontend serves our worker at an address that it finds itself")
+    func realFrontendAnyHost() async throws {
         let python = try TestEnvironment.python(.v121)
         try await self.withPlace { place in
             _ = try await withProgram(
                 python,
                 ["-m", "dynamo.frontend", "--http-port", "\(place.port)"],
-                environment: place.environment(host: host)
+                environment: place.environment(host: nil)
             ) { frontend in
-                try await self.withOurWorker(at: place, host: host) { systemPort in
-                    try await self.waitForModel("echo", at: place, frontend)
-                    try await self.checkChat("echo", at: place)
-                    try await self.leave("echo", at: place, streams: true)
-                    try await self.leave("echo", at: place, streams: false)
-                    try await eventually("the worker saw both clients leave") {
-                        try await self.cancellations(systemPort: systemPort) == 2
-                    }
-                }
-                try await eventually("the model is gone from the real frontend") {
-                    try await !HTTPRequests.get(place.url + "/v1/models").text.contains("\"echo\"")
+                try await self.withOurWorker(at: place, host: nil) { _ in
+                    try await place.waitForModel("echo", frontend)
+                    try await place.checkChat("echo")
                 }
             }
         }
@@ -162,7 +129,7 @@ struct MixedDeploymentTests {
                 environment: place.environment()
             ) { frontend in
                 try await self.withOurWorker(at: place, ["--serve", "completions", "--model-name", "text"]) { _ in
-                    try await self.waitForModel("text", at: place, frontend)
+                    try await place.waitForModel("text", frontend)
                     for stream in ["", #","stream":true"#] {
                         let answer = try await HTTPRequests.post(
                             place.url + "/v1/completions",
@@ -180,7 +147,7 @@ struct MixedDeploymentTests {
     // MARK: Our frontend
 
     private func withOurFrontend(
-        at place: Place,
+        at place: MixedPlace,
         _ arguments: [String] = [],
         _ body: (RunningProgram) async throws -> Void
     ) async throws {
@@ -196,30 +163,35 @@ struct MixedDeploymentTests {
         #expect(exit == .code(0))
     }
 
-    @Test("our frontend serves a real 1.2.1 text worker")
-    func realWorker() async throws {
-        let python = try TestEnvironment.python(.v121)
+    @Test("our frontend serves a real text worker", arguments: InteropPeer.pairs)
+    func realWorker(_ peer: InteropPeer) async throws {
+        let python = try TestEnvironment.python(peer.release)
         let script = TestEnvironment.root.appending(path: "Tests/Fixtures/Dynamo/text_worker.py").path
         let model = try TestEnvironment.model()
-        try await self.withPlace { place in
+        func arguments(_ name: String) -> [String] {
+            [script, "--model-path", model, "--model-name", name, "--endpoint", "dynamo.\(name).generate"]
+        }
+        try await self.withPlace(peer) { place in
             try await self.withOurFrontend(at: place) { frontend in
-                _ = try await withProgram(
-                    python,
-                    [script, "--model-path", model, "--model-name", "py-text"],
-                    environment: place.environment()
-                ) { worker in
-                    try await self.waitForModel("py-text", at: place, frontend)
-                    try await self.checkChat("py-text", at: place)
+                _ = try await withProgram(python, arguments("py-text"), environment: place.environment()) { worker in
+                    // Another model, so that nothing else is sent to the worker that is killed.
+                    _ = try await withProgram(python, arguments("lost"), environment: place.environment()) { lost in
+                        try await place.waitForModel("py-text", frontend)
+                        try await place.waitForModel("lost", frontend)
+                        try await place.checkKill("lost", lost)
+                    }
+                    try await place.checkChat("py-text")
+                    try await place.checkMany("py-text")
                     for streams in [true, false] {
                         let failed = try await HTTPRequests.post(
                             place.url + "/v1/chat/completions",
-                            json: self.chat("py-text", "raise", streams: streams)
+                            json: MixedPlace.chat("py-text", "raise", streams: streams)
                         )
                         #expect(failed.status == 400)
                         #expect(failed.text.contains("the worker was asked to fail"))
                     }
                     for (count, streams) in [(1, true), (2, false)] {
-                        try await self.leave("py-text", at: place, streams: streams)
+                        try await place.leave("py-text", streams: streams)
                         try await eventually("the worker saw client \(count) leave:\n\(worker.output)") {
                             worker.output.components(separatedBy: #"{"event": "cancelled""#).count - 1 == count
                         }
@@ -233,13 +205,17 @@ struct MixedDeploymentTests {
         }
     }
 
-    @Test("our frontend serves our worker, chat and completions, and only of its namespace")
-    func bothOurs() async throws {
-        try await self.withPlace { place in
+    @Test(
+        "our frontend serves our worker, chat and completions, and only of its namespace",
+        arguments: InteropPeer.pairs.filter { $0.release == .v121 }.map(\.mode)
+    )
+    func bothOurs(_ plane: RequestPlaneMode) async throws {
+        try await self.withPlace(InteropPeer(release: .v121, mode: plane)) { place in
             try await self.withOurFrontend(at: place) { frontend in
                 try await self.withOurWorker(at: place) { systemPort in
-                    try await self.waitForModel("echo", at: place, frontend)
-                    try await self.checkChat("echo", at: place)
+                    try await place.waitForModel("echo", frontend)
+                    try await place.checkChat("echo")
+                    try await place.checkMany("echo")
                     let completion = try await HTTPRequests.post(
                         place.url + "/v1/completions",
                         json: #"{"model":"echo","prompt":"one two"}"#
@@ -248,12 +224,13 @@ struct MixedDeploymentTests {
                     let ready = try await HTTPRequests.get(place.url + "/v1/models/echo/ready")
                     #expect(ready.status == 200)
                     for (count, streams) in [(1, true), (2, false)] {
-                        try await self.leave("echo", at: place, streams: streams)
+                        try await place.leave("echo", streams: streams)
                         try await eventually("the worker saw client \(count) leave") {
-                            try await self.cancellations(systemPort: systemPort) == count
+                            try await MixedPlace.cancellations(systemPort: systemPort) == count
                         }
                     }
-                    let other = Place(directory: place.directory, port: try freePort())
+                    var other = place
+                    other.port = try freePort()
                     try await self.withOurFrontend(at: other, ["--namespace", "other"]) { frontend in
                         try await frontend.waitForOutput("frontend listens")
                         let models = try await HTTPRequests.get(other.url + "/v1/models").text
@@ -273,10 +250,10 @@ struct MixedDeploymentTests {
                     ["--rate", "20"],
                     environment: place.environment()
                 ) { worker in
-                    try await self.waitForModel("echo", at: place, frontend)
+                    try await place.waitForModel("echo", frontend)
                     let url = place.url + "/v1/chat/completions"
                     let words = (1...40).map(String.init).joined(separator: " ")
-                    let long = self.chat("echo", words, streams: true)
+                    let long = MixedPlace.chat("echo", words, streams: true)
                     let answer = try await withThrowingTaskGroup(of: HTTPReply.self) { group in
                         group.addTask { try await HTTPRequests.post(url, json: long) }
                         try await eventually("the stream runs") {
@@ -285,7 +262,7 @@ struct MixedDeploymentTests {
                         }
                         worker.send(SIGTERM)
                         try await eventually("new requests are refused") {
-                            try await HTTPRequests.post(url, json: self.chat("echo", "x")).status == 404
+                            try await HTTPRequests.post(url, json: MixedPlace.chat("echo", "x")).status == 404
                         }
                         #expect(worker.isRunning)
                         return try #require(try await group.next())

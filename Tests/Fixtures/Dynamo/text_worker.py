@@ -12,6 +12,7 @@ import signal
 import time
 
 import uvloop
+from dynamo import llm
 from dynamo.llm import ModelInput, ModelType, register_model
 from dynamo.runtime import DistributedRuntime
 
@@ -102,7 +103,9 @@ async def main():
     worker = Worker(args)
     endpoint = runtime.endpoint(args.endpoint)
     kinds = {"Chat": ModelType.Chat, "Completions": ModelType.Completions, "Both": ModelType.Chat | ModelType.Completions}
-    await register_model(ModelInput.Text, kinds[args.type], endpoint, args.model_path, args.model_name)
+    # Releases after 1.2 want to know what part of the work this is.
+    part = {"worker_type": llm.WorkerType.Aggregated} if hasattr(llm, "WorkerType") else {}
+    await register_model(ModelInput.Text, kinds[args.type], endpoint, args.model_path, args.model_name, **part)
     log("ready")
     handler = worker.completions if args.type == "Completions" else worker.chat
     await endpoint.serve_endpoint(handler)
