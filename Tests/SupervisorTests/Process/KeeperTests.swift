@@ -54,6 +54,8 @@ struct KeeperTests {
         try kept.spawn(1, "exit 3")
         try kept.spawn(2, "exec sleep 1000")
         try await eventually("first exit") { kept.exit(of: 1) == .exited(3) }
+        // The first may have ended before the second was started.
+        try await eventually("second start") { kept.pid(of: 2) != nil }
         let pid = try #require(kept.pid(of: 2))
         let entry = try #require(ProcessTable.entry(of: pid))
         #expect(entry.parent == kept.keeper.pid)
