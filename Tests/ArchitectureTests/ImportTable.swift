@@ -9,7 +9,6 @@ enum ImportTable {
 
     static let ours: [String: Set<String>] = [
         "Systemd": ["CSystemd"],
-        "NATS": ["CNATS"],
         "RequestPlane": [],
         "RequestPlaneTransports": ["RequestPlane", "NATS"],
         "Discovery": ["RequestPlane"],
