@@ -58,9 +58,19 @@ final class ConnectionCore: Sendable {
     }
 
     func flush(timeout: Duration, _ completion: @escaping @Sendable (NATSError?) -> Void) {
+        let failed: ConnectionState.ReplyHandler = { result in
+            guard case .failure(let error) = result else { return }
+            guard error.code == .timedOut else { return completion(error) }
+            let text =
+                "the NATS server did not confirm within \(timeout), because there is no connection or it is stuck"
+            completion(NATSError(.timedOut, text))
+        }
         let (error, wakes) = self.state.withLock { state -> (NATSError?, Bool) in
             do throws(NATSError) { try state.checkOpen() } catch { return (error, false) }
-            _ = state.outbound.append(.flush(timeout: timeout, completion), size: 0)
+            let number = state.replies.add(
+                .init(handler: failed, deadline: .now + timeout, subject: "", timeout: timeout)
+            )
+            _ = state.outbound.append(.flush(request: number, completion), size: 0)
             return (nil, state.wake())
         }
         if wakes { self.wakeUp.signal() }

@@ -30,21 +30,15 @@ extension ConnectionLoop {
             return (state.commands, state.outbound.take(upTo: .max), state.observers, state.closeWaiters)
         }
         for command in commands { command.refuse() }
-        self.refuse(outbound.map(\.item), reason)
+        self.count(unsent: outbound.map(\.item))
         for observer in observers.values { observer.finish() }
         for completion in self.drain?.completions ?? [] { completion(self.drainResult) }
         for waiter in waiters { waiter.resume() }
     }
 
-    private func refuse(_ outbound: [ConnectionState.Outgoing], _ reason: NATSError) {
-        var unsent = 0
-        for item in outbound {
-            switch item {
-            case .flush(_, let completion): completion(reason)
-            // Requests have failed already, and their callers know.
-            case .message(_, let request): unsent += request == nil ? 1 : 0
-            }
-        }
+    /// Requests and those who wait for a confirmation have failed already, and know.
+    private func count(unsent outbound: [ConnectionState.Outgoing]) {
+        let unsent = outbound.count { if case .message(_, nil) = $0 { true } else { false } }
         guard unsent > 0 else { return }
         self.core.state.withLock { $0.statistics.publishFailures += unsent }
         self.core.logger.warning("\(unsent) messages to NATS were not sent before the connection was closed")

@@ -10,7 +10,10 @@ extension ConnectionLoop {
             let batch = self.core.state.withLock { state in
                 state.outbound.take(upTo: 256 * 1024).filter { entry in
                     // A request that was cancelled or has timed out is not sent any more.
-                    if case .message(_, .some(let number)) = entry.item { state.replies.contains(number) } else { true }
+                    switch entry.item {
+                    case .message(_, nil): true
+                    case .message(_, .some(let number)), .flush(let number, _): state.replies.contains(number)
+                    }
                 }
             }
             guard !batch.isEmpty else { return }
@@ -24,7 +27,9 @@ extension ConnectionLoop {
     /// - Returns: false when it must be sent on the next connection.
     private func send(_ item: ConnectionState.Outgoing, _ native: NativeConnection) -> Bool {
         switch item {
-        case .flush(let timeout, let completion): self.flush(timeout: timeout, completion)
+        case .flush(let number, let completion):
+            let entry = self.core.state.withLock { $0.replies.take(number) }
+            if let entry { self.flush(timeout: entry.deadline - .now, completion) }
         case .message(let message, let request):
             if request != nil, let error = self.openInbox() {
                 self.sendFailed(message, request, error)

@@ -29,7 +29,8 @@ struct ConnectionState {
     /// Something to be sent, in order.
     enum Outgoing {
         case message(NATSMessage, request: UInt64?)
-        case flush(timeout: Duration, @Sendable (NATSError?) -> Void)
+        /// Waits among the requests until it is its turn, so that its time limit counts from the beginning.
+        case flush(request: UInt64, @Sendable (NATSError?) -> Void)
     }
 
     init(maximumQueuedBytes: Int) { self.outbound = OutboundQueue(maximumBytes: maximumQueuedBytes) }

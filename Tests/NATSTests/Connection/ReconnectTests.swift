@@ -37,6 +37,25 @@ import Testing
         }
     }
 
+    @Test func `a flush without a connection ends in its time`() async throws {
+        let port = try freePort()
+        let connection = try await NATSServerFixture.run(port: port) { server in
+            try await NATSConnection.connect(server.configuration(), logger: Logger(label: "test"))
+        }
+        try await eventually("the loss is noticed") { connection.statistics.phase == .reconnecting }
+        let start = ContinuousClock.now
+        let error = await thrown { () throws(NATSError) in try await connection.flush(timeout: .milliseconds(200)) }
+        #expect(error?.code == .timedOut)
+        #expect(ContinuousClock.now - start < .seconds(5))
+        let waiting = Task {
+            await thrown { () throws(NATSError) in try await connection.flush(timeout: .seconds(20)) }
+        }
+        try await NATSServerFixture.run(port: port) { _ in
+            #expect(await waiting.value == nil)
+            await connection.close()
+        }
+    }
+
     @Test func `the limit of a new server counts`() async throws {
         let port = try freePort()
         let connection = try await NATSServerFixture.run(port: port) { server in
