@@ -44,7 +44,7 @@ struct HTTPAnswer: Hashable, Sendable {
         switch admission {
         case .accepted: self = .accepted
         case .unknownEndpoint: self = .unknownEndpoint
-        case .overloaded, .shuttingDown:
+        case .overloaded, .shuttingDown, .dropped:
             self.init(status: .unavailable, text: RequestAnswer.Refusal(admission, path: path).text)
         }
     }

@@ -85,17 +85,19 @@ final class NATSServer: TransportServer {
     private func receive(_ message: NATSMessage, _ connection: NATSConnection) -> NATSSubscription.Demand {
         var headers: [String: String] = [:]
         for field in message.headers.fields { headers[field.name] = field.value }
-        _ = self.core.dispatch(path: message.subject, headers: .fields(headers), payload: message.payload)
-        // An empty reply whatever became of the request: that is how workers of Dynamo acknowledge, and nobody reads more.
-        if let reply = message.reply { try? connection.publish(reply) }
+        let admission = self.core.dispatch(path: message.subject, headers: .fields(headers), payload: message.payload)
+        // An empty reply also to what is refused: that is how workers of Dynamo acknowledge, and nobody reads more. Without one the
+        // caller knows within its time limit that it will not be called home.
+        if admission != .dropped, let reply = message.reply { try? connection.publish(reply) }
         return .more
     }
 
     private func subscriptionEnded(_ endpoint: EndpointID, _ error: NATSError?) {
-        let isServed = self.subscriptions.withLock { $0.removeValue(forKey: endpoint) } != nil
-        guard isServed, let error else { return }
+        // Given up by this server, it would not be there any more.
+        guard self.subscriptions.withLock({ $0.removeValue(forKey: endpoint) }) != nil else { return }
+        let reason = error?.message ?? "the connection was closed"
         self.core.listenerFailed(
-            RequestPlaneError(.unavailable, "NATS takes no more requests for \(endpoint): \(error.message)")
+            RequestPlaneError(.unavailable, "NATS brings no more requests for \(endpoint): \(reason)")
         )
     }
 

@@ -31,7 +31,7 @@ struct RequestAnswer: Sendable {
             switch admission {
             case .overloaded:
                 self.init(.resourceExhausted, "\(TCPAcknowledgement.overloadedPrefix) worker at capacity")
-            case .shuttingDown:
+            case .shuttingDown, .dropped:
                 self.init(.unavailable, "\(TCPAcknowledgement.unavailablePrefix) shutting down")
             case .unknownEndpoint, .accepted:
                 self.init(.unknown, "\(TCPAcknowledgement.unavailablePrefix) unknown endpoint \(path)")

@@ -12,6 +12,9 @@ final class ServingCore: Sendable {
     private let refusals: RefusalChannel
     private let logger: Logger
     private let gate: DrainGate
+    /// Calls home that only tell of a refusal: a flood of requests must not become a flood of connections.
+    private let refusalGate: DrainGate
+    private let refusalLog = LogLimit()
     private let events: AsyncStream<Event>
     private let eventSource: AsyncStream<Event>.Continuation
 
@@ -38,6 +41,8 @@ final class ServingCore: Sendable {
         case unknownEndpoint
         case overloaded
         case shuttingDown
+        /// Refused, and its caller will not hear of it: too many others are being told, or this server has ended.
+        case dropped
     }
 
     /// Creates the shared part of a server.
@@ -46,12 +51,20 @@ final class ServingCore: Sendable {
     ///   - capacity: requests that are answered at once; more are refused as overload.
     ///   - callHome: makes the connections that answers travel on.
     ///   - refusals: how callers hear of a refusal.
+    ///   - refusalCapacity: callers that are called home for a refusal at once.
     ///   - logger: for what cannot be told to a caller.
-    init(capacity: Int, callHome: CallHomeConnector, refusals: RefusalChannel, logger: Logger) {
+    init(
+        capacity: Int,
+        callHome: CallHomeConnector,
+        refusals: RefusalChannel,
+        refusalCapacity: Int = 1024,
+        logger: Logger
+    ) {
         self.callHome = callHome
         self.refusals = refusals
         self.logger = logger
         self.gate = DrainGate(limit: capacity)
+        self.refusalGate = DrainGate(limit: refusalCapacity)
         (self.events, self.eventSource) = AsyncStream.makeStream()
     }
 
@@ -73,8 +86,7 @@ final class ServingCore: Sendable {
         if let endpoint = self.endpoints[path] {
             switch self.gate.enter() {
             case .admitted:
-                self.answer(headers, payload, .serve(endpoint))
-                return .accepted
+                return self.answer(headers, payload, .serve(endpoint)) ? .accepted : .dropped
             case .full: admission = .overloaded
             case .closed: admission = .shuttingDown
             }
@@ -84,14 +96,33 @@ final class ServingCore: Sendable {
         let refusal = RequestAnswer.Refusal(admission, path: path)
         self.logger.debug("refused a request", metadata: ["path": "\(path)", "reason": "\(refusal.text)"])
         switch self.refusals {
-        case .acknowledgement: break
-        case .acknowledgementOfNewCallers: self.answer(headers, payload, .refuse(refusal, onlyOldCallers: true))
-        case .callHome: self.answer(headers, payload, .refuse(refusal, onlyOldCallers: false))
+        case .acknowledgement: return admission
+        case .acknowledgementOfNewCallers:
+            self.refuse(headers, payload, .refuse(refusal, onlyOldCallers: true))
+            return admission
+        case .callHome:
+            return self.refuse(headers, payload, .refuse(refusal, onlyOldCallers: false)) ? admission : .dropped
         }
-        return admission
     }
 
-    private func answer(_ headers: RequestHeaders, _ payload: ByteBuffer, _ purpose: RequestAnswer.Purpose) {
+    @discardableResult
+    private func refuse(_ headers: RequestHeaders, _ payload: ByteBuffer, _ purpose: RequestAnswer.Purpose) -> Bool {
+        guard self.refusalGate.enter() == .admitted else {
+            if self.refusalLog.allows() {
+                self.logger.warning(
+                    "refusing more requests than callers can be told; theirs time out",
+                    metadata: ["in_flight": "\(self.inFlight)"]
+                )
+            }
+            return false
+        }
+        return self.answer(headers, payload, purpose)
+    }
+
+    /// Leaves an answer to `run()`.
+    ///
+    /// - Returns: false when that has ended.
+    private func answer(_ headers: RequestHeaders, _ payload: ByteBuffer, _ purpose: RequestAnswer.Purpose) -> Bool {
         let answer = RequestAnswer(
             headers: headers,
             payload: payload,
@@ -99,8 +130,16 @@ final class ServingCore: Sendable {
             connector: self.callHome,
             logger: self.logger
         )
-        let result = self.eventSource.yield(.request(answer))
-        if case .terminated = result, case .serve = purpose { self.gate.leave() }
+        guard case .terminated = self.eventSource.yield(.request(answer)) else { return true }
+        self.leave(purpose)
+        return false
+    }
+
+    private func leave(_ purpose: RequestAnswer.Purpose) {
+        switch purpose {
+        case .serve: self.gate.leave()
+        case .refuse: self.refusalGate.leave()
+        }
     }
 
     // MARK: Lifecycle
@@ -115,22 +154,25 @@ final class ServingCore: Sendable {
     func run(closing close: () async -> Void) async throws {
         var failure: RequestPlaneError?
         await withDiscardingTaskGroup { group in
-            loop: for await event in self.events {
+            for await event in self.events {
                 switch event {
                 case .request(let answer):
                     group.addTask {
                         await answer.run()
-                        if case .serve = answer.purpose { self.gate.leave() }
+                        self.leave(answer.purpose)
                     }
                 case .deadlinePassed:
                     group.cancelAll()
                 case .listenerFailed(let error):
                     if self.gate.isClosed { continue }
                     failure = error
-                    break loop
+                    // What waits behind this event is not left behind: it is begun, cancelled, and leaves its gate.
+                    self.gate.close()
+                    self.eventSource.finish()
+                    group.cancelAll()
                 }
             }
-            if failure != nil || Task.isCancelled { group.cancelAll() }
+            if Task.isCancelled { group.cancelAll() }
         }
         self.gate.close()
         self.eventSource.finish()
