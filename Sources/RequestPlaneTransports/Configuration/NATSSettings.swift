@@ -15,9 +15,13 @@ public struct NATSSettings: Sendable, Hashable {
     /// Requests that a server answers at once; more are refused as overload.
     public var maximumInFlight = 50_000
 
-    /// The defaults: a server on this machine, and the credentials that processes of Dynamo show when they have none.
+    /// The defaults of Dynamo: a server on this machine, to which a client without credentials says that it is `user`.
     public init() {
-        self.connection = .success(NATSConfiguration(credentials: .userPassword(user: "user", password: "user")))
+        do throws(NATSError) {
+            self.connection = .success(try NATSConfiguration(environment: [:]))
+        } catch {
+            self.connection = .failure(error)
+        }
     }
 
     /// The server at a URL, `nats://host:port` or `tls://host:port`, with the defaults of Dynamo for the rest.
