@@ -42,6 +42,7 @@ public final class RuntimeService: Service {
     private let start: @Sendable (RuntimeService) async throws -> Void
     private let components: Mutex<[any Service]> = Mutex([])
     private let endpointMetrics: EndpointMetrics
+    private let natsMetrics: NATSMetrics
 
     /// Creates the runtime of a process; nothing is opened before it runs.
     ///
@@ -63,6 +64,7 @@ public final class RuntimeService: Service {
         self.logger = environment.logger
         self.start = start
         self.endpointMetrics = EndpointMetrics(registry: self.metrics)
+        self.natsMetrics = NATSMetrics(registry: self.metrics)
     }
 
     /// Adds something that runs beside the runtime, before it runs itself.
@@ -130,6 +132,7 @@ public final class RuntimeService: Service {
     /// The metrics in Prometheus's format.
     public var metricsText: String {
         self.endpointMetrics.update(self.network.statistics, transport: self.mode, uptime: self.health.uptime)
+        self.natsMetrics.update(self.network.natsStatistics)
         return self.metrics.text
     }
 

@@ -18,6 +18,7 @@ public final class NetworkManager: Sendable {
     private let transportServer: any TransportServer
     private let core: CallingCore
     private let callers: TransportClient
+    private let link: NATSLink
 
     /// What runs: both essential parts end with a drain, and what helps them has nothing to do then.
     private enum Part: Sendable {
@@ -32,6 +33,7 @@ public final class NetworkManager: Sendable {
     ///   - logger: for what cannot be told to a caller.
     public init(configuration: Configuration, logger: Logger) {
         let link = NATSLink(settings: configuration.nats, logger: logger)
+        self.link = link
         self.transportServer = TransportRegistry.server(configuration, link: link, logger: logger)
         let group = MultiThreadedEventLoopGroup.singleton
         let security = ConnectionSecurity(configuration.security)
@@ -72,6 +74,9 @@ public final class NetworkManager: Sendable {
 
     /// What was counted for each endpoint that is or was served.
     public var statistics: [EndpointStatistics] { self.transportServer.statistics }
+
+    /// What was counted on the NATS connection; nil until this process serves or calls on NATS.
+    package var natsStatistics: NATSLinkStatistics? { self.link.statistics }
 
     /// Owns the listeners, the connections and every task that answers a request.
     ///

@@ -35,7 +35,7 @@ enum TransportRegistry {
                 logger: logger
             ),
             http: HTTPCaller(configuration: configuration.http, core: core, group: group, logger: logger),
-            nats: NATSCaller(settings: configuration.nats, link: link, core: core)
+            nats: NATSCaller(settings: configuration.nats, link: link, core: core, eventLoop: group.any())
         )
     }
 }

@@ -181,6 +181,7 @@ final class ConnectionLoop {
             state.server = facts.address
             guard !isFirst else { return }
             state.statistics.reconnects += 1
+            state.statistics.lastReconnect = .now
             state.emit(.reconnected(server: facts.address))
         }
         if isFirst {

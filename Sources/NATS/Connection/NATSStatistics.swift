@@ -2,6 +2,8 @@
 package struct NATSStatistics: Sendable, Hashable {
     package var phase = NATSConnectionPhase.connecting
     package var reconnects = 0
+    /// When a lost connection was last made again.
+    package var lastReconnect: ContinuousClock.Instant?
     /// Messages that subscriptions dropped at their limits.
     package var slowConsumerDrops = 0
     /// Requests and replies that could not be sent after they had been accepted.

@@ -7,11 +7,17 @@ final class NATSCaller: TransportCaller {
     private let settings: NATSSettings
     private let link: NATSLink
     private let core: CallingCore
+    private let eventLoop: any EventLoop
 
-    init(settings: NATSSettings, link: NATSLink, core: CallingCore) {
+    /// How long after a loss of NATS an instance without a subscription may still come back.
+    private static let returnTime = Duration.seconds(2)
+    private static let retryDelay = TimeAmount.milliseconds(50)
+
+    init(settings: NATSSettings, link: NATSLink, core: CallingCore, eventLoop: any EventLoop) {
         self.settings = settings
         self.link = link
         self.core = core
+        self.eventLoop = eventLoop
     }
 
     func send(_ request: OutgoingRequest, to instance: Instance) async throws(RequestPlaneError) -> ResponseStream {
@@ -22,20 +28,42 @@ final class NATSCaller: TransportCaller {
             control throws(RequestPlaneError) in
             try Self.encode(headers, control, request.payload, limit: connection.maximumPayload)
         } submit: { (call: PlaneCall<Message>) throws(RequestPlaneError) in
-            connection.startRequest(
-                subject,
-                headers: call.request.headers,
-                payload: call.request.payload,
-                timeout: self.settings.requestTimeout
-            ) { result in
-                switch result {
-                case .success: call.acknowledged()
-                case .failure(let error):
-                    let error = RequestPlaneError(nats: error)
-                    call.fail(PlaneFailure(error.code, error.message))
+            self.submit(call, subject, connection, timeout: self.settings.requestTimeout)
+        }
+    }
+
+    private func submit(
+        _ call: PlaneCall<Message>,
+        _ subject: String,
+        _ connection: NATSConnection,
+        timeout: Duration
+    ) {
+        connection.startRequest(
+            subject,
+            headers: call.request.headers,
+            payload: call.request.payload,
+            timeout: timeout
+        ) { result in
+            switch result {
+            case .success: call.acknowledged()
+            case .failure(let error):
+                if error.code == .noResponders, Self.mayComeBack(connection), !call.isCancelled {
+                    // Nobody has taken the request, so it cannot be answered twice.
+                    self.eventLoop.scheduleTask(in: Self.retryDelay) {
+                        let remaining = max(0, (call.deadline - .now()).nanoseconds)
+                        self.submit(call, subject, connection, timeout: .nanoseconds(remaining))
+                    }
+                    return
                 }
+                let error = RequestPlaneError(nats: error)
+                call.fail(PlaneFailure(error.code, error.message))
             }
         }
+    }
+
+    /// Whether this connection was made again only just, so that the instance's may still be on its way.
+    private static func mayComeBack(_ connection: NATSConnection) -> Bool {
+        connection.statistics.lastReconnect.map { .now - $0 < self.returnTime } ?? false
     }
 
     /// The connection has threads of its own.
@@ -55,7 +83,8 @@ final class NATSCaller: TransportCaller {
         limit: Int
     ) throws(RequestPlaneError) -> Message {
         var headers = NATSHeaders()
-        for (name, value) in fields { headers.add(name, value) }
+        // libnats takes the line after an empty value for the value, so an empty one would arrive as something else.
+        for (name, value) in fields where !value.isEmpty { headers.add(name, value) }
         let message = TwoPartMessage(header: control.encode(), body: body)
         let size = headers.encodedSize + message.encodedSize
         guard size <= limit else {

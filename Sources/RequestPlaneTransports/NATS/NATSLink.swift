@@ -8,14 +8,20 @@ final class NATSLink: Sendable {
     private let settings: NATSSettings
     private let logger: Logger
     private let state = Mutex(State.idle)
+    private let lastWaiter = Atomic<UInt64>(0)
 
     private enum State {
         case idle
-        /// Somebody connects; these wait for the outcome.
-        case connecting([CheckedContinuation<Void, Never>])
+        /// Somebody connects; these wait for the outcome, by number.
+        case connecting([UInt64: Waiter])
         case connected(NATSConnection)
         case closed
     }
+
+    private typealias Outcome = Result<NATSConnection, RequestPlaneError>
+    private typealias Waiter = CheckedContinuation<Outcome?, Never>
+
+    private static let shuttingDown = RequestPlaneError(.unavailable, "this process is shutting down")
 
     init(settings: NATSSettings, logger: Logger) {
         self.settings = settings
@@ -29,9 +35,12 @@ final class NATSLink: Sendable {
         }
     }
 
-    /// The connection; the first who asks makes it, the others wait for that.
+    /// What the connection has counted; nil when this process has not used NATS yet.
+    var statistics: NATSLinkStatistics? { self.current.map { NATSLinkStatistics($0.statistics) } }
+
+    /// The connection; the first who asks makes it, the others wait for that and share the outcome.
     ///
-    /// - Throws: `RequestPlaneError` when the settings are wrong, no server can be reached or it refuses.
+    /// - Throws: `RequestPlaneError` when the settings are wrong, no server can be reached or it refuses, or the task is cancelled.
     func connection() async throws(RequestPlaneError) -> NATSConnection {
         let configuration: NATSConfiguration
         do { configuration = try self.settings.connection.get() } catch { throw RequestPlaneError(nats: error) }
@@ -39,24 +48,26 @@ final class NATSLink: Sendable {
             switch self.begin() {
             case .use(let connection): return connection
             case .connect: return try await self.connect(configuration)
-            case .wait: await self.waitForOutcome()
-            case .refuse: throw RequestPlaneError(.unavailable, "this process is shutting down")
+            case .wait:
+                // Without an outcome the one who connected was cancelled, and another has to.
+                if let outcome = await self.waitForOutcome() { return try outcome.get() }
+                if Task.isCancelled { throw RequestPlaneError(.cancelled, "connecting to NATS was cancelled") }
+            case .refuse: throw Self.shuttingDown
             }
         }
     }
 
     /// Ends the connection for good.
     func close() async {
-        let (connection, waiting) = self.state.withLock {
-            state -> (NATSConnection?, [CheckedContinuation<Void, Never>]) in
+        let (connection, waiting) = self.state.withLock { state -> (NATSConnection?, [Waiter]) in
             defer { state = .closed }
             switch state {
             case .connected(let connection): return (connection, [])
-            case .connecting(let waiting): return (nil, waiting)
+            case .connecting(let waiting): return (nil, Array(waiting.values))
             case .idle, .closed: return (nil, [])
             }
         }
-        for continuation in waiting { continuation.resume() }
+        for waiter in waiting { waiter.resume(returning: .failure(Self.shuttingDown)) }
         await connection?.close()
     }
 
@@ -75,10 +86,10 @@ final class NATSLink: Sendable {
             case .connected(let connection):
                 // A server may end a connection for good, for example when credentials are withdrawn.
                 guard connection.statistics.phase == .closed else { return .use(connection) }
-                state = .connecting([])
+                state = .connecting([:])
                 return .connect
             case .idle:
-                state = .connecting([])
+                state = .connecting([:])
                 return .connect
             }
         }
@@ -91,33 +102,44 @@ final class NATSLink: Sendable {
         } catch {
             result = .failure(error)
         }
-        let (isClosed, waiting) = self.state.withLock { state in
-            guard case .connecting(let waiting) = state else { return (true, [CheckedContinuation<Void, Never>]()) }
+        let waiting = self.state.withLock { state -> [Waiter]? in
+            guard case .connecting(let waiting) = state else { return nil }
             // After a failure the next one tries again.
             if case .success(let connection) = result { state = .connected(connection) } else { state = .idle }
-            return (false, waiting)
+            return Array(waiting.values)
         }
-        for continuation in waiting { continuation.resume() }
-        do {
-            let connection = try result.get()
-            guard isClosed else { return connection }
-            await connection.close()
-            throw RequestPlaneError(.unavailable, "this process is shutting down")
-        } catch let error as NATSError {
-            throw RequestPlaneError(nats: error)
-        } catch {
-            throw error as? RequestPlaneError ?? RequestPlaneError(.connectFailed, "\(error)")
+        guard let waiting else {
+            if case .success(let connection) = result { await connection.close() }
+            throw Self.shuttingDown
         }
+        let outcome = result.mapError { RequestPlaneError(nats: $0) }
+        let isCancelled = if case .failure(let error) = result { error.code == .cancelled } else { false }
+        for waiter in waiting { waiter.resume(returning: isCancelled ? nil : outcome) }
+        return try outcome.get()
     }
 
-    private func waitForOutcome() async {
-        await withCheckedContinuation { continuation in
-            let isOver = self.state.withLock { state in
-                guard case .connecting(let waiting) = state else { return true }
-                state = .connecting(waiting + [continuation])
-                return false
+    /// Waits for whoever connects.
+    ///
+    /// - Returns: how it went; nil when either side was cancelled.
+    private func waitForOutcome() async -> Outcome? {
+        let number = self.lastWaiter.add(1, ordering: .relaxed).newValue
+        return await withTaskCancellationHandler {
+            await withCheckedContinuation { waiter in
+                let isOver = self.state.withLock { state in
+                    guard case .connecting(var waiting) = state, !Task.isCancelled else { return true }
+                    waiting[number] = waiter
+                    state = .connecting(waiting)
+                    return false
+                }
+                if isOver { waiter.resume(returning: nil) }
             }
-            if isOver { continuation.resume() }
+        } onCancel: {
+            let waiter = self.state.withLock { state -> Waiter? in
+                guard case .connecting(var waiting) = state else { return nil }
+                defer { state = .connecting(waiting) }
+                return waiting.removeValue(forKey: number)
+            }
+            waiter?.resume(returning: nil)
         }
     }
 }
