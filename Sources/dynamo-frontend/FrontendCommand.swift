@@ -66,7 +66,6 @@ struct FrontendCommand: AsyncParsableCommand {
                 configuration: configuration,
                 discovery: runtime.discovery,
                 client: runtime.client,
-                mode: runtime.mode,
                 metrics: runtime.metrics,
                 metricsText: { runtime.metricsText },
                 logger: runtime.logger,

@@ -35,7 +35,6 @@ final class FrontendServer: Service {
     ///   - configuration: where to listen and whom to serve.
     ///   - discovery: tells which models there are.
     ///   - client: sends requests to workers.
-    ///   - mode: the plane that the client speaks.
     ///   - metrics: where the frontend counts.
     ///   - metricsText: the text of `/metrics`, asked for at each request.
     ///   - logger: where problems go.
@@ -45,14 +44,13 @@ final class FrontendServer: Service {
         configuration: Configuration,
         discovery: any DiscoveryClient,
         client: any RequestPlaneClient,
-        mode: RequestPlaneMode,
         metrics: MetricsRegistry,
         metricsText: @escaping @Sendable () -> String,
         logger: Logger,
         onInstanceChange: @escaping @Sendable (RuntimeService.InstanceChange) -> Void = { _ in },
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
-        let models = ModelStore(mode: mode, logger: logger, onInstanceChange: onInstanceChange)
+        let models = ModelStore(logger: logger, onInstanceChange: onInstanceChange)
         let frontendMetrics = FrontendMetrics(registry: metrics)
         self.configuration = configuration
         self.discovery = discovery

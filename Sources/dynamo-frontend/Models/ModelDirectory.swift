@@ -61,15 +61,16 @@ struct ModelDirectory: Sendable {
 
     /// Takes the state of discovery.
     ///
+    /// Instances count whichever plane they serve on: the client takes the plane from the instance.
+    ///
     /// - Parameters:
     ///   - snapshot: the whole state.
-    ///   - mode: the plane that this process speaks; instances on other planes are left out.
     ///   - now: seconds since the epoch.
     /// - Returns: the cards that were refused.
-    mutating func update(_ snapshot: DiscoverySnapshot, mode: RequestPlaneMode, now: Int) -> [Refusal] {
+    mutating func update(_ snapshot: DiscoverySnapshot, now: Int) -> [Refusal] {
         self.instances = snapshot.instances
         var alive: [DiscoveryKey: Instance] = [:]
-        for record in snapshot.instances where record.instance.transport.mode == mode {
+        for record in snapshot.instances {
             let base = ModelRecord(
                 endpoint: record.instance.endpoint,
                 id: record.instance.id,

@@ -8,16 +8,13 @@ import Synchronization
 /// Keeps the directory of models up to date and answers questions about it.
 final class ModelStore: Sendable {
     private let directory = Mutex(ModelDirectory())
-    private let mode: RequestPlaneMode
     private let logger: Logger
     private let onInstanceChange: @Sendable (RuntimeService.InstanceChange) -> Void
 
     init(
-        mode: RequestPlaneMode,
         logger: Logger,
         onInstanceChange: @escaping @Sendable (RuntimeService.InstanceChange) -> Void
     ) {
-        self.mode = mode
         self.logger = logger
         self.onInstanceChange = onInstanceChange
     }
@@ -38,7 +35,7 @@ final class ModelStore: Sendable {
                 present = instances
             }
             let (refusals, names) = self.directory.withLock { directory in
-                let refusals = directory.update(snapshot, mode: self.mode, now: time(nil))
+                let refusals = directory.update(snapshot, now: time(nil))
                 return (Set(refusals), Set(directory.listings.map(\.name)))
             }
             for refusal in refusals.subtracting(refused) {

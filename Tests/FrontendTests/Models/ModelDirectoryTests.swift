@@ -18,26 +18,32 @@ struct ModelDirectoryTests {
         let worker = FrontendFixture.worker(1)
         var directory = ModelDirectory()
         #expect(directory.lookup("m", .chat) == .unknown)
-        _ = directory.update(self.snapshot([worker]), mode: .tcp, now: 5)
+        _ = directory.update(self.snapshot([worker]), now: 5)
         #expect(directory.listings.map(\.name) == ["m"])
         #expect(directory.lookup("m", .chat) == .instances([worker.instance.instance]))
-        _ = directory.update(DiscoverySnapshot(models: [worker.model]), mode: .tcp, now: 6)
+        _ = directory.update(DiscoverySnapshot(models: [worker.model]), now: 6)
         #expect(directory.listings == [])
         #expect(directory.lookup("m", .chat) == .noInstance)
         #expect(directory.listing(of: "m")?.isReady == false)
-        _ = directory.update(self.snapshot([worker]), mode: .tcp, now: 7)
+        _ = directory.update(self.snapshot([worker]), now: 7)
         #expect(directory.listing(of: "m") == .init(name: "m", created: 5, contextLength: 4096, namespaces: ["n": 1]))
-        _ = directory.update(DiscoverySnapshot(instances: [worker.instance]), mode: .tcp, now: 8)
+        _ = directory.update(DiscoverySnapshot(instances: [worker.instance]), now: 8)
         #expect(directory.lookup("m", .chat) == .unknown)
         #expect(directory.instances == [worker.instance])
     }
 
-    @Test("instances on another plane do not count")
-    func otherPlane() {
-        let worker = FrontendFixture.worker(1)
+    @Test("instances of all planes count, side by side")
+    func allPlanes() {
+        var workers = (1...3).map { FrontendFixture.worker(UInt64($0)) }
+        workers[1].instance.instance.transport = .http("http://127.0.0.1:1/v1/rpc/generate")
+        workers[2].instance.instance.transport = .nats("n_backend.generate-3")
         var directory = ModelDirectory()
-        _ = directory.update(self.snapshot([worker]), mode: .nats, now: 5)
-        #expect(directory.lookup("m", .chat) == .noInstance)
+        _ = directory.update(self.snapshot(workers), now: 5)
+        guard case .instances(let found) = directory.lookup("m", .chat) else {
+            Issue.record("\(directory.lookup("m", .chat))")
+            return
+        }
+        #expect(Set(found) == Set(workers.map(\.instance.instance)))
     }
 
     @Test("requests go to workers of their kind that take text")
@@ -49,13 +55,13 @@ struct ModelDirectoryTests {
         var prefill = FrontendFixture.worker(4, model: "pre", kind: .prefill)
         prefill.model.card.fields["model_input"] = "Tokens"
         var directory = ModelDirectory()
-        _ = directory.update(self.snapshot([chat, completions, tokens, prefill]), mode: .tcp, now: 5)
+        _ = directory.update(self.snapshot([chat, completions, tokens, prefill]), now: 5)
         #expect(directory.lookup("m", .chat) == .instances([chat.instance.instance]))
         #expect(directory.lookup("m", .completions) == .instances([completions.instance.instance]))
         #expect(directory.lookup("tok", .chat) == .wrongInput)
         #expect(directory.lookup("pre", .chat) == .unknown)
         #expect(directory.listings.map(\.name) == ["m", "tok"])
-        _ = directory.update(self.snapshot([chat]), mode: .tcp, now: 6)
+        _ = directory.update(self.snapshot([chat]), now: 6)
         #expect(directory.lookup("m", .completions) == .wrongKind(.chat))
     }
 
@@ -64,18 +70,18 @@ struct ModelDirectoryTests {
         let first = FrontendFixture.worker(2)
         let second = FrontendFixture.worker(1, contextLength: 1)
         var directory = ModelDirectory()
-        _ = directory.update(self.snapshot([first]), mode: .tcp, now: 5)
-        let refusals = directory.update(self.snapshot([first, second]), mode: .tcp, now: 6)
+        _ = directory.update(self.snapshot([first]), now: 5)
+        let refusals = directory.update(self.snapshot([first, second]), now: 6)
         #expect(
             refusals.map(\.reason) == [
                 "its context_length 1, kv_cache_block_size 16 differ from those of `m` in this namespace (4096, 16)"
             ]
         )
         #expect(directory.lookup("m", .chat) == .instances([first.instance.instance]))
-        #expect(directory.update(self.snapshot([second]), mode: .tcp, now: 7) == [])
+        #expect(directory.update(self.snapshot([second]), now: 7) == [])
         #expect(directory.lookup("m", .chat) == .instances([second.instance.instance]))
         let elsewhere = FrontendFixture.worker(3, namespace: "other", contextLength: 9)
-        #expect(directory.update(self.snapshot([second, elsewhere]), mode: .tcp, now: 8) == [])
+        #expect(directory.update(self.snapshot([second, elsewhere]), now: 8) == [])
     }
 
     @Test("a card without a name is refused")
@@ -84,7 +90,7 @@ struct ModelDirectoryTests {
         worker.model.card.fields["display_name"] = nil
         var directory = ModelDirectory()
         #expect(
-            directory.update(self.snapshot([worker]), mode: .tcp, now: 5).map(\.reason) == [
+            directory.update(self.snapshot([worker]), now: 5).map(\.reason) == [
                 "the card has no `display_name`"
             ]
         )

@@ -21,7 +21,7 @@ import Testing
         let (one, two) = (self.instance(1, "127.0.0.1:1/e"), self.instance(2, "127.0.0.1:2/e"))
         let moved = self.instance(2, "127.0.0.1:3/e")
         let changes = Recorded<[RuntimeService.InstanceChange]>([])
-        let store = ModelStore(mode: .tcp, logger: Logger(label: "test")) { change in changes.value += [change] }
+        let store = ModelStore(logger: Logger(label: "test")) { change in changes.value += [change] }
         let (snapshots, source) = AsyncStream<DiscoverySnapshot>.makeStream()
         for instances in [[], [one, two], [one, two], [one, moved], []] {
             source.yield(DiscoverySnapshot(instances: instances.map { InstanceRecord($0) }))

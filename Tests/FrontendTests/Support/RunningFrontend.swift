@@ -55,7 +55,6 @@ struct RunningFrontend: Sendable {
             ),
             discovery: reader,
             client: client,
-            mode: .tcp,
             metrics: metrics,
             metricsText: { metrics.text },
             logger: quiet,
