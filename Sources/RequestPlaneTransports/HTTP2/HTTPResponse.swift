@@ -36,8 +36,8 @@ struct HTTPResponse: Hashable, Sendable {
         switch self.status {
         case 404: return PlaneFailure(.unknownEndpoint, message)
         case 413:
-            let limit = self.maximumBody.map { " (the server takes \($0) bytes)" } ?? ""
-            return PlaneFailure(.tooLarge, "\(message)\(limit); \(HTTPBodyLimit.advice)")
+            let limit = self.maximumBody.map { " this server takes \($0) bytes;" } ?? ""
+            return PlaneFailure(.tooLarge, "\(message);\(limit) \(HTTPBodyLimit.advice)")
         case 503 where text.hasPrefix(TCPAcknowledgement.overloadedPrefix), 429:
             return PlaneFailure(.overloaded, message)
         case 502, 503, 504: return PlaneFailure(.unavailable, message)

@@ -47,7 +47,9 @@ final class NATSCaller: TransportCaller {
             switch result {
             case .success: call.acknowledged()
             case .failure(let error):
-                if error.code == .noResponders, Self.mayComeBack(connection), !call.isCancelled {
+                // Tried again only as long as another answer can come in time: this one says more than that the time is over.
+                let hasTime = call.deadline - .now() > Self.retryDelay * 4
+                if error.code == .noResponders, hasTime, Self.mayComeBack(connection), !call.isCancelled {
                     // Nobody has taken the request, so it cannot be answered twice.
                     self.eventLoop.scheduleTask(in: Self.retryDelay) {
                         let remaining = max(0, (call.deadline - .now()).nanoseconds)
