@@ -7,15 +7,15 @@ import Testing
 @Suite struct TLSTests {
     private func serve(
         verify: Bool,
-        _ body: @Sendable (NATSServerFixture, TestCertificates) async throws -> Void
+        _ body: @Sendable (NATSServerFixture, Certificates) async throws -> Void
     ) async throws {
         try await withTemporaryDirectory { directory in
-            let certificates = try await TestCertificates(in: directory)
+            let certificates = try await Certificates(in: directory)
             let file = """
                 tls {
-                  cert_file: "\(certificates.server.certificate)"
-                  key_file: "\(certificates.server.key)"
-                  ca_file: "\(certificates.authority)"
+                  cert_file: "\(certificates.certificate("server"))"
+                  key_file: "\(certificates.key("server"))"
+                  ca_file: "\(certificates.certificate("ca"))"
                   verify: \(verify)
                 }
                 max_payload: 8MB
@@ -33,7 +33,7 @@ import Testing
 
     @Test func `the server's certificate is checked`() async throws {
         try await self.serve(verify: false) { server, certificates in
-            let right = self.configuration(server, .init(authorityFile: certificates.authority))
+            let right = self.configuration(server, .init(authorityFile: certificates.certificate("ca")))
             try await connected(right) { connection in
                 let subscription = try await connection.answer("echo") { $0 }
                 // Many TLS records in both directions.
@@ -43,15 +43,21 @@ import Testing
                 subscription.unsubscribe()
             }
             let stranger = await connectError(
-                self.configuration(server, .init(authorityFile: certificates.otherAuthority))
+                self.configuration(server, .init(authorityFile: certificates.certificate("other")))
             )
             #expect(stranger?.code == .tlsFailed, "\(String(describing: stranger))")
             #expect(stranger?.message.contains("NATS_TLS_CA_CERT_PATH") == true)
             #expect(await connectError(self.configuration(server, nil))?.code == .tlsFailed)
 
-            let otherName = NATSConfiguration.TLS(authorityFile: certificates.authority, serverName: "elsewhere")
+            let otherName = NATSConfiguration.TLS(
+                authorityFile: certificates.certificate("ca"),
+                serverName: "elsewhere"
+            )
             #expect(await connectError(self.configuration(server, otherName))?.code == .tlsFailed)
-            let rightName = NATSConfiguration.TLS(authorityFile: certificates.authority, serverName: "localhost")
+            let rightName = NATSConfiguration.TLS(
+                authorityFile: certificates.certificate("ca"),
+                serverName: "localhost"
+            )
             #expect(await connectError(self.configuration(server, rightName)) == nil)
             #expect(await connectError(self.configuration(server, .init(skipsVerification: true))) == nil)
         }
@@ -60,15 +66,17 @@ import Testing
     @Test func `the client's certificate is sent`() async throws {
         try await self.serve(verify: true) { server, certificates in
             let both = NATSConfiguration.TLS(
-                authorityFile: certificates.authority,
-                certificateFile: certificates.client.certificate,
-                keyFile: certificates.client.key
+                authorityFile: certificates.certificate("ca"),
+                certificateFile: certificates.certificate("client"),
+                keyFile: certificates.key("client")
             )
             #expect(await connectError(self.configuration(server, both)) == nil)
-            let none = await connectError(self.configuration(server, .init(authorityFile: certificates.authority)))
+            let none = await connectError(
+                self.configuration(server, .init(authorityFile: certificates.certificate("ca")))
+            )
             #expect(none != nil)
             var mismatch = both
-            mismatch.keyFile = certificates.server.key
+            mismatch.keyFile = certificates.key("server")
             let error = await connectError(self.configuration(server, mismatch))
             #expect(error?.code == .invalidConfiguration, "\(String(describing: error))")
         }
@@ -85,13 +93,13 @@ import Testing
     @Test func `reconnects with TLS, and again in the middle of large messages`() async throws {
         let port = try freePort()
         try await withTemporaryDirectory { directory in
-            let certificates = try await TestCertificates(in: directory)
+            let certificates = try await Certificates(in: directory)
             let file = """
-                tls { cert_file: "\(certificates.server.certificate)", key_file: "\(certificates.server.key)" }
+                tls { cert_file: "\(certificates.certificate("server"))", key_file: "\(certificates.key("server"))" }
                 """
             let connection = try await NATSServerFixture.run(port: port, configuration: file) { server in
                 let connection = try await NATSConnection.connect(
-                    self.configuration(server, .init(authorityFile: certificates.authority)),
+                    self.configuration(server, .init(authorityFile: certificates.certificate("ca"))),
                     logger: Logger(label: "test")
                 )
                 _ = try await connection.answer("echo") { $0 }
