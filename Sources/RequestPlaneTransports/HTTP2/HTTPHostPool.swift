@@ -38,7 +38,7 @@ extension HTTPHostPool {
         /// Calls that are too large to be sent before the host's limit is known.
         private var large: [HTTPCall] = []
         private var connections: [HTTPPoolState.ConnectionID: any HTTPClientConnection] = [:]
-        private var timer: Scheduled<Void>?
+        private var timer: (task: Scheduled<Void>, deadline: NIODeadline)?
         private var idleTimer: Scheduled<Void>?
         private var isClosed = false
 
@@ -69,7 +69,7 @@ extension HTTPHostPool {
 
         func close() {
             self.isClosed = true
-            self.timer?.cancel()
+            self.timer?.task.cancel()
             self.idleTimer?.cancel()
             self.failWaiting(PlaneFailure(.unavailable, "this process is shutting down"))
             for connection in self.connections.values { connection.close() }
@@ -96,8 +96,8 @@ extension HTTPHostPool {
                         self.waiting.prepend(exchange)
                     }
                 case .connect(let id, let dialect): self.connect(id, dialect)
-                case .wait:
-                    self.setTimer()
+                case .wait(let until):
+                    self.setTimer(min(exchange.deadline, until ?? exchange.deadline))
                     return
                 case .fail(let failure): self.failWaiting(failure)
                 }
@@ -131,13 +131,17 @@ extension HTTPHostPool {
             if !calls.isEmpty { self.limit.forget() }
         }
 
-        private func setTimer() {
-            guard self.timer == nil, let deadline = self.waiting.first?.deadline else { return }
+        private func setTimer(_ deadline: NIODeadline) {
+            if let timer = self.timer {
+                guard deadline < timer.deadline else { return }
+                timer.task.cancel()
+            }
             let core = NIOLoopBound(self, eventLoop: self.eventLoop)
-            self.timer = self.eventLoop.scheduleTask(deadline: deadline) {
+            let task = self.eventLoop.scheduleTask(deadline: deadline) {
                 core.value.timer = nil
                 core.value.pump()
             }
+            self.timer = (task, deadline)
         }
 
         // MARK: Outcomes

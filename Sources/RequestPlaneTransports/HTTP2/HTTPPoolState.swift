@@ -19,15 +19,12 @@ struct HTTPPoolState: Sendable, Hashable {
     private let idleTimeout: TimeAmount
     private var connections: [Connection] = []
     private var nextID: ConnectionID = 0
-    private var penalty: Penalty?
+    private var backoff = ConnectBackoff()
     private var dialect = Dialect.http2
     /// Whether the host has answered in the dialect; HTTP/1.1 without that is a guess.
     private var isDialectProven = false
     /// How many requests the latest HTTP/2 connection took at once; before there was one, the first is waited for.
     private var usualCapacity = Int.max
-
-    private static let firstBackoff = TimeAmount.milliseconds(50)
-    private static let longestBackoff = TimeAmount.seconds(1)
 
     private struct Connection: Hashable {
         var id: ConnectionID
@@ -40,19 +37,13 @@ struct HTTPPoolState: Sendable, Hashable {
         case open(used: Int, capacity: Int, idleSince: NIODeadline)
     }
 
-    private struct Penalty: Hashable {
-        var failure: PlaneFailure
-        var until: NIODeadline
-        var backoff: TimeAmount
-    }
-
     enum Placement: Hashable {
         /// Write the request on this connection.
         case use(ConnectionID)
         /// Open a connection, then ask again.
         case connect(ConnectionID, Dialect)
-        /// Wait until a connection has room.
-        case wait
+        /// Wait until a connection has room, and ask again at the given time if there is one.
+        case wait(until: NIODeadline?)
         /// The host is not reachable just now.
         case fail(PlaneFailure)
     }
@@ -83,11 +74,15 @@ struct HTTPPoolState: Sendable, Hashable {
             if used < capacity { return .use(connection.id) }
             if capacity == 0 { isHostFull = true }
         }
-        if let penalty = self.penalty, penalty.until > now, self.connections.isEmpty { return .fail(penalty.failure) }
+        if let penalty = self.backoff.penalty(at: now) {
+            return self.connections.isEmpty ? .fail(penalty.failure) : .wait(until: penalty.until)
+        }
         let connecting = self.connections.count { $0.phase == .connecting }
         let each = self.dialect == .http2 ? max(self.usualCapacity, 1) : 1
         let (expected, isMore) = connecting.multipliedReportingOverflow(by: each)
-        guard !isHostFull, !isMore, self.connections.count < self.limit, expected < waiting else { return .wait }
+        guard !isHostFull, !isMore, self.connections.count < self.limit, expected < waiting else {
+            return .wait(until: nil)
+        }
         self.nextID += 1
         self.connections.append(Connection(id: self.nextID, dialect: self.dialect, phase: .connecting))
         return .connect(self.nextID, self.dialect)
@@ -120,7 +115,7 @@ struct HTTPPoolState: Sendable, Hashable {
     /// A connection takes requests.
     mutating func opened(_ id: ConnectionID, capacity: Int, now: NIODeadline) {
         guard let index = self.connections.firstIndex(where: { $0.id == id }) else { return }
-        self.penalty = nil
+        self.backoff.succeeded()
         if self.connections[index].dialect == .http2 { self.usualCapacity = capacity }
         self.connections[index].phase = .open(used: 0, capacity: capacity, idleSince: now)
     }
@@ -141,8 +136,7 @@ struct HTTPPoolState: Sendable, Hashable {
         self.closed(id)
         // The guess has not helped: the host is ill rather than old.
         if self.dialect == .http1, !self.isDialectProven { self.dialect = .http2 }
-        let backoff = self.penalty.map { min($0.backoff * 2, Self.longestBackoff) } ?? Self.firstBackoff
-        self.penalty = Penalty(failure: failure, until: now + backoff, backoff: backoff)
+        self.backoff.failed(failure, now: now)
         return self.connections.isEmpty
     }
 

@@ -13,6 +13,19 @@ enum LocalAddress {
         return "127.0.0.1"
     }
 
+    /// The address that others are told.
+    ///
+    /// A wildcard is for binding; nobody can connect to it from elsewhere, so what is announced is the routable address.
+    ///
+    /// - Parameter host: what is configured to be bound.
+    /// - Returns: an IP literal.
+    static func announced(for host: String?) -> String {
+        switch host {
+        case nil, "0.0.0.0", "::": self.firstRoutable()
+        case let host?: host
+        }
+    }
+
     /// The address of a network interface, IPv4 first.
     ///
     /// - Parameter name: the interface, for example `lo`.

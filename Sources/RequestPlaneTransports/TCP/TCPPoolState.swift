@@ -13,10 +13,7 @@ struct TCPPoolState: Sendable, Hashable {
     private let capacity: Int
     private var connections: [Connection] = []
     private var nextID: ConnectionID = 0
-    private var penalty: Penalty?
-
-    private static let firstBackoff = TimeAmount.milliseconds(50)
-    private static let longestBackoff = TimeAmount.seconds(1)
+    private var backoff = ConnectBackoff()
 
     private struct Connection: Hashable {
         var id: ConnectionID
@@ -27,12 +24,6 @@ struct TCPPoolState: Sendable, Hashable {
         case connecting
         case ready
         case busy
-    }
-
-    private struct Penalty: Hashable {
-        var failure: PlaneFailure
-        var until: NIODeadline
-        var backoff: TimeAmount
     }
 
     enum Placement: Hashable {
@@ -61,7 +52,7 @@ struct TCPPoolState: Sendable, Hashable {
     /// Where the first of `waiting` requests goes.
     mutating func place(waiting: Int, now: NIODeadline) -> Placement {
         if let ready = self.connections.first(where: { $0.phase == .ready }) { return .use(ready.id) }
-        if let penalty = self.penalty, penalty.until > now {
+        if let penalty = self.backoff.penalty(at: now) {
             return self.connections.isEmpty ? .fail(penalty.failure) : .wait(until: penalty.until)
         }
         let connecting = self.connections.count { $0.phase == .connecting }
@@ -76,7 +67,7 @@ struct TCPPoolState: Sendable, Hashable {
     /// A connection is open, and takes requests or not.
     mutating func update(_ id: ConnectionID, isReady: Bool) {
         guard let index = self.connections.firstIndex(where: { $0.id == id }) else { return }
-        if self.connections[index].phase == .connecting { self.penalty = nil }
+        if self.connections[index].phase == .connecting { self.backoff.succeeded() }
         self.connections[index].phase = isReady ? .ready : .busy
     }
 
@@ -88,13 +79,7 @@ struct TCPPoolState: Sendable, Hashable {
     /// Returns whether those who wait have nothing left to wait for.
     mutating func failed(_ id: ConnectionID, _ failure: PlaneFailure, now: NIODeadline) -> Bool {
         self.closed(id)
-        // Attempts that were under way together count as one.
-        if let penalty = self.penalty, penalty.until > now {
-            self.penalty?.failure = failure
-        } else {
-            let backoff = self.penalty.map { min($0.backoff * 2, Self.longestBackoff) } ?? Self.firstBackoff
-            self.penalty = Penalty(failure: failure, until: now + backoff, backoff: backoff)
-        }
+        self.backoff.failed(failure, now: now)
         return self.connections.isEmpty
     }
 }

@@ -255,19 +255,22 @@ import Testing
     @Test func fillsBeforeItOpensAnother() {
         var state = self.pool(limit: 2)
         #expect(state.place(waiting: 1, now: self.now) == .connect(1, .http2))
-        #expect(state.place(waiting: 5000, now: self.now) == .wait, "nobody knows how many the first one will take")
+        #expect(
+            state.place(waiting: 5000, now: self.now) == .wait(until: nil),
+            "nobody knows how many the first one will take"
+        )
         state.opened(1, capacity: 2, now: self.now)
         for _ in 0..<2 {
             #expect(state.place(waiting: 1, now: self.now) == .use(1))
             state.started(1)
         }
         #expect(state.place(waiting: 1, now: self.now) == .connect(2, .http2))
-        #expect(state.place(waiting: 2, now: self.now) == .wait)
-        #expect(state.place(waiting: 3, now: self.now) == .wait, "the pool is full")
+        #expect(state.place(waiting: 2, now: self.now) == .wait(until: nil))
+        #expect(state.place(waiting: 3, now: self.now) == .wait(until: nil), "the pool is full")
         #expect(state.finished(1, now: self.now) == false)
         #expect(state.place(waiting: 1, now: self.now) == .use(1))
         state.capacityChanged(1, 1)
-        #expect(state.place(waiting: 1, now: self.now) == .wait)
+        #expect(state.place(waiting: 1, now: self.now) == .wait(until: nil))
         state.closed(1)
         #expect(!state.contains(1))
     }
@@ -276,7 +279,7 @@ import Testing
         var state = self.pool()
         _ = state.place(waiting: 1, now: self.now)
         state.opened(1, capacity: 0, now: self.now)
-        #expect(state.place(waiting: 1000, now: self.now) == .wait)
+        #expect(state.place(waiting: 1000, now: self.now) == .wait(until: nil))
     }
 
     @Test func fallsBackToHTTP1() {
@@ -321,6 +324,19 @@ import Testing
         #expect(state.nextExpiry == self.now + .seconds(91))
         #expect(state.expire(now: self.now + .seconds(91)) == [2])
         #expect(state.isEmpty && state.nextExpiry == nil)
+    }
+
+    /// While a connection is busy, a host that refuses others is left alone until the penalty ends.
+    @Test func waitsForTheEndOfThePenalty() {
+        var state = self.pool()
+        _ = state.place(waiting: 1, now: self.now)
+        state.opened(1, capacity: 1, now: self.now)
+        state.started(1)
+        guard case .connect(let id, _) = state.place(waiting: 1, now: self.now) else { Issue.record("none"); return }
+        #expect(state.failed(id, self.failure, now: self.now) == false)
+        let end = self.now + .milliseconds(50)
+        #expect(state.place(waiting: 1, now: self.now) == .wait(until: end))
+        #expect(state.place(waiting: 1, now: end) == .connect(id + 1, .http2))
     }
 
     @Test func backsOffAfterFailures() {
