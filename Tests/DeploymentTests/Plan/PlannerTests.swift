@@ -200,6 +200,32 @@ import Testing
         #expect(try warnings("  f: {builtin: frontend}").count == 1)
     }
 
+    @Test func aManagedServerThatIsMissingHasARemedy() throws {
+        var planned = ManifestCase(
+            "name: demo\nplanes: nats\ninfrastructure: {nats: managed}\nprocesses:\n  f: {builtin: frontend}\n"
+        )
+        planned.environment["PATH"] = "/nowhere"
+        #expect(
+            planned.errors
+                == "test.yaml:3:24: error: the managed NATS server cannot be started: 'nats-server' is not on PATH\n"
+                + "  remedy: install Debian's package nats-server (apt install nats-server), or name a server that runs: "
+                + "'infrastructure: nats: nats://host:4222'\n"
+        )
+    }
+
+    /// Debian has it where not every user's PATH leads.
+    @Test func aManagedServerMayBeASystemProgram() throws {
+        var planned = ManifestCase(
+            "name: demo\nplanes: nats\ninfrastructure: {nats: managed}\nprocesses:\n  f: {builtin: frontend}\n"
+        )
+        planned.environment["PATH"] = "/nowhere"
+        var facts = planned.facts
+        let isExecutable = facts.isExecutable
+        facts.isExecutable = { $0 == "/usr/sbin/nats-server" || isExecutable($0) }
+        let plan = try Planner.plan(planned.manifest(), facts: facts)
+        #expect(plan.replicas.first { $0.name == "nats" }?.executable == "/usr/sbin/nats-server")
+    }
+
     @Test func tooNewAReleaseIsNoted() throws {
         var planned = ManifestCase("name: demo\nprocesses:\n  f: {module: dynamo.frontend}\n")
         planned.release = DynamoRelease(1, 9, 0)
