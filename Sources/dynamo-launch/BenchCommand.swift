@@ -16,11 +16,11 @@ struct BenchCommand: AsyncParsableCommand {
             the median over the rounds. The load comes from this machine and takes its share of it.
 
             Examples:
-              dynamo-launch bench                                    the deployment that runs here
-              dynamo-launch bench http://10.0.0.5:8000 --model m     any OpenAI-compatible server
+              dynamo-launch bench                         the deployment that runs here
+              dynamo-launch bench http://10.0.0.5:8000    any OpenAI-compatible server
               dynamo-launch bench mine --against http://127.0.0.1:9000
-              dynamo-launch bench --endpoint backend.generate        the workers, past the frontend
-              dynamo-launch bench --all-planes --chart planes.svg    start a manifest once on each plane and compare
+              dynamo-launch bench --endpoint backend.generate
+              dynamo-launch bench --all-planes --chart planes.svg
             """
     )
 

@@ -11,14 +11,15 @@ struct DynamoLaunch: AsyncParsableCommand {
         abstract: "Starts, proves and stops an NVIDIA Dynamo deployment from one manifest.",
         discussion: """
             Without a manifest, dynamo-launch.yaml in the working directory is used, else the embedded deployment: a frontend \
-            and an echo worker that need neither Python, GPU, NATS nor etcd.
+            and an echo worker that need no Python, GPU or etcd, and nats-server only on the NATS plane.
 
             Examples:
-              dynamo-launch                                start the embedded deployment on the tcp plane
-              dynamo-launch --nats launch/mocker.yaml      start a manifest on the NATS plane
-              dynamo-launch check my.yaml                  print every error of a manifest
-              dynamo-launch plan my.yaml --json            show what would be started; start nothing
-              dynamo-launch status --wait                  wait until the running deployment serves
+              dynamo-launch                             start the embedded deployment
+              dynamo-launch --nats launch/mocker.yaml   start a manifest on NATS
+              dynamo-launch check my.yaml               print a manifest's errors
+              dynamo-launch plan my.yaml --json         show what would be started
+              dynamo-launch status --wait               wait until it serves
+              dynamo-launch bench --all-planes          compare the request planes
             """,
         version: version,
         subcommands: [

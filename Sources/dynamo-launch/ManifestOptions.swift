@@ -7,8 +7,8 @@ enum PlaneFlag: String, EnumerableFlag {
     static func help(for value: PlaneFlag) -> ArgumentHelp? {
         switch value {
         case .tcp: "Use the TCP request plane (the default)."
-        case .http: "Use the HTTP request plane (Dynamo 1.0 to 1.2)."
-        case .nats: "Use the NATS request plane."
+        case .http: "Use the HTTP request plane (of Dynamo's releases, 1.0 to 1.2 have it)."
+        case .nats: "Use the NATS request plane; the last of the three flags wins."
         }
     }
 }
