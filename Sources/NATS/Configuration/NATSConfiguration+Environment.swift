@@ -1,16 +1,8 @@
 extension NATSConfiguration {
     /// Reads the variables that Dynamo's processes read.
     ///
-    /// | variable | default | meaning |
-    /// |---|---|---|
-    /// | `NATS_SERVER` | `nats://localhost:4222` | one address, or several of a cluster with commas between |
-    /// | `NATS_AUTH_USERNAME`, `NATS_AUTH_PASSWORD` | `user`, `user` | used when both are set |
-    /// | `NATS_AUTH_TOKEN` | | used when the pair is not complete |
-    /// | `NATS_AUTH_NKEY` | | the seed of a user's key pair; next in order |
-    /// | `NATS_AUTH_CREDENTIALS_FILE` | | next in order |
-    /// | `NATS_TLS_CA_CERT_PATH` | | certificate authorities, needs `tls://` |
-    /// | `NATS_TLS_CLIENT_CERT_PATH`, `NATS_TLS_CLIENT_KEY_PATH` | | client certificate, needs `tls://` |
-    /// | `NATS_TLS_INSECURE` | `false` | accepts any certificate, needs `tls://` |
+    /// `docs/environment.md` lists them, `NATS_*`. Of several credentials the first complete one counts: user and password, token, nkey,
+    /// credentials file.
     ///
     /// Like Dynamo's own processes, a client without credentials sends the user `user` with the password `user`. Half a
     /// pair is an error here, because it would otherwise be ignored.

@@ -2,22 +2,7 @@ import RequestPlane
 
 /// The settings of the HTTP plane.
 ///
-/// | variable | default | meaning |
-/// |---|---|---|
-/// | `DYN_HTTP_RPC_HOST` | first IPv4 address that is not loopback | IP literal to bind and to announce |
-/// | `DYN_HTTP_RPC_PORT` | 8888 | port of the request listener; 0 is assigned by the system |
-/// | `DYN_HTTP_RPC_ROOT_PATH` | `/v1/rpc` | what every endpoint's path begins with |
-/// | `DYN_HTTP_REQUEST_TIMEOUT` | 5 | seconds until the acknowledgement |
-/// | `DYN_HTTP2_MAX_FRAME_SIZE` | 1048576 | largest HTTP/2 frame that is accepted, in bytes |
-/// | `DYN_HTTP2_MAX_CONCURRENT_STREAMS` | 1000 | requests at once on one connection: offered by a server, not exceeded by a caller |
-/// | `DYN_HTTP2_POOL_MAX_IDLE_PER_HOST` | 100 | unused connections that a caller keeps to one host and port |
-/// | `DYN_HTTP2_POOL_IDLE_TIMEOUT_SECS` | 90 | seconds that a caller keeps an unused connection |
-/// | `DYN_HTTP2_KEEP_ALIVE_INTERVAL_SECS` | 30 | seconds between a caller's pings |
-/// | `DYN_HTTP2_KEEP_ALIVE_TIMEOUT_SECS` | 10 | seconds until a ping must be answered |
-/// | `DYN_HTTP2_ADAPTIVE_WINDOW` | true | flow control: see `adaptiveWindow` |
-///
-/// Dynamo's guide names 8888; its processes in fact let the system assign a port when the variable is unset. Two workers on one
-/// machine therefore need `DYN_HTTP_RPC_PORT`, to different ports or to 0.
+/// `docs/environment.md` lists their variables, `DYN_HTTP_*` and `DYN_HTTP2_*`.
 public struct HTTPConfiguration: Sendable, Hashable {
     /// IP literal to bind and to announce; nil finds the first routable one.
     public var host: String?

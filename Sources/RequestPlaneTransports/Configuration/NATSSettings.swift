@@ -3,10 +3,7 @@ public import RequestPlane
 
 /// The settings of the NATS plane.
 ///
-/// | variable | default | meaning |
-/// |---|---|---|
-/// | `NATS_SERVER`, `NATS_AUTH_*`, `NATS_TLS_*` | `nats://localhost:4222` | the connection: see `docs/environment.md` |
-/// | `DYN_NATS_REQUEST_TIMEOUT_SECS` | 10 | seconds until the acknowledgement |
+/// `docs/environment.md` lists their variables, `NATS_*` and `DYN_NATS_*`.
 public struct NATSSettings: Sendable, Hashable {
     /// The connection, or why the variables make none; only processes that use NATS hear of it.
     package var connection: Result<NATSConfiguration, NATSError>

@@ -2,18 +2,7 @@ import RequestPlane
 
 /// The settings of the TCP plane.
 ///
-/// | variable | default | meaning |
-/// |---|---|---|
-/// | `DYN_TCP_RPC_HOST` | first IPv4 address that is not loopback | IP literal to bind and to announce |
-/// | `DYN_TCP_RPC_PORT` | assigned by the system | port of the request listener |
-/// | `DYN_TCP_MAX_MESSAGE_SIZE` | 33554432 | largest request frame, in bytes |
-/// | `DYN_TCP_REQUEST_TIMEOUT` | 10 | seconds until the acknowledgement |
-/// | `DYN_TCP_POOL_SIZE` | 50 | request connections for each instance's host and port |
-/// | `DYN_TCP_CONNECT_TIMEOUT` | 3 | seconds to connect |
-/// | `DYN_TCP_CHANNEL_BUFFER` | 100 | unacknowledged requests for each connection |
-/// | `DYN_TCP_HOST_IDLE_TTL_SECS` | 300 | seconds after which the connections to an unused host are closed |
-/// | `DYN_TCP_WORKER_POOL_SIZE` | 10000 | with the next one: requests that a server answers at once |
-/// | `DYN_TCP_WORK_QUEUE_SIZE` | 40000 | with the previous one: requests that a server answers at once |
+/// `docs/environment.md` lists their variables, `DYN_TCP_*`.
 public struct TCPConfiguration: Sendable, Hashable {
     /// IP literal to bind and to announce; nil finds the first routable one.
     public var host: String?

@@ -6,17 +6,7 @@ import RequestPlane
 /// Each process is a server and a client: workers take requests and connect to the caller with the answer. A server speaks TLS when it has
 /// a certificate; a client does when it knows whom to trust. Set both sides on every process.
 ///
-/// | variable | default | meaning |
-/// |---|---|---|
-/// | `DYN_TCP_TLS_CERT_PATH` | unset | PEM file: certificate that this process shows on its ports, issuers after it |
-/// | `DYN_TCP_TLS_KEY_PATH` | unset | PEM file: private key of that certificate |
-/// | `DYN_TCP_TLS_CLIENT_CA_CERT_PATH` | unset | PEM file: authorities whose clients are let in; clients must then show a certificate |
-/// | `DYN_TCP_TLS_CA_CERT_PATH` | unset | PEM file: authorities that may have issued a server's certificate |
-/// | `DYN_TCP_TLS_INSECURE` | false | connect with TLS without looking at the server's certificate |
-/// | `DYN_TCP_TLS_CLIENT_CERT_PATH` | unset | PEM file: certificate that this process shows to servers |
-/// | `DYN_TCP_TLS_CLIENT_KEY_PATH` | unset | PEM file: private key of that certificate |
-/// | `DYN_TCP_TLS_SERVER_NAME` | address of the server | DNS name that a server's certificate must be for |
-/// | `DYN_TCP_TLS_HANDSHAKE_TIMEOUT_SECS` | 3 | seconds that a TLS handshake may take |
+/// `docs/environment.md` lists their variables, `DYN_TCP_TLS_*`.
 ///
 /// Source: Dynamo 1.6.1; earlier releases have no TLS.
 public struct TransportSecurity: Sendable, Hashable {
