@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The README's first command as a new user runs it: build, start, paste the printed curl line, stop. The launcher that serves
-# must have at most 40 MB resident.
+# The README's first command as a new user runs it: build, start, paste the printed curl line, stop; then the same on the other
+# planes. The launcher that serves must have at most 40 MB resident.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,15 +19,17 @@ fail() {
     exit 1
 }
 
-run_once() { # seconds to ready
-    ./launch/quickstart.sh --tcp >"$folder/output" 2>&1 &
+run_once() { # seconds to ready, plane flag
+    local started=$SECONDS
+    ./launch/quickstart.sh "$2" >"$folder/output" 2>&1 &
     launcher=$!
     local deadline=$((SECONDS + $1))
     until grep -q '^ *curl ' "$folder/output"; do
-        kill -0 "$launcher" 2>/dev/null || fail "it ended before it was ready"
+        kill -0 "$launcher" 2>/dev/null || fail "$2 ended before it was ready"
         [ $SECONDS -lt $deadline ] || fail "no curl line within $1 s"
         sleep 0.2
     done
+    grep -q "Using request plane mode: ${2#--}\$" "$folder/output" || fail "$2 runs on another plane"
     local line answer resident
     line=$(grep -m 1 '^ *curl ' "$folder/output")
     answer=$(bash -c "$line") || fail "the curl line failed: $line"
@@ -41,10 +43,9 @@ run_once() { # seconds to ready
     kill -INT "$launcher"
     wait "$launcher" || fail "Ctrl-C ended it with $?"
     launcher=
+    echo "$2, build check included: $((SECONDS - started)) s"
 }
 
-run_once 1800
+run_once 1800 --tcp
 cat "$folder/output"
-started=$SECONDS
-run_once 120
-echo "second run, build check included: $((SECONDS - started)) s"
+for plane in --tcp --http --nats; do run_once 120 "$plane"; done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that are missing, and says which and why. Asks for root only when something is missing.
 #
-# usage: install-packages.sh NAME=WHY...
+# usage: install-packages.sh NAME=WHY...     for example: install-packages.sh "nats-server=carries requests"
 set -euo pipefail
 
 missing=()
