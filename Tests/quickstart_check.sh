@@ -21,6 +21,8 @@ fail() {
 
 run_once() { # seconds to ready, plane flag
     local started=$SECONDS
+    # What is waited for below must not be found in the output of the run before.
+    : >"$folder/output"
     ./launch/quickstart.sh "$2" >"$folder/output" 2>&1 &
     launcher=$!
     local deadline=$((SECONDS + $1))
