@@ -2,10 +2,7 @@ import RequestPlane
 
 /// The settings of the response stream: the connections on which workers call home with their answers, on every plane.
 ///
-/// | variable | default | meaning |
-/// |---|---|---|
-/// | `DYN_TCP_RESPONSE_STREAM_HOST` | address as for `DYN_TCP_RPC_HOST` | network interface that workers call home to |
-/// | `DYN_TCP_RESPONSE_STREAM_PORT` | assigned by the system | port that workers call home to |
+/// `docs/environment.md` lists their variables, `DYN_TCP_RESPONSE_STREAM_*`.
 public struct ResponseStreamConfiguration: Sendable, Hashable {
     /// The interface that workers call home to; nil takes `host`.
     public var interface: String?
@@ -15,6 +12,10 @@ public struct ResponseStreamConfiguration: Sendable, Hashable {
     public var port = 0
     /// How long an acknowledged request may take until the worker calls home.
     public var callHomeTimeout = Duration.seconds(30)
+    /// How long a worker's attempt to call home may take; one that found the caller's backlog full is made once more.
+    ///
+    /// Longer than for request connections: thousands may call one caller at once, and its patience is `callHomeTimeout`.
+    public var connectTimeout = Duration.seconds(10)
     /// How long a connection to the call-home port may take until its handshake.
     public var handshakeTimeout = Duration.seconds(10)
     /// How long a request may still wait for its worker's acceptance after the worker has left discovery.

@@ -20,7 +20,7 @@ final class HTTPServer: TransportServer {
             capacity: configuration.http.maximumInFlight,
             callHome: CallHomeConnector(
                 group: group,
-                timeout: configuration.tcp.connectTimeout,
+                timeout: configuration.responseStream.connectTimeout,
                 security: ConnectionSecurity(configuration.security)
             ),
             refusals: .acknowledgement,
@@ -64,19 +64,11 @@ final class HTTPServer: TransportServer {
                 "\(id.hex)/\(endpoint.namespace)/\(endpoint.component)/\(endpoint.name)",
             ]
         )
-        let address = HostPort(host: self.announcedHost, port: port)
+        let address = HostPort(host: LocalAddress.announced(for: self.configuration.host), port: port)
         return .http("http://\(address)\(self.configuration.rootPath)/\(PercentEncoding.encode(path))")
     }
 
     func unregister(_ endpoint: EndpointID) async { self.core.endpoints.remove(endpoint) }
-
-    /// A wildcard is for binding; nobody can connect to it from elsewhere, so what is announced is the routable address.
-    private var announcedHost: String {
-        switch self.configuration.host {
-        case nil, "0.0.0.0", "::": LocalAddress.firstRoutable()
-        case let host?: host
-        }
-    }
 
     private func listen() async throws(RequestPlaneError) -> Int {
         let core = self.core

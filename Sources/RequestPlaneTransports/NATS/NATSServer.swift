@@ -27,7 +27,7 @@ final class NATSServer: TransportServer {
             capacity: configuration.nats.maximumInFlight,
             callHome: CallHomeConnector(
                 group: group,
-                timeout: configuration.tcp.connectTimeout,
+                timeout: configuration.responseStream.connectTimeout,
                 security: ConnectionSecurity(configuration.security)
             ),
             // Callers of Dynamo do not read replies.

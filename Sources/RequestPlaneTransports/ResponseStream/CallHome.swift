@@ -32,7 +32,7 @@ final class CallHome: Sendable {
         }
     }
 
-    fileprivate init(channel: any Channel) {
+    init(channel: any Channel) {
         self.channel = channel
         self.state = Mutex(State())
     }
@@ -159,7 +159,7 @@ final class CallHome: Sendable {
         self.channel.closeFuture.whenComplete { _ in timeout.cancel() }
     }
 
-    fileprivate func writabilityChanged(_ isWritable: Bool) {
+    func writabilityChanged(_ isWritable: Bool) {
         let writer = self.state.withLock { state -> CheckedContinuation<Void, Never>? in
             state.isWritable = isWritable
             guard !state.mustWait else { return nil }
@@ -169,11 +169,11 @@ final class CallHome: Sendable {
         writer?.resume()
     }
 
-    fileprivate func received(_ bytes: ByteBuffer) { self.perform(self.state.withLock { $0.machine.receive(bytes) }) }
+    func received(_ bytes: ByteBuffer) { self.perform(self.state.withLock { $0.machine.receive(bytes) }) }
 
-    fileprivate func inputClosed() { self.perform(self.state.withLock { $0.machine.inputClosed() }) }
+    func inputClosed() { self.perform(self.state.withLock { $0.machine.inputClosed() }) }
 
-    fileprivate func connectionClosed(_ reason: String) {
+    func connectionClosed(_ reason: String) {
         self.perform(self.state.withLock { $0.machine.connectionClosed(reason) })
     }
 
@@ -206,94 +206,5 @@ final class CallHome: Sendable {
         }
         writer?.resume()
         for observer in observers { observer.resume() }
-    }
-}
-
-// MARK: - Connecting
-
-/// Connects workers to callers.
-struct CallHomeConnector: Sendable {
-    /// The event loops.
-    var group: any EventLoopGroup
-    /// How long connecting may take.
-    var timeout: Duration
-    /// TLS, if it is configured.
-    var security: ConnectionSecurity
-
-    /// Connects to the caller and introduces itself.
-    ///
-    /// - Parameter address: where the caller listens, and which request this is.
-    /// - Returns: the connection, its handshake written.
-    /// - Throws: `RequestPlaneError` when the caller cannot be reached.
-    func connect(to address: CallHomeAddress) async throws(RequestPlaneError) -> CallHome {
-        guard let target = HostPort(address.address) else {
-            throw RequestPlaneError(.connectFailed, "call-home address '\(address.address)' is not host:port")
-        }
-        let bootstrap = ClientBootstrap(group: self.group)
-            .connectTimeout(TimeAmount(self.timeout))
-            .channelOption(.allowRemoteHalfClosure, value: true)
-            .connectionOptions(.responseStream)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    let secured = try self.security.secureOpened(channel, host: target.host)
-                    let handler = CallHomeHandler(CallHome(channel: channel), secured: secured)
-                    try channel.pipeline.syncOperations.addHandler(handler)
-                }
-            }
-        do {
-            let channel =
-                if let socketAddress = try? SocketAddress(ipAddress: target.host, port: target.port) {
-                    try await bootstrap.connect(to: socketAddress).get()
-                } else {
-                    try await bootstrap.connect(host: target.host, port: target.port).get()
-                }
-            let handshake = Handshake(subject: address.subject).encoded
-            let (callHome, secured) = try await channel.eventLoop.submit {
-                let handler = try channel.pipeline.syncOperations.handler(type: CallHomeHandler.self)
-                channel.writeAndFlush(handshake, promise: nil)
-                return (handler.callHome, handler.secured)
-            }.get()
-            try await secured?.get()
-            return callHome
-        } catch {
-            throw RequestPlaneError(.connectFailed, "cannot call home to \(target)", cause: error)
-        }
-    }
-}
-
-/// Feeds a `CallHome` with what happens on its channel.
-private final class CallHomeHandler: ChannelInboundHandler {
-    typealias InboundIn = ByteBuffer
-
-    let callHome: CallHome
-    /// The TLS handshake, if there is one.
-    let secured: EventLoopFuture<Void>?
-
-    init(_ callHome: CallHome, secured: EventLoopFuture<Void>?) {
-        self.callHome = callHome
-        self.secured = secured
-    }
-
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        self.callHome.received(self.unwrapInboundIn(data))
-    }
-
-    func channelWritabilityChanged(context: ChannelHandlerContext) {
-        self.callHome.writabilityChanged(context.channel.isWritable)
-    }
-
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        if case ChannelEvent.inputClosed = event { self.callHome.inputClosed() }
-        context.fireUserInboundEventTriggered(event)
-    }
-
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.callHome.connectionClosed("\(error)")
-        context.close(promise: nil)
-    }
-
-    func channelInactive(context: ChannelHandlerContext) {
-        self.callHome.connectionClosed("the connection was closed")
-        context.fireChannelInactive()
     }
 }

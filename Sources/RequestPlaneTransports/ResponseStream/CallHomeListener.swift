@@ -69,9 +69,6 @@ final class CallHomeListener: Sendable {
 
     private func host() throws(RequestPlaneError) -> String {
         if let name = self.configuration.interface { return try LocalAddress.ofInterface(name) }
-        switch self.configuration.host {
-        case nil, "0.0.0.0", "::": return LocalAddress.firstRoutable()
-        case let host?: return host
-        }
+        return LocalAddress.announced(for: self.configuration.host)
     }
 }

@@ -20,7 +20,11 @@ final class TCPServer: TransportServer {
         let security = ConnectionSecurity(configuration.security)
         let core = ServingCore(
             capacity: tcp.maximumInFlight,
-            callHome: CallHomeConnector(group: group, timeout: tcp.connectTimeout, security: security),
+            callHome: CallHomeConnector(
+                group: group,
+                timeout: configuration.responseStream.connectTimeout,
+                security: security
+            ),
             refusals: .acknowledgementOfNewCallers,
             logger: logger
         )
@@ -55,7 +59,7 @@ final class TCPServer: TransportServer {
             throw RequestPlaneError(.unavailable, "cannot register \(endpoint): this server is shutting down")
         }
         let port = try await self.listen()
-        let host = self.announcedHost
+        let host = LocalAddress.announced(for: self.configuration.host)
         let path = try self.core.endpoints.add(
             ServedEndpoint(id: endpoint, instance: id, handler: handler),
             paths: [
@@ -67,14 +71,6 @@ final class TCPServer: TransportServer {
     }
 
     func unregister(_ endpoint: EndpointID) async { self.core.endpoints.remove(endpoint) }
-
-    /// A wildcard is for binding; nobody can connect to it from elsewhere, so what is announced is the routable address.
-    private var announcedHost: String {
-        switch self.configuration.host {
-        case nil, "0.0.0.0", "::": LocalAddress.firstRoutable()
-        case let host?: host
-        }
-    }
 
     private func listen() async throws(RequestPlaneError) -> Int {
         let core = self.core
