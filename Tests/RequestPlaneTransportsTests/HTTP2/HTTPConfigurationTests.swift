@@ -1,14 +1,7 @@
 import Logging
 import RequestPlane
 import RequestPlaneTransports
-import TestSupport
 import Testing
-
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
 
 @Suite struct HTTPConfigurationTests {
     private func read(_ environment: [String: String]) throws -> NetworkManager.Configuration {
@@ -69,35 +62,6 @@ import Foundation
         let error = #expect(throws: RequestPlaneError.self) { try self.read([name: text]) }
         #expect(error?.code == .invalidConfiguration)
         #expect(error?.message.contains("\(name)='\(text)'") == true)
-    }
-
-    /// The code reads what its documentation and the page for users list, with the same defaults.
-    @Test func tablesAgree() throws {
-        func text(_ path: String) throws -> [Substring] {
-            try String(contentsOf: TestEnvironment.root.appending(path: path), encoding: .utf8).split(separator: "\n")
-        }
-        func rows(_ lines: [Substring]) -> [String: String] {
-            var rows: [String: String] = [:]
-            for line in lines {
-                let cells = line.split(separator: "|").map { $0.filter { $0 != " " && $0 != "`" } }
-                if let name = cells.dropFirst(line.hasPrefix("///") ? 1 : 0).first, name.hasPrefix("DYN_HTTP") {
-                    rows[name] = cells[line.hasPrefix("///") ? 2 : 1]
-                }
-            }
-            return rows
-        }
-        let source = try text("Sources/RequestPlaneTransports/Configuration/HTTPConfiguration.swift")
-        let documented = rows(source)
-        #expect(documented.count == 11)
-        #expect(rows(try text("docs/request-planes.md")) == documented)
-        let code = source.filter { !$0.hasPrefix("///") }.joined(separator: "\n")
-        let read = Set(
-            code.split(separator: "\"").filter { $0.hasPrefix("DYN_") && !$0.contains("=") }.map(String.init)
-        )
-        #expect(read == Set(documented.keys))
-        for (name, value) in documented where name != "DYN_HTTP_RPC_HOST" {
-            #expect(try self.read([name: value]).http == HTTPConfiguration(), "\(name)=\(value) is the default")
-        }
     }
 
     @Test func rootOfAllPaths() throws {
