@@ -17,6 +17,7 @@ final class PendingResponses: Sendable {
         /// The address of the instance, as in its record.
         var address: String
         var hasCalledHome = false
+        let since = NIODeadline.now()
     }
 
     private struct State {
@@ -150,15 +151,19 @@ extension PendingResponses {
         let now = NIODeadline.now()
         let (expired, next, refusal) = self.state.withLock { state -> ([ResponseBuffer], NIODeadline?, String?) in
             var expired: [ResponseBuffer] = []
+            var oldest = now
             while let first = state.deadlines.first {
                 // Requests that were answered in the meantime do not keep the timer running.
                 guard !state.isExpected(first.subject) || first.deadline <= now else { break }
                 state.deadlines.removeFirst()
                 guard state.isExpected(first.subject) else { continue }
-                if let waiting = state.waiting.removeValue(forKey: first.subject) { expired.append(waiting.buffer) }
+                guard let waiting = state.waiting.removeValue(forKey: first.subject) else { continue }
+                expired.append(waiting.buffer)
+                oldest = min(oldest, waiting.since)
             }
             state.isTimerSet = !state.deadlines.isEmpty
-            let refusal = state.refusal.flatMap { $0.time > now - self.timeout ? $0.reason : nil }
+            // A worker may call home, and be turned away, before its acknowledgement arrives.
+            let refusal = state.refusal.flatMap { $0.time >= oldest ? $0.reason : nil }
             return (expired, state.deadlines.first?.deadline, refusal)
         }
         if let next { self.setTimer(next) }
