@@ -10,6 +10,7 @@ enum ImportTable {
     static let ours: [String: Set<String>] = [
         "Systemd": ["CSystemd"],
         "RequestPlane": [],
+        "NATS": ["CNATS"],
         "RequestPlaneTransports": ["RequestPlane", "NATS"],
         "Discovery": ["RequestPlane"],
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
