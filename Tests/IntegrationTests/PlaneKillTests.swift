@@ -102,8 +102,10 @@ import Testing
             for worker in workers {
                 let system = try #require(worker.ports.first { $0.name == "system" }?.port)
                 let metrics = try await HTTPRequests.get("http://127.0.0.1:\(system)/metrics").text
-                let line = metrics.split(separator: "\n").first { $0.hasPrefix("dynamo_component_requests_total{") }
-                #expect(line?.contains("transport=\"http\"") == true, "\(metrics)")
+                let lines = metrics.split(separator: "\n")
+                let plane = lines.first { $0.hasPrefix("dynamo_component_endpoint_transport_info{") }
+                #expect(plane?.contains("transport=\"http\"") == true, "\(metrics)")
+                let line = lines.first { $0.hasPrefix("dynamo_component_requests_total{") }
                 #expect(line.flatMap { Int($0.split(separator: " ").last ?? "") } ?? 0 >= 3, "\(metrics)")
             }
             kill(try #require(workers.first?.pid), SIGKILL)
