@@ -130,7 +130,9 @@ static void spawn_from(const struct dynamo_request *request, char *text, char **
         return;
     }
     pid_t keeper = getpid();
-    pid_t pid = _Fork();
+    // The child borrows this process's memory until it executes: copying the page tables of a large launcher, whose memory the keeper
+    // still has, would cost milliseconds for each start. It only writes to its own frames, and ends or executes inside run_child().
+    pid_t pid = vfork();
     if (pid == 0) run_child(keeper, pipe[1], heads[0], heads[1], arguments, environment, descriptors, count);
     int error = errno;
     close(pipe[1]);
