@@ -65,5 +65,5 @@ nats-server --version
 export DYNAMO_FUZZ_SECONDS=${DYNAMO_FUZZ_SECONDS:-30}
 
 swift build --build-tests
-# One test at a time: many start whole deployments, and two cores are few.
-exec swift test --skip-build --no-parallel "$@"
+# One test at a time: many start whole deployments, and two cores are few. A test that hangs shows where, and fails.
+exec python3 Tests/with_limits.py 300 3000 swift test --skip-build --no-parallel "$@"

@@ -1,16 +1,25 @@
 import Synchronization
 
 /// The readers of a watch: each gets the latest snapshot of its namespaces, and only when it has changed.
+///
+/// A reader that is cancelled holds a lock of its task while its termination is handled, and a reader is resumed under the lock
+/// here: the handler must therefore not take the lock, and only leaves a mark.
 final class SnapshotWatchers: Sendable {
     private struct State {
-        var nextID = 0
-        var watchers: [Int: Watcher] = [:]
+        var watchers: [Watcher] = []
         var records: [DiscoveryRecord]?
         var onFirstWatcher: (@Sendable () -> Void)?
         var isFinished = false
     }
 
+    private final class Mark: Sendable {
+        private let value = Atomic(false)
+        var isSet: Bool { self.value.load(ordering: .acquiring) }
+        func set() { self.value.store(true, ordering: .releasing) }
+    }
+
     private struct Watcher {
+        let isGone = Mark()
         var filter: NamespaceFilter
         var continuation: AsyncStream<DiscoverySnapshot>.Continuation
         var last: DiscoverySnapshot?
@@ -30,23 +39,17 @@ final class SnapshotWatchers: Sendable {
             of: DiscoverySnapshot.self,
             bufferingPolicy: .bufferingNewest(1)
         )
-        let (id, notify) = self.state.withLock { state -> (Int?, (@Sendable () -> Void)?) in
-            guard !state.isFinished else { return (nil, nil) }
-            let id = state.nextID
-            state.nextID += 1
-            var watcher = Watcher(filter: filter, continuation: continuation)
+        var watcher = Watcher(filter: filter, continuation: continuation)
+        let isGone = watcher.isGone
+        continuation.onTermination = { _ in isGone.set() }
+        let (isFinished, notify) = self.state.withLock { state -> (Bool, (@Sendable () -> Void)?) in
+            guard !state.isFinished else { return (true, nil) }
             if let records = state.records { watcher.offer(records) }
-            state.watchers[id] = watcher
+            state.watchers.append(watcher)
             defer { state.onFirstWatcher = nil }
-            return (id, state.onFirstWatcher)
+            return (false, state.onFirstWatcher)
         }
-        guard let id else {
-            continuation.finish()
-            return stream
-        }
-        continuation.onTermination = { [weak self] _ in
-            self?.state.withLock { $0.watchers[id] = nil }
-        }
+        if isFinished { continuation.finish() }
         notify?()
         return stream
     }
@@ -60,22 +63,22 @@ final class SnapshotWatchers: Sendable {
         if isWatched { body() }
     }
 
-    var isWatched: Bool { self.state.withLock { !$0.watchers.isEmpty } }
+    var isWatched: Bool { self.state.withLock { $0.watchers.contains { !$0.isGone.isSet } } }
 
     func offer(_ records: [DiscoveryRecord]) {
         self.state.withLock { state in
             state.records = records
-            for id in state.watchers.keys { state.watchers[id]?.offer(records) }
+            state.watchers.removeAll { $0.isGone.isSet }
+            for index in state.watchers.indices { state.watchers[index].offer(records) }
         }
     }
 
     func finish() {
         let continuations = self.state.withLock { state in
             state.isFinished = true
-            defer { state.watchers = [:] }
-            return state.watchers.values.map(\.continuation)
+            defer { state.watchers = [] }
+            return state.watchers.map(\.continuation)
         }
-        // Outside the lock: finishing calls the termination handler, which takes it.
         for continuation in continuations { continuation.finish() }
     }
 }

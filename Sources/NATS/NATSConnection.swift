@@ -11,7 +11,7 @@ import Synchronization
 /// on threads of the connection and must not block either.
 package final class NATSConnection: Sendable {
     package let configuration: NATSConfiguration
-    private let core: ConnectionCore
+    let core: ConnectionCore
 
     private init(_ core: ConnectionCore) {
         self.core = core
@@ -70,24 +70,15 @@ package final class NATSConnection: Sendable {
     ///
     /// Ends with the connection.
     package func events() -> AsyncStream<NATSConnectionEvent> {
-        let core = self.core
         let (stream, continuation) = AsyncStream.makeStream(
             of: NATSConnectionEvent.self,
             bufferingPolicy: .bufferingNewest(256)
         )
-        let number: UInt64? = core.state.withLock { state in
-            guard !state.isOver else { return nil }
-            state.lastObserver += 1
-            state.observers[state.lastObserver] = continuation
-            return state.lastObserver
+        let isOver = self.core.state.withLock { state in
+            if !state.isOver { state.observers.append(continuation) }
+            return state.isOver
         }
-        guard let number else {
-            continuation.finish()
-            return stream
-        }
-        continuation.onTermination = { _ in
-            _ = core.state.withLock { $0.observers.removeValue(forKey: number) }
-        }
+        if isOver { continuation.finish() }
         return stream
     }
 

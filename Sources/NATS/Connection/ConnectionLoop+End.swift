@@ -24,14 +24,14 @@ extension ConnectionLoop {
             state.emit(.closed)
             defer {
                 state.commands = []
-                state.observers = [:]
+                state.observers = []
                 state.closeWaiters = []
             }
             return (state.commands, state.outbound.take(upTo: .max), state.observers, state.closeWaiters)
         }
         for command in commands { command.refuse() }
         self.count(unsent: outbound.map(\.item))
-        for observer in observers.values { observer.finish() }
+        for observer in observers { observer.finish() }
         for completion in self.drain?.completions ?? [] { completion(self.drainResult) }
         for waiter in waiters { waiter.resume() }
     }

@@ -17,8 +17,7 @@ struct ConnectionState {
     var lastSubscription: UInt64 = 0
     var statistics = NATSStatistics()
 
-    var observers: [UInt64: AsyncStream<NATSConnectionEvent>.Continuation] = [:]
-    var lastObserver: UInt64 = 0
+    var observers: [AsyncStream<NATSConnectionEvent>.Continuation] = []
     /// Why nobody waits for the first connection any more.
     var abandoned: NATSError?
     var connectWaiter: CheckedContinuation<Result<Void, NATSError>, Never>?
@@ -41,8 +40,12 @@ struct ConnectionState {
         return !self.isThreadAwake
     }
 
-    func emit(_ event: NATSConnectionEvent) {
-        for observer in self.observers.values { observer.yield(event) }
+    /// Tells those who observe the connection, and forgets who does so no longer.
+    ///
+    /// Their streams have no handler of termination, because it would have to take the lock under which they are resumed here,
+    /// while a lock of the cancelled task is held that resuming takes too.
+    mutating func emit(_ event: NATSConnectionEvent) {
+        self.observers.removeAll { if case .terminated = $0.yield(event) { true } else { false } }
     }
 
     /// - Throws: `NATSError` when the connection is closed.

@@ -1,6 +1,7 @@
 import Foundation
 import Logging
 import NIOCore
+import Synchronization
 import TestSupport
 import Testing
 
@@ -86,14 +87,48 @@ import Testing
     @Test func `a drain ends at its limit`() async throws {
         try await NATSServerFixture.run { server in
             try await server.connected { connection in
-                _ = try await connection.subscribe("svc") { _ in .more }
+                let arrived = Recorder<String>()
+                _ = try await connection.subscribe("svc") { message in
+                    arrived.append(message.subject)
+                    return .more
+                }
                 let request = Task { await thrown { () throws(NATSError) in try await connection.request("svc") } }
-                try await eventually("the request waits") { connection.statistics.pendingRequests == 1 }
+                // Before that the drain could overtake it, and nobody would be there to get it.
+                try await eventually("the request has arrived") { arrived.values == ["svc"] }
                 let error = await thrown { () throws(NATSError) in
                     try await connection.drain(timeout: .milliseconds(300))
                 }
                 #expect(error?.code == .timedOut)
                 #expect(await request.value?.code == .closed)
+            }
+        }
+    }
+
+    @Test func `an observer that is cancelled while it is told something blocks nobody`() async throws {
+        try await NATSServerFixture.run { server in
+            try await server.connected { connection in
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        for round in 0..<100_000 {
+                            connection.core.state.withLock { $0.emit(.slowConsumer(subject: "a", dropped: round)) }
+                            try Task.checkCancellation()
+                        }
+                    }
+                    group.addTask {
+                        while !Task.isCancelled {
+                            let observer = Task { for await _ in connection.events() { await Task.yield() } }
+                            await Task.yield()
+                            observer.cancel()
+                            await observer.value
+                        }
+                    }
+                    try await group.next()
+                    group.cancelAll()
+                }
+                connection.core.state.withLock { state in
+                    state.emit(.slowConsumer(subject: "a", dropped: 1))
+                    #expect(state.observers.isEmpty)
+                }
             }
         }
     }
