@@ -78,6 +78,11 @@ let package = Package(
             ]
         ),
 
+        .target(name: "KVRouter", dependencies: ["CXXHash", collections]),
+        .target(
+            name: "KVEvents",
+            dependencies: ["KVRouter", "NATS", "RequestPlane", "CZeroMQ", core, logging, collections]
+        ),
         .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
 
         // MARK: Operating half
@@ -103,13 +108,16 @@ let package = Package(
         .executableTarget(
             name: "dynamo-frontend",
             dependencies: [
-                "DynamoRuntime", "RequestPlane", "Discovery", argumentParser, hummingbirdCore, httpTypes, core, logging,
-                lifecycle,
+                "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", argumentParser, hummingbirdCore,
+                httpTypes, core, logging, lifecycle,
             ]
         ),
         .executableTarget(
             name: "dynamo-worker",
-            dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", argumentParser, core, logging, lifecycle]
+            dependencies: [
+                "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", argumentParser, core, logging,
+                lifecycle,
+            ]
         ),
 
         // MARK: Examples of the README
@@ -179,6 +187,11 @@ let package = Package(
             dependencies: ["LoadTest", "RequestPlane", "TestSupport", core, posix, http1]
         ),
         .testTarget(name: "NATSTests", dependencies: ["NATS", "TestSupport", core, logging, crypto]),
+        .testTarget(name: "KVRouterTests", dependencies: ["KVRouter", "TestSupport"]),
+        .testTarget(
+            name: "KVEventsTests",
+            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging]
+        ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(

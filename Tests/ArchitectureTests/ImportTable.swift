@@ -14,6 +14,8 @@ enum ImportTable {
         "RequestPlaneTransports": ["RequestPlane", "NATS"],
         "Discovery": ["RequestPlane"],
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
+        "KVRouter": ["CXXHash"],
+        "KVEvents": ["KVRouter", "NATS", "RequestPlane", "CZeroMQ"],
         "LoadTest": ["RequestPlane"],
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
@@ -21,8 +23,12 @@ enum ImportTable {
             "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
             "DynamoRuntime", "LoadTest",
         ],
-        "dynamo-frontend": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],
-        "dynamo-worker": ["DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery"],
+        "dynamo-frontend": [
+            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
+        ],
+        "dynamo-worker": [
+            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
+        ],
     ]
 
     static let others: [String: Set<String>] = [
@@ -35,6 +41,8 @@ enum ImportTable {
         ],
         "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
+        "KVRouter": ["DequeModule", "HeapModule", "OrderedCollections"],
+        "KVEvents": ["NIOCore", "Logging", "DequeModule"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [
