@@ -66,4 +66,4 @@ export DYNAMO_FUZZ_SECONDS=${DYNAMO_FUZZ_SECONDS:-30}
 
 swift build --build-tests
 # One test at a time: many start whole deployments, and two cores are few. A test that hangs shows where, and fails.
-exec python3 Tests/with_limits.py 300 3000 swift test --skip-build --no-parallel "$@"
+exec python3 Tests/with_limits.py 300 2700 swift test --skip-build --no-parallel "$@"

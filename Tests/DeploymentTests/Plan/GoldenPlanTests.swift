@@ -44,7 +44,33 @@ import Testing
             environment: ["DYN_DEVICE": "xpu", "DYN_SYSTEM_PORT": "9081"],
             arguments: ["--max-model-len", "4096"]
         ),
+        Golden(name: "agg-router", manifest: "agg_router"),
+        Golden(name: "agg-router-approx", manifest: "agg_router_approx"),
+        Golden(name: "agg-router-replicas", manifest: "agg_router_replicas"),
+        Golden(name: "disagg", manifest: "disagg"),
+        Golden(name: "disagg-router-1.6.1", manifest: "disagg_router", release: "1.6.1"),
+        Golden(name: "sglang-agg-router", manifest: "sglang/agg_router"),
+        Golden(name: "sglang-disagg", manifest: "sglang/disagg"),
+        Golden(name: "sglang-disagg-router", manifest: "sglang/disagg_router"),
+        Golden(name: "trtllm-agg-router", manifest: "trtllm/agg_router"),
+        Golden(name: "trtllm-disagg", manifest: "trtllm/disagg"),
+        Golden(name: "trtllm-disagg-router-1.6.1", manifest: "trtllm/disagg_router", release: "1.6.1"),
     ]
+
+    @Test("every manifest of launch/ is a valid one")
+    func all() throws {
+        let launch = Fixtures.repository.appending(path: "launch")
+        let paths = try FileManager.default.subpathsOfDirectory(atPath: launch.path()).filter { $0.hasSuffix(".yaml") }
+        #expect(paths.count >= 19)
+        for path in paths {
+            var planned = ManifestCase(path: "launch/\(path)", bytes: try Fixtures.bytes("launch/\(path)"))
+            planned.environment["MODEL_PATH"] = "/models/tiny"
+            for release in ["1.2.1", "1.6.1"] {
+                planned.release = DynamoRelease(release)
+                _ = try planned.plan()
+            }
+        }
+    }
 
     @Test(arguments: Self.goldens)
     func plansAreAsTheyWere(_ golden: Golden) throws {

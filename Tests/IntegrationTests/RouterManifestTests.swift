@@ -1,0 +1,76 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// The manifests with KV routing and with separate pools, with real frontends and mock engines in the place of GPUs.
+@Suite(.serialized) struct RouterManifestTests {
+    struct Case: Sendable, CustomTestStringConvertible {
+        var manifest: String
+        var peer: TestEnvironment.DynamoPeer
+        var plane = "tcp"
+        /// Whether the frontend routes by what it knows of caches.
+        var routes = true
+        var testDescription: String { "\(self.manifest), \(self.peer) on \(self.plane)" }
+    }
+
+    static let cases = [
+        Case(manifest: "agg_router", peer: .v121), Case(manifest: "agg_router", peer: .v121, plane: "nats"),
+        Case(manifest: "agg_router", peer: .v161), Case(manifest: "agg_router_approx", peer: .v121),
+        Case(manifest: "agg_router_replicas", peer: .v121), Case(manifest: "agg_router_replicas", peer: .v161),
+        Case(manifest: "disagg", peer: .v121, routes: false), Case(manifest: "disagg", peer: .v161, routes: false),
+        Case(manifest: "disagg_router", peer: .v121), Case(manifest: "disagg_router", peer: .v161),
+    ]
+
+    @Test(arguments: Self.cases)
+    func `what is asked again goes where its blocks are`(_ example: Case) async throws {
+        var environment = try RealDynamoTests.environment(example.peer)
+        let second = try FreePort.next()
+        environment["DYN_HTTP_PORT_R2"] = "\(second)"
+        let manifest = TestEnvironment.root.appending(path: "launch/mocker/\(example.manifest).yaml").path()
+        let (_, exit) = try await Launcher.up([manifest, "--\(example.plane)"], environment: environment) {
+            deployment in
+            try await deployment.waitUntilReady()
+            let model = try await Chat.firstModel(deployment.url)
+            var urls = [deployment.url, deployment.url]
+            if example.manifest == "agg_router_replicas" { urls[1] = "http://127.0.0.1:\(second)" }
+            guard example.routes else {
+                _ = try await self.ask(urls[0], model, "alpha")
+                return
+            }
+            // A router that has just started has not asked every worker for its blocks yet.
+            for url in urls {
+                try await eventually("the router knows who holds a prompt") {
+                    try await self.ask(url, model, "alpha").hitRate > 0.9
+                }
+            }
+            // By chance one of two workers is met again every other time.
+            var kept = 0
+            for number in 0..<12 {
+                let first = try await self.ask(urls[0], model, "word\(number)")
+                let again = try await self.ask(urls[1], model, "word\(number)")
+                #expect(first.hitRate < 0.5)
+                if again.worker == first.worker, again.hitRate > 0.8 { kept += 1 }
+            }
+            #expect(kept >= 10)
+        }
+        #expect(exit == .code(0))
+    }
+
+    /// Sends a prompt of some hundred tokens.
+    private func ask(
+        _ url: String,
+        _ model: String,
+        _ word: String
+    ) async throws -> (worker: UInt64, hitRate: Double) {
+        let body: [String: Any] = [
+            "model": model, "max_tokens": 4, "nvext": ["extra_fields": ["worker_id", "timing"]],
+            "messages": [["role": "user", "content": String(repeating: "\(word) ", count: 60)]],
+        ]
+        let json = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
+        let reply = try await HTTPRequests.post("\(url)/v1/chat/completions", json: json)
+        #expect(reply.status == 200, "\(reply.text)")
+        let extras = try reply.object()["nvext"] as? [String: Any]
+        let worker = ((extras?["worker_id"] as? [String: Any])?["prefill_worker_id"] as? NSNumber)?.uint64Value
+        return (worker ?? 0, ((extras?["timing"] as? [String: Any])?["kv_hit_rate"] as? NSNumber)?.doubleValue ?? -1)
+    }
+}
