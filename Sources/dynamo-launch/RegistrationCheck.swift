@@ -1,5 +1,6 @@
 import Deployment
 import Discovery
+import DynamoRuntime
 import Logging
 import NIOCore
 import RequestPlane
@@ -29,9 +30,19 @@ struct RegistrationCheck: Sendable {
     var client: (any DiscoveryClient)? {
         switch self.plan.discovery {
         case .file(let directory): FileDiscovery(directory: directory, logger: self.logger)
-        case .etcd(let endpoints): EtcdDiscovery(endpoints: endpoints, logger: self.logger)
+        case .etcd(let endpoints):
+            EtcdDiscovery(
+                RuntimeConfiguration.etcd(endpoints, variables: self.credentials),
+                logger: self.logger
+            )
         case .memory: nil
         }
+    }
+
+    /// The environment of a process that registers or looks up: what etcd asks of it, it asks of the launcher too.
+    private var credentials: [String: String] {
+        let replica = self.plan.replicas.first { $0.role != .infrastructure }
+        return Dictionary(replica?.environment.map { ($0.name, $0.value) } ?? []) { first, _ in first }
     }
 
     static func wrongPlane(_ instances: [Instance], owners: [InstanceID: String], plan: Plan) -> [String] {

@@ -28,6 +28,33 @@ struct EtcdInteropTests {
         }
     }
 
+    @Test("the launcher proves a deployment whose etcd asks who is there")
+    func credentials() async throws {
+        try await withTemporaryDirectory { directory in
+            let server = try EtcdServer(directory: directory)
+            let manifest = directory.appending(path: "etcd.yaml")
+            try """
+            name: etcd
+            discovery: etcd
+            infrastructure: {etcd: "\(server.url)"}
+            env: {ETCD_AUTH_USERNAME: root, ETCD_AUTH_PASSWORD: secret}
+            processes:
+              frontend: {builtin: frontend}
+              worker: {builtin: worker}
+            """.write(to: manifest, atomically: true, encoding: .utf8)
+            try await server.run {
+                for (path, body) in [
+                    ("user/add", #"{"name":"root","password":"secret"}"#), ("role/add", #"{"name":"root"}"#),
+                    ("user/grant", #"{"user":"root","role":"root"}"#), ("enable", "{}"),
+                ] { try await server.call("/v3/auth/\(path)", body) }
+                let (_, exit) = try await Launcher.up([manifest.path()]) { deployment in
+                    try await deployment.waitUntilReady()
+                }
+                #expect(exit == .code(0))
+            }
+        }
+    }
+
     @Test("a real frontend lists our worker, and again after its lease was lost")
     func realFrontend() async throws {
         let python = try TestEnvironment.python(.v121)

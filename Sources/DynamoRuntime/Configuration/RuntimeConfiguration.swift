@@ -99,6 +99,17 @@ public struct RuntimeConfiguration: Sendable, Hashable {
         return configuration
     }
 
+    /// Who a process with these variables is to etcd; what is wrong with them, the process itself reports.
+    ///
+    /// - Parameters:
+    ///   - endpoints: the URLs of the members.
+    ///   - variables: the process's environment.
+    /// - Returns: the endpoints with what is set of `ETCD_AUTH_*`.
+    package static func etcd(_ endpoints: [String], variables: [String: String]) -> EtcdConfiguration {
+        var reader = EnvironmentReader(variables)
+        return Self.etcd(endpoints, &reader)
+    }
+
     private static func system(_ reader: inout EnvironmentReader) -> SystemServer.Configuration? {
         let port = reader.integer("DYN_SYSTEM_PORT", in: -1...65535, default: -1)
         let paths = ["DYN_SYSTEM_HEALTH_PATH": "/health", "DYN_SYSTEM_LIVE_PATH": "/live"].map { name, fallback in
