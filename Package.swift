@@ -226,6 +226,9 @@ if Context.environment["DYNAMO_BENCHMARKS"] != nil {
             path: "Tests/Benchmarks/Plane"
         )
     )
+    package.targets.append(
+        .executableTarget(name: "index-benchmark", dependencies: ["KVRouter"], path: "Tests/Benchmarks/Index")
+    )
 }
 
 // MARK: - Settings
