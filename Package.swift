@@ -187,7 +187,11 @@ let package = Package(
             dependencies: ["LoadTest", "RequestPlane", "TestSupport", core, posix, http1]
         ),
         .testTarget(name: "NATSTests", dependencies: ["NATS", "TestSupport", core, logging, crypto]),
-        .testTarget(name: "KVRouterTests", dependencies: ["KVRouter", "TestSupport"]),
+        .testTarget(
+            name: "KVRouterTests",
+            dependencies: ["KVRouter", "Discovery", "TestSupport", "FuzzSupport"],
+            exclude: ["Fixtures"]
+        ),
         .testTarget(
             name: "KVEventsTests",
             dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging]
@@ -221,6 +225,9 @@ if Context.environment["DYNAMO_BENCHMARKS"] != nil {
             dependencies: ["RequestPlane", "RequestPlaneTransports", "LoadTest", core, posix, logging],
             path: "Tests/Benchmarks/Plane"
         )
+    )
+    package.targets.append(
+        .executableTarget(name: "index-benchmark", dependencies: ["KVRouter"], path: "Tests/Benchmarks/Index")
     )
 }
 
