@@ -6,6 +6,18 @@ package struct JetStreamConsumer: Sendable {
     package let stream: String
     package let name: String
 
+    /// A consumer that is known to exist.
+    ///
+    /// - Parameters:
+    ///   - jetStream: where.
+    ///   - stream: the stream's name.
+    ///   - name: the consumer's.
+    package init(jetStream: JetStream, stream: String, name: String) {
+        self.jetStream = jetStream
+        self.stream = stream
+        self.name = name
+    }
+
     /// How messages are pulled.
     package struct PullLimits: Sendable, Hashable {
         /// Messages that may wait for the reader.
