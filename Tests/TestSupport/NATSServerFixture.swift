@@ -1,4 +1,4 @@
-import Foundation
+package import Foundation
 
 /// A NATS server that a test has started on loopback.
 package struct NATSServerFixture: Sendable {
@@ -30,6 +30,16 @@ package struct NATSServerFixture: Sendable {
                 return try await body(NATSServerFixture(port: port, process: running))
             }.value
         }
+    }
+
+    /// Lines of a configuration file that switch JetStream on.
+    ///
+    /// A server that is started again with the same folder has the streams of the one before.
+    ///
+    /// - Parameter directory: where streams are stored.
+    /// - Returns: what `run` takes as configuration.
+    package static func jetStream(in directory: URL) -> String {
+        "jetstream { store_dir: \"\(directory.path())\" }"
     }
 
     /// The server's program on PATH.

@@ -17,16 +17,11 @@ final class ConnectionCore: Sendable {
         self.configuration = configuration
         self.logger = logger
         self.wakeUp = try WakeUp()
-        self.inbox = Self.makeInbox()
+        self.inbox = "_INBOX.\(UniqueName.make())"
         self.key = if case .nkey(let seed) = configuration.credentials { try NKey(seed: seed) } else { nil }
         var state = ConnectionState(maximumQueuedBytes: configuration.maximumQueuedBytes)
         state.server = configuration.serverList
         self.state = Mutex(state)
-    }
-
-    private static func makeInbox() -> String {
-        let alphabet = Array("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
-        return "_INBOX." + String((0..<22).compactMap { _ in alphabet.randomElement() })
     }
 
     // MARK: Sending

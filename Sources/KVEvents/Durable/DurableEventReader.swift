@@ -1,0 +1,101 @@
+package import KVRouter
+package import Logging
+import NATS
+
+/// Feeds a router from a durable stream, and keeps the stream short with snapshots.
+package struct DurableEventReader: Sendable {
+    package let stream: DurableEventStream
+    /// The router's instance id.
+    package let router: UInt64
+    /// Messages that the stream may hold before a snapshot replaces them.
+    package let snapshotThreshold: UInt64
+    private let logger: Logger
+
+    package init(
+        _ stream: DurableEventStream,
+        router: UInt64,
+        snapshotThreshold: UInt64 = 1_000_000,
+        logger: Logger
+    ) {
+        self.stream = stream
+        self.router = router
+        self.snapshotThreshold = max(1, snapshotThreshold)
+        self.logger = logger
+    }
+
+    /// Applies the stream's events in order, until the task is cancelled; then the router's place in the stream is given up.
+    ///
+    /// The caller loads the snapshot first. A body that is no event is logged and never comes again.
+    ///
+    /// - Parameters:
+    ///   - apply: takes one event; when it returns, the event is acknowledged.
+    ///   - snapshot: the state with all events that were applied.
+    /// - Throws: `JetStreamError` when the consumer was lost, for example because the router was away for more than five minutes: the
+    ///   router's state is then to be made anew.
+    package func run(
+        apply: (RouterEvent) async -> Void,
+        snapshot: () async -> [UInt8]
+    ) async throws {
+        let consumer = try await self.stream.consumer(of: self.router)
+        let result: Result<Void, any Error>
+        do {
+            result = .success(try await self.read(consumer, apply: apply, snapshot: snapshot))
+        } catch {
+            result = .failure(error)
+        }
+        await self.leave(consumer)
+        try result.get()
+    }
+
+    private func read(
+        _ consumer: JetStreamConsumer,
+        apply: (RouterEvent) async -> Void,
+        snapshot: () async -> [UInt8]
+    ) async throws {
+        // The first message is as far behind as the stream is long.
+        var lastLook: UInt64?
+        for try await message in consumer.messages(.init(window: 200)) {
+            do throws(RouterEventJSON.Invalid) {
+                await apply(try RouterEventJSON.decode(message.payload))
+            } catch {
+                self.logger.error(
+                    "ignored message \(message.position.streamSequence) of '\(self.stream.name)': \(error)"
+                )
+                try message.giveUp(reason: "no router event")
+                continue
+            }
+            let sequence = message.position.streamSequence
+            let base = lastLook ?? max(sequence, 1) - 1
+            lastLook = base
+            // Numbers only grow, so the stream cannot be above the threshold before that many have come.
+            guard sequence - min(base, sequence) > self.snapshotThreshold else {
+                try message.acknowledge()
+                continue
+            }
+            try await message.acknowledgeConfirmed()
+            lastLook = sequence
+            await self.compact(snapshot)
+        }
+    }
+
+    /// A snapshot that fails is tried again after as many events; the stream's age limit bounds it meanwhile.
+    private func compact(_ snapshot: () async -> [UInt8]) async {
+        do throws(JetStreamError) {
+            let purged = try await self.stream.compact(above: self.snapshotThreshold, router: self.router, snapshot)
+            if let purged { self.logger.info("a snapshot has replaced \(purged) events of '\(self.stream.name)'") }
+        } catch {
+            self.logger.warning("no snapshot of '\(self.stream.name)' was written: \(error)")
+        }
+    }
+
+    private func leave(_ consumer: JetStreamConsumer) async {
+        // A cancelled task cannot ask, so another one does, which is waited for.
+        let logger = self.logger
+        let leaving = Task {
+            do throws(JetStreamError) { try await consumer.delete() } catch {
+                logger.debug("the consumer '\(consumer.name)' is left to its five minutes: \(error)")
+            }
+        }
+        await leaving.value
+    }
+}
