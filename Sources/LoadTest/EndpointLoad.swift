@@ -68,7 +68,7 @@ package struct EndpointLoad: LoadTarget {
                 switch item {
                 case .annotation: continue
                 case .failure(let error): throw RequestPlaneError(.remote, "\(error)")
-                case .data: break
+                case .data, .bare: break
                 }
                 let now = NIODeadline.now().uptimeNanoseconds
                 if let last { gaps.append(now - last) } else { first = now - sent }

@@ -6,6 +6,11 @@ public enum ResponseItem: Sendable, Hashable {
     ///
     /// An empty one is read as `null`.
     case data(ByteBuffer)
+    /// A payload that is not wrapped like the others; a JSON object.
+    ///
+    /// Some endpoints between the processes of a deployment answer so, for example the one that routers ask for KV events
+    /// (`kv-events.md` 3).
+    case bare(ByteBuffer)
     /// An annotation beside the data: a named event with comments.
     case annotation(event: String, comments: [String])
     /// The handler failed after its stream had begun. In practice nothing follows.

@@ -185,7 +185,7 @@ import Testing
         var texts: [String] = []
         for try await item in stream {
             switch item {
-            case .data(let payload): texts.append(String(buffer: payload))
+            case .data(let payload), .bare(let payload): texts.append(String(buffer: payload))
             case .annotation(let event, _): texts.append("annotation:\(event)")
             case .failure(let error): texts.append("failure:\(error)")
             }

@@ -205,6 +205,9 @@ extension ResponseBufferState {
 
     /// Small items cost more than their bytes.
     private static func cost(_ item: ResponseItem) -> Int {
-        if case .data(let payload) = item { payload.readableBytes + 64 } else { 256 }
+        switch item {
+        case .data(let payload), .bare(let payload): payload.readableBytes + 64
+        case .annotation, .failure: 256
+        }
     }
 }

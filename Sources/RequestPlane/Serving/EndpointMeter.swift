@@ -49,7 +49,11 @@ package final class EndpointMeter: Sendable {
     /// An item was handed to the transport.
     package func sent(_ item: ResponseItem) {
         self.items.add(1, ordering: .relaxed)
-        if case .data(let payload) = item { self.responseBytes.add(payload.readableBytes, ordering: .relaxed) }
+        switch item {
+        case .data(let payload), .bare(let payload):
+            self.responseBytes.add(payload.readableBytes, ordering: .relaxed)
+        case .annotation, .failure: break
+        }
     }
 
     /// A request has ended.

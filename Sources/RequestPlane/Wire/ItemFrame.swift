@@ -94,6 +94,8 @@ extension ItemFrame {
         var event: String?
         var comments: [String]?
         var error: Range<Int>?
+        /// The whole object, where it has nothing that a wrapping has.
+        var bare: Range<Int>?
 
         init(body: ByteBuffer) { self.body = body }
 
@@ -130,9 +132,13 @@ extension ItemFrame {
                 return
             }
             self.hasItem = true
+            self.bare = nil
+            let start = self.scanner.position - 1
+            var isBare = true
             var isFirst = true
             while let key = try self.scanner.nextKey(bytes, isFirst: isFirst) {
                 isFirst = false
+                if key.isPartOfWrapping(in: bytes) { isBare = false }
                 if key.equals("data", in: bytes) {
                     self.data = try self.scanner.skipValue(bytes)
                 } else if key.equals("event", in: bytes) {
@@ -145,6 +151,8 @@ extension ItemFrame {
                     _ = try self.scanner.skipValue(bytes)
                 }
             }
+            // An empty object is a wrapping around nothing.
+            if isBare, !isFirst { self.bare = start..<self.scanner.position }
         }
 
         private mutating func readBool(_ bytes: Span<UInt8>) throws -> Bool {
@@ -157,6 +165,7 @@ extension ItemFrame {
         }
 
         private func makeItems() -> [ResponseItem] {
+            if let bare = self.bare { return [.bare(self.slice(bare))] }
             if self.event == "error" {
                 let text = self.comments?.joined(separator: "; ")
                 let error = self.error.flatMap { RemoteError(json: self.slice($0)) }
@@ -180,6 +189,14 @@ extension ItemFrame {
     }
 }
 
+extension JSONScanner.Text {
+    /// Whether this is a key of the annotation that most items are wrapped in.
+    fileprivate func isPartOfWrapping(in bytes: Span<UInt8>) -> Bool {
+        self.equals("data", in: bytes) || self.equals("event", in: bytes) || self.equals("comment", in: bytes)
+            || self.equals("error", in: bytes) || self.equals("id", in: bytes)
+    }
+}
+
 // MARK: - Writing
 
 extension ByteBuffer {
@@ -189,6 +206,11 @@ extension ByteBuffer {
         case .data(let item):
             // No payload is not JSON, and would make the whole frame unreadable.
             ItemFrame.writePlain(item.readableBytes > 0 ? item : .jsonNull, to: &self)
+        case .bare(let item):
+            var body = ByteBuffer(string: #"{"data":"#)
+            body.writeImmutableBuffer(item.readableBytes > 0 ? item : .jsonNull)
+            body.writeStaticString(#","complete_final":false}"#)
+            self.writeTwoPartMessage(TwoPartMessage(body: body))
         case .annotation(let event, let comments):
             var body = ByteBuffer(string: #"{"data":{"event":"#)
             body.writeJSONString(event)

@@ -177,6 +177,8 @@ struct GenerationHandler: Sendable {
                     guard !payload.isNull else { break }
                     last = payload
                     ServerSentEvents.append(payload, to: &events)
+                // No worker of a model answers so.
+                case .bare: break
                 case .annotation(let event, let comments):
                     events.writeImmutableBuffer(ServerSentEvents.annotation(event, comments: comments))
                 case .failure(let error):
@@ -222,7 +224,7 @@ struct GenerationHandler: Sendable {
             while let current = item {
                 switch current {
                 case .data(let payload): if !payload.isNull { try fold.add(payload) }
-                case .annotation: break
+                case .annotation, .bare: break
                 case .failure(let error): throw error
                 }
                 item = try await items.next()

@@ -147,4 +147,15 @@ import Testing
         let inner = slice.withUnsafeReadableBytes { UInt(bitPattern: $0.baseAddress) }
         #expect(inner == outer + 16)
     }
+
+    @Test func `A bare item is written without the wrapping, and known by having none`() throws {
+        let item = ByteBuffer(string: #"{"Error":"text"}"#)
+        var frame = ByteBuffer()
+        frame.writeItemFrame(.bare(item))
+        var decoder = TwoPartDecoder(maximumHeaderSize: 1 << 20, maximumBodySize: 1 << 20)
+        decoder.append(frame)
+        let body = try #require(try decoder.next()).body
+        #expect(String(buffer: body) == #"{"data":{"Error":"text"},"complete_final":false}"#)
+        #expect(try ItemFrame(body) == ItemFrame(items: [.bare(item)], isFinal: false))
+    }
 }

@@ -77,7 +77,7 @@ extension ResponseStream {
         var texts: [String] = []
         for try await item in self {
             switch item {
-            case .data(let payload): texts.append(String(buffer: payload))
+            case .data(let payload), .bare(let payload): texts.append(String(buffer: payload))
             case .annotation(let event, let comments): texts.append("\(event):\(comments.joined(separator: ","))")
             case .failure(let error): texts.append("failure:\(error)")
             }
