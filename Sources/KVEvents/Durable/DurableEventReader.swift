@@ -55,8 +55,8 @@ package struct DurableEventReader: Sendable {
         // The first message is as far behind as the stream is long.
         var lastLook: UInt64?
         for try await message in consumer.messages(.init(window: 200)) {
-            do throws(RouterEventJSON.Invalid) {
-                await apply(try RouterEventJSON.decode(message.payload))
+            do {
+                await apply(try RouterEventJSON.read(message.payload))
             } catch {
                 self.logger.error(
                     "ignored message \(message.position.streamSequence) of '\(self.stream.name)': \(error)"

@@ -40,12 +40,13 @@ package struct DurableEventStream: Sendable {
 
     /// An event as a message of the stream.
     ///
-    /// - Parameters:
-    ///   - event: what it says.
-    ///   - hasTier: whether the storage tier is named, which 1.0.2 does not do.
+    /// - Parameter event: what it says.
     /// - Returns: what a `JetStreamPublisher` takes.
-    package func message(_ event: RouterEvent, hasTier: Bool = true) -> StreamMessage {
-        StreamMessage(subject: self.subject, payload: RouterEventJSON.encode(event, hasTier: hasTier))
+    package func message(_ event: RouterEvent) -> StreamMessage {
+        var payload = ByteBuffer()
+        // Durable events went with 1.6.
+        payload.writeRouterEventJSON(event, form: .release12)
+        return StreamMessage(subject: self.subject, payload: payload)
     }
 
     /// A router's place in the stream, from the oldest event on; it is forgotten after five minutes without its router.

@@ -53,7 +53,7 @@ package struct Indexer: Sendable {
 
     private enum Phase {
         case live
-        case asking(KVQuery, attempt: Int)
+        case asking(IndexQuery, attempt: Int)
         case restoring(Deque<RouterEvent>, then: Position)
     }
 
@@ -163,7 +163,7 @@ package struct Indexer: Sendable {
     // MARK: Answers
 
     /// The worker's answer to a question.
-    package mutating func answered(_ query: KVQuery, _ answer: KVAnswer) -> [IndexerAction] {
+    package mutating func answered(_ query: IndexQuery, _ answer: IndexAnswer) -> [IndexerAction] {
         guard let track = self.tracks[query.rank], case .asking(query, _) = track.phase else {
             return [.report(.late(query))]
         }
@@ -189,7 +189,7 @@ package struct Indexer: Sendable {
     ///   - query: as it was in the action.
     ///   - reason: for the report.
     /// - Returns: the next attempt; after the last one the rank's blocks are forgotten, for nobody knows whether they are still there.
-    package mutating func failed(_ query: KVQuery, reason: String) -> [IndexerAction] {
+    package mutating func failed(_ query: IndexQuery, reason: String) -> [IndexerAction] {
         guard let track = self.tracks[query.rank], case .asking(query, let attempt) = track.phase else {
             return [.report(.late(query))]
         }
@@ -229,7 +229,7 @@ package struct Indexer: Sendable {
     }
 
     private mutating func answered(
-        _ query: KVQuery,
+        _ query: IndexQuery,
         _ track: Track,
         _ events: [RouterEvent],
         _ last: UInt64?
@@ -250,7 +250,7 @@ package struct Indexer: Sendable {
         return self.begin(query.rank, tail, then: .at(last))
     }
 
-    private mutating func answered(_ query: KVQuery, _ track: Track, newest: UInt64) -> [IndexerAction] {
+    private mutating func answered(_ query: IndexQuery, _ track: Track, newest: UInt64) -> [IndexerAction] {
         guard case .at(let applied) = track.position, case .asking(_, let attempt) = track.phase else {
             return self.failed(query, reason: "its newest event is \(newest)")
         }
@@ -265,7 +265,7 @@ package struct Indexer: Sendable {
         return self.failed(query, reason: "its newest event is still \(newest)")
     }
 
-    private func position(after query: KVQuery, _ last: UInt64?) -> Position {
+    private func position(after query: IndexQuery, _ last: UInt64?) -> Position {
         if let last { return .at(last) }
         // What was seen before the question is in its answer.
         if let from = query.from, from > 0 { return .at(from - 1) }
@@ -298,7 +298,7 @@ package struct Indexer: Sendable {
 
     private mutating func ask(_ rank: WorkerRank, from: UInt64?) -> IndexerAction {
         self.questions += 1
-        let query = KVQuery(rank: rank, from: from, number: self.questions)
+        let query = IndexQuery(rank: rank, from: from, number: self.questions)
         self.tracks[rank, default: Track()].phase = .asking(query, attempt: 1)
         return .query(query, after: .zero)
     }

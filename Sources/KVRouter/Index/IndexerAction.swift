@@ -1,7 +1,7 @@
 /// What the driver of an ``Indexer`` is to do.
 package enum IndexerAction: Hashable, Sendable {
     /// Ask the worker, after a while, and hand in the answer or the failure with this very question.
-    case query(KVQuery, after: Duration)
+    case query(IndexQuery, after: Duration)
     /// Call ``Indexer/restore(_:blocks:)`` until it no longer returns this: an answer is applied in slices.
     case restore(WorkerRank)
     /// Worth a line in the log; nothing to be done.
@@ -19,11 +19,11 @@ package enum IndexerReport: Hashable, Sendable {
     /// The worker's newest event is older than what was applied: it counts anew, and is asked for everything.
     case restarted(WorkerRank, newest: UInt64)
     /// One attempt failed; there is another.
-    case failed(KVQuery, reason: String)
+    case failed(IndexQuery, reason: String)
     /// All attempts failed; the rank's blocks are forgotten until its next event.
-    case gaveUp(KVQuery, reason: String)
+    case gaveUp(IndexQuery, reason: String)
     /// An answer to a question that is not open any more; it was ignored.
-    case late(KVQuery)
+    case late(IndexQuery)
 }
 
 /// What an indexer has seen since it started.

@@ -79,7 +79,7 @@ package final class KVIndexer: Sendable {
     ///   - query: as it was in the action.
     ///   - answer: the whole answer.
     /// - Returns: what is to be done next; never `.restore`.
-    package func answered(_ query: KVQuery, _ answer: KVAnswer) async -> [IndexerAction] {
+    package func answered(_ query: IndexQuery, _ answer: IndexAnswer) async -> [IndexerAction] {
         var actions: [IndexerAction] = []
         var next = self.change(query.rank.worker) { $0.answered(query, answer) }
         while next.contains(.restore(query.rank)) {
@@ -91,7 +91,7 @@ package final class KVIndexer: Sendable {
     }
 
     /// The question could not be asked, or had no answer.
-    package func failed(_ query: KVQuery, reason: String) -> [IndexerAction] {
+    package func failed(_ query: IndexQuery, reason: String) -> [IndexerAction] {
         self.change(query.rank.worker) { $0.failed(query, reason: reason) }
     }
 

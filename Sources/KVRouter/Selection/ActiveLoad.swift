@@ -113,22 +113,22 @@ package struct ActiveLoad: Sendable {
     /// Takes an event of another router; one of our own is ignored, and so is one about a request of ours, except that its prompt is
     /// processed.
     package mutating func apply(_ event: ActiveSequenceEvent, now: ContinuousClock.Instant) {
-        guard event.routerID != self.routerID else { return }
+        guard event.router != self.routerID else { return }
         switch event.change {
-        case .addRequest(let added):
+        case .added(let added):
             guard self.isForeign(event.requestID) else { return }
-            let hint = added.prefillLoadHint?.initialEffectivePrefillTokens ?? 0
+            let hint = Int(clamping: added.prefillTokens ?? 0)
             let request = Request(
                 worker: event.worker,
-                blocks: added.tokenSequence,
-                prefillTokens: added.trackPrefillTokens ? min(max(0, hint), Self.mostPrefillTokens) : 0,
-                router: event.routerID,
+                blocks: added.blocks,
+                prefillTokens: added.tracksPrefill ? min(max(0, hint), Self.mostPrefillTokens) : 0,
+                router: event.router,
                 since: now
             )
             self.insert(event.requestID, request)
             self.foreign.append(Deadline(request: event.requestID, since: now))
-        case .markPrefillCompleted: self.markPrefillCompleted(event.requestID)
-        case .free: if self.isForeign(event.requestID) { self.free(event.requestID) }
+        case .prefillCompleted: self.markPrefillCompleted(event.requestID)
+        case .freed: if self.isForeign(event.requestID) { self.free(event.requestID) }
         }
     }
 

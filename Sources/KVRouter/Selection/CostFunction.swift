@@ -39,7 +39,7 @@ package struct CostFunction: Hashable, Sendable {
         let excess = Double(max(0, situation.activePrefillTokens - situation.leastPrefillTokens))
         let fading = 1 + self.overlapCreditDecay * excess / Double(max(1, situation.promptTokens))
         return self.overlapCredit / fading * Double(situation.overlap.device)
-            + self.hostWeight * Double(situation.overlap.host)
+            + self.hostWeight * Double(situation.overlap.hostPinned)
             + self.diskWeight * Double(situation.overlap.disk)
     }
 

@@ -156,16 +156,16 @@ package struct WorkerSelector: Sendable {
         }
         let tokens = self.configuration.tracksPrefillTokens ? choice.prefillTokens : 0
         load.add(id, to: choice.worker, blocks: blocks, prefillTokens: tokens, now: now)
-        let added = ActiveSequenceEvent.AddedRequest(
-            tokenSequence: blocks,
-            trackPrefillTokens: self.configuration.tracksPrefillTokens,
-            prefillLoadHint: .init(initialEffectivePrefillTokens: tokens)
+        let added = ActiveSequenceEvent.Added(
+            blocks: blocks,
+            tracksPrefill: self.configuration.tracksPrefillTokens,
+            prefillTokens: UInt64(clamping: tokens)
         )
         return ActiveSequenceEvent(
             requestID: id,
             worker: choice.worker,
-            change: .addRequest(added),
-            routerID: load.routerID
+            change: .added(added),
+            router: load.routerID
         )
     }
 

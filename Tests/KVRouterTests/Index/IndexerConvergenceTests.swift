@@ -38,7 +38,7 @@ private struct SimulatedWorker {
         return self.log[self.log.count - 1]
     }
 
-    func answer(_ query: KVQuery) -> KVAnswer {
+    func answer(_ query: IndexQuery) -> IndexAnswer {
         guard let from = query.from, from + UInt64(self.kept) > self.newest else {
             return .dump(events: self.truth.dump(self.rank), last: self.newest)
         }

@@ -7,14 +7,14 @@ struct IndexerTests {
     private let rank = WorkerRank(worker: 1)
     private var indexer = Indexer()
 
-    private func query(_ number: UInt64, from: UInt64? = nil, rank: UInt32 = 0) -> KVQuery {
-        KVQuery(rank: WorkerRank(worker: 1, rank: rank), from: from, number: number)
+    private func query(_ number: UInt64, from: UInt64? = nil, rank: UInt32 = 0) -> IndexQuery {
+        IndexQuery(rank: WorkerRank(worker: 1, rank: rank), from: from, number: number)
     }
 
     /// Live at event 1, with blocks 1 and 2.
     private mutating func goLive() {
         _ = self.indexer.found(self.rank)
-        let dump = KVAnswer.dump(events: [.stored(0, blocks(1, 2))], last: 1)
+        let dump = IndexAnswer.dump(events: [.stored(0, blocks(1, 2))], last: 1)
         #expect(self.indexer.answered(self.query(1), dump) == [.restore(self.rank)])
         #expect(self.indexer.restore(self.rank) == [.report(.recovered(self.rank, last: 1))])
     }
@@ -89,7 +89,7 @@ struct IndexerTests {
     mutating func replaced() {
         self.goLive()
         _ = self.indexer.apply(.stored(900, blocks(5)))
-        let dump = KVAnswer.dump(events: [.stored(0, blocks(3))], last: 1)
+        let dump = IndexAnswer.dump(events: [.stored(0, blocks(3))], last: 1)
         #expect(self.indexer.answered(self.query(2, from: 2), dump) == [.restore(self.rank)])
         #expect(self.indexer.restore(self.rank) == [.report(.recovered(self.rank, last: 1))])
         #expect(self.indexer.tree.matches(prompt(1)).isEmpty)
@@ -124,7 +124,7 @@ struct IndexerTests {
     mutating func clearedWhileAsking() {
         _ = self.indexer.found(self.rank)
         #expect(self.indexer.apply(.cleared(3)).isEmpty)
-        let late = KVAnswer.dump(events: [.stored(0, blocks(1))], last: 2)
+        let late = IndexAnswer.dump(events: [.stored(0, blocks(1))], last: 2)
         #expect(self.indexer.answered(self.query(1), late) == [.report(.late(self.query(1)))])
         #expect(self.indexer.tree.blockCount == 0)
         _ = self.indexer.apply(.stored(9, blocks(1)))
@@ -161,7 +161,7 @@ struct IndexerTests {
         )
         _ = self.indexer.answered(self.query(3), .dump(events: [], last: 5))
         _ = self.indexer.apply(.stored(9, blocks(1)))
-        let tail = KVAnswer.events([.stored(6, blocks(1)), .stored(9, blocks(1))], last: 9)
+        let tail = IndexAnswer.events([.stored(6, blocks(1)), .stored(9, blocks(1))], last: 9)
         #expect(self.indexer.answered(self.query(4, from: 6), tail) == [.query(self.query(5), after: .zero)])
     }
 

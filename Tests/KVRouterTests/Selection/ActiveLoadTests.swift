@@ -67,15 +67,15 @@ struct ActiveLoadTests {
         id: String = "r",
         router: UInt64 = 9
     ) -> ActiveSequenceEvent {
-        ActiveSequenceEvent(requestID: id, worker: self.a, change: change, routerID: router)
+        ActiveSequenceEvent(requestID: id, worker: self.a, change: change, router: router)
     }
 
     private func added(_ blocks: [BlockHash], tokens: Int, tracks: Bool = true) -> ActiveSequenceEvent.Change {
-        .addRequest(
+        .added(
             .init(
-                tokenSequence: blocks,
-                trackPrefillTokens: tracks,
-                prefillLoadHint: .init(initialEffectivePrefillTokens: tokens)
+                blocks: blocks,
+                tracksPrefill: tracks,
+                prefillTokens: UInt64(tokens)
             )
         )
     }
@@ -88,9 +88,9 @@ struct ActiveLoadTests {
         #expect(load.requests(of: self.a) == 0)
         load.apply(self.event(added), now: self.start)
         #expect((load.blocks(of: self.a), load.prefillTokens(of: self.a)) == (2, 800))
-        load.apply(self.event(.markPrefillCompleted), now: self.start)
+        load.apply(self.event(.prefillCompleted), now: self.start)
         #expect((load.blocks(of: self.a), load.prefillTokens(of: self.a)) == (2, 0))
-        load.apply(self.event(.free), now: self.start)
+        load.apply(self.event(.freed), now: self.start)
         #expect(load.blocks(of: self.a) == 0)
         load.apply(self.event(self.added([], tokens: 800, tracks: false)), now: self.start)
         #expect((load.prefillTokens(of: self.a), load.requests(of: self.a)) == (0, 1))
@@ -104,9 +104,9 @@ struct ActiveLoadTests {
         var load = ActiveLoad(routerID: 7)
         load.add("r", to: self.b, blocks: self.blocks([1]), prefillTokens: 10, now: self.start)
         load.apply(self.event(self.added(self.blocks([5, 6]), tokens: 3)), now: self.start)
-        load.apply(self.event(.free), now: self.start)
+        load.apply(self.event(.freed), now: self.start)
         #expect((load.blocks(of: self.b), load.blocks(of: self.a), load.prefillTokens(of: self.b)) == (1, 0, 10))
-        load.apply(self.event(.markPrefillCompleted, router: self.b.worker), now: self.start)
+        load.apply(self.event(.prefillCompleted, router: self.b.worker), now: self.start)
         #expect(load.prefillTokens(of: self.b) == 0)
     }
 
@@ -116,7 +116,7 @@ struct ActiveLoadTests {
         load.add("ours", to: self.a, blocks: [], prefillTokens: 0, now: self.start)
         load.apply(self.event(self.added([], tokens: 0), id: "old"), now: self.start)
         load.apply(self.event(self.added([], tokens: 0), id: "anew"), now: self.start)
-        load.apply(self.event(.free, id: "anew"), now: self.start)
+        load.apply(self.event(.freed, id: "anew"), now: self.start)
         load.apply(self.event(self.added([], tokens: 0), id: "anew"), now: self.start + .seconds(5))
         #expect(load.expire(now: self.start + .seconds(9)).isEmpty)
         #expect(load.expire(now: self.start + .seconds(10)) == ["old"])

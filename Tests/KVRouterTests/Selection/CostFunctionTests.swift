@@ -24,8 +24,8 @@ struct CostFunctionTests {
     func tiers() {
         let cost = CostFunction()
         for (overlap, credit) in [
-            (Overlap(device: 4), 4), (Overlap(host: 4), 3), (Overlap(disk: 4), 1),
-            (Overlap(device: 1, host: 1, disk: 1), 2),
+            (Overlap(device: 4), 4), (Overlap(hostPinned: 4), 3), (Overlap(disk: 4), 1),
+            (Overlap(device: 1, hostPinned: 1, disk: 1), 2),
         ] {
             var situation = self.situation(prompt: 64, decode: 0)
             situation.overlap = overlap

@@ -147,15 +147,15 @@ struct WorkerSelectorTests {
         var load = ActiveLoad(routerID: 7)
         let choice = Selection.Choice(worker: WorkerRank(worker: 1), overlap: Overlap(device: 2), prefillTokens: 60)
         let event = selector.commit("x", self.prompt, choice, to: &load, now: self.start)
-        let added = ActiveSequenceEvent.AddedRequest(
-            tokenSequence: self.prompt.blocks,
-            prefillLoadHint: .init(initialEffectivePrefillTokens: 60)
+        let added = ActiveSequenceEvent.Added(
+            blocks: self.prompt.blocks,
+            prefillTokens: 60
         )
         let expected = ActiveSequenceEvent(
             requestID: "x",
             worker: WorkerRank(worker: 1),
-            change: .addRequest(added),
-            routerID: 7
+            change: .added(added),
+            router: 7
         )
         #expect(event == expected)
     }

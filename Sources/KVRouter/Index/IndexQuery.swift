@@ -1,5 +1,5 @@
 /// A question to a worker: what blocks one of its ranks has.
-package struct KVQuery: Hashable, Sendable {
+package struct IndexQuery: Hashable, Sendable {
     package var rank: WorkerRank
     /// The first event id that is asked for; nil asks for everything.
     package var from: UInt64?
@@ -13,8 +13,8 @@ package struct KVQuery: Hashable, Sendable {
     }
 }
 
-/// What a worker answers to a ``KVQuery`` (contract `kv-events.md`, section 3).
-package enum KVAnswer: Hashable, Sendable {
+/// What a worker answers to a ``IndexQuery`` (contract `kv-events.md`, section 3).
+package enum IndexAnswer: Hashable, Sendable {
     /// The whole state, in place of what is known; its ids mean nothing.
     ///
     /// - Parameters:
