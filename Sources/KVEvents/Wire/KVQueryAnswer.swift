@@ -1,12 +1,7 @@
+import FoundationEssentials
 package import KVRouter
 package import NIOCore
 import RequestPlane
-
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
 
 /// What a worker answers to a `KVQuery`.
 package enum KVQueryAnswer: Hashable, Sendable {
