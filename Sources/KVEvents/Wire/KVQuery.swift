@@ -1,11 +1,6 @@
+import FoundationEssentials
 package import NIOCore
 import RequestPlane
-
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
 
 /// What a router asks a worker after it has missed events (contract `kv-events.md`, section 3).
 package struct KVQuery: Hashable, Sendable {

@@ -1,12 +1,7 @@
+import FoundationEssentials
 package import KVRouter
 package import NIOCore
 import RequestPlane
-
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
 
 /// What a worker answers to a `KVQuery`.
 package enum KVQueryAnswer: Hashable, Sendable {
@@ -36,8 +31,8 @@ package enum KVQueryAnswer: Hashable, Sendable {
     package func json(_ form: DynamoEventForm) -> ByteBuffer {
         var buffer = ByteBuffer()
         switch self {
-        case .state(let events, let last): Self.write("TreeDump", events, last, form, to: &buffer)
-        case .tail(let events, let last): Self.write("Events", events, last, form, to: &buffer)
+        case .state(let events, let last): Self.write(isState: true, events, last, form, to: &buffer)
+        case .tail(let events, let last): Self.write(isState: false, events, last, form, to: &buffer)
         case .tooNew(let start, let end, let newest):
             buffer.writeString(
                 #"{"TooNew":{"requested_start":\#(start),"requested_end":\#(end),"newest_available":\#(newest)}}"#
@@ -53,22 +48,22 @@ package enum KVQueryAnswer: Hashable, Sendable {
     }
 
     private static func write(
-        _ name: StaticString,
+        isState: Bool,
         _ events: [RouterEvent],
         _ last: UInt64,
         _ form: DynamoEventForm,
         to buffer: inout ByteBuffer
     ) {
-        buffer.writeStaticString("{\"")
-        buffer.writeStaticString(name)
-        buffer.writeStaticString(#"":{"events":["#)
+        buffer.writeStaticString(isState ? #"{"TreeDump":{"events":["# : #"{"Events":{"events":["#)
         for (index, event) in events.enumerated() {
             if index > 0 { buffer.writeStaticString(",") }
             buffer.writeRouterEventJSON(event, form: form)
         }
         buffer.writeStaticString(#"],"last_event_id":"#)
         buffer.writeString(String(last))
-        buffer.writeStaticString("}}")
+        // Dynamo 1.6 says so with every whole state: it replaces all that a router had of this rank.
+        let resets = isState && form == .release16
+        buffer.writeStaticString(resets ? #","reset_scope":"all"}}"# : "}}")
     }
 }
 

@@ -1,12 +1,7 @@
+import FoundationEssentials
 package import KVRouter
 package import NIOCore
 import RequestPlane
-
-#if canImport(FoundationEssentials)
-import FoundationEssentials
-#else
-import Foundation
-#endif
 
 /// A `RouterEvent` in JSON: inside answers to queries, and in the durable mode (contract `kv-events.md`, sections 3 and 7).
 package struct RouterEventJSON: Decodable, Sendable {
