@@ -60,9 +60,9 @@ package struct JetStreamConsumer: Sendable {
 
     /// The messages, without end.
     ///
-    /// For one reader. Lost connections and restarted servers are waited for; what was given out before and not acknowledged comes
-    /// again. The sequence ends when the task is cancelled or the connection closed, and throws `JetStreamError` when the consumer
-    /// is gone or refuses. Each message must be acknowledged.
+    /// For one reader. Lost connections and restarted servers are waited for; what was given out before and not acknowledged,
+    /// or only a moment ago, comes again. The sequence ends when the task is cancelled or the connection closed, and throws
+    /// `JetStreamError` when the consumer is gone or refuses. Each message must be acknowledged.
     ///
     /// - Parameter limits: how messages are pulled; after a lost connection up to twice the window may be held.
     /// - Returns: the messages in the order of the stream, except those that come again.

@@ -60,6 +60,8 @@ package struct JetStreamMessage: Sendable {
 
     /// Says that the message is done, and waits until the server has noted it.
     ///
+    /// It writes this down a little later: after a server was killed, the last acknowledged messages may come again.
+    ///
     /// - Throws: `JetStreamError` when no word comes in time.
     package func acknowledgeConfirmed() async throws(JetStreamError) {
         _ = try await self.jetStream.request(

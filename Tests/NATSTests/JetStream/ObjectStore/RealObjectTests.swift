@@ -25,7 +25,7 @@ import Testing
         {"name":"radix-state","description":null,"metadata":{},"headers":null,\
         "options":{"link":null,"max_chunk_size":131072},\
         "bucket":"namespace-dynamo-component-backend-radix-bucket","nuid":"9sGmSsMsiAmeRbcB0qwVTG","size":839,"chunks":1,\
-        "mtime":"2026-11-23T11:13:20.345228521Z","digest":"SHA-256=IQI3G-84-EtQbVknX1HRrHbUifkz22DdItAbeNhCKCI="}
+        "mtime":"2026-11-23T11:13:20.345228521Z","digest":"SHA-256=IQI3G-84-EuQbVknX1HRrHbUifkz22DdItAbeNhCKCI="}
         """
 
     @Test func `is read and checked, and replaced by one of ours`() async throws {
