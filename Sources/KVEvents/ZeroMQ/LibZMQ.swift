@@ -53,7 +53,7 @@ extension LibZMQ {
         let endpoint: String
         private let context: Context
         fileprivate let pointer: UnsafeMutableRawPointer
-        fileprivate var monitor: UnsafeMutableRawPointer?
+        fileprivate let monitor: UnsafeMutableRawPointer?
 
         /// - Parameters:
         ///   - context: outlives the socket.
@@ -71,14 +71,18 @@ extension LibZMQ {
             guard let pointer = zmq_socket(context.pointer, kind) else {
                 throw LibZMQ.error("make a socket for", endpoint)
             }
+            var monitor: UnsafeMutableRawPointer?
             do throws(ZMQError) {
                 try Self.configure(pointer, options)
-                self.monitor = Self.watch(context, pointer, number)
+                monitor = Self.watch(context, pointer, number)
                 try Self.attach(pointer, options.attachment)
             } catch {
+                // Both, or the end of the context waits for the one that is left.
+                if let monitor { zmq_close(monitor) }
                 zmq_close(pointer)
                 throw error
             }
+            self.monitor = monitor
             self.endpoint = Self.lastEndpoint(pointer) ?? endpoint
             self.context = context
             self.pointer = pointer
