@@ -180,7 +180,9 @@ let package = Package(
         ),
         .testTarget(
             name: "WorkerTests",
-            dependencies: ["dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core]
+            dependencies: [
+                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport", core,
+            ]
         ),
         .testTarget(
             name: "LoadTestTests",
