@@ -82,9 +82,7 @@ struct MockOptions: ParsableArguments {
         }
     }
 
-    /// The engine with these options.
-    ///
-    /// - Parameter vocabulary: what answers are made of.
+    /// The engine with these options, its answers made of these tokens.
     func engine(vocabulary: [UInt32]) -> MockEngine.Configuration {
         var engine = MockEngine.Configuration()
         engine.blockSize = self.blockSize ?? engine.blockSize

@@ -81,6 +81,7 @@ struct MockEngine: Sendable {
     /// - Parameters:
     ///   - request: what fits into an empty cache together with its answer.
     ///   - key: its name.
+    /// - Returns: what to do; an engine that was idle begins a step.
     mutating func submit(_ request: MockRequest, as key: BlockCache.Key) -> [Action] {
         guard request.maxTokens > 0 else { return [.finish(.length, key)] }
         self.waiting.append(MockSequence(request, key: key, seed: self.configuration.seed))
