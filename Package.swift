@@ -181,7 +181,9 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport", core,
+                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport",
+                argumentParser,
+                core,
             ]
         ),
         .testTarget(
