@@ -180,7 +180,11 @@ let package = Package(
         ),
         .testTarget(
             name: "WorkerTests",
-            dependencies: ["dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core]
+            dependencies: [
+                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport",
+                argumentParser,
+                core,
+            ]
         ),
         .testTarget(
             name: "LoadTestTests",

@@ -4,14 +4,9 @@ import DynamoRuntime
 import Logging
 import RequestPlane
 
-/// A worker that serves un-tokenized requests in a deployment of Dynamo.
+/// A worker of a deployment of Dynamo: an echo of un-tokenized requests, or a simulated engine for tokenized ones.
 @main
 struct WorkerCommand: AsyncParsableCommand {
-    enum Engine: String, ExpressibleByArgument, CaseIterable {
-        /// Sends the last user message back.
-        case echo
-    }
-
     /// The kinds of requests on the model card.
     ///
     /// All of them are answered.
@@ -40,14 +35,21 @@ struct WorkerCommand: AsyncParsableCommand {
         version: ProgramVersion.text
     )
 
-    @Option(help: "What answers requests: echo sends the last user message back token by token.")
-    var engine: Engine = .echo
+    @Option(
+        help: """
+            What answers requests: echo sends the last user message back token by token; mock simulates an engine with a KV \
+            cache, for frontends and routers that tokenize.
+            """,
+        completion: .list(EngineName.allCases.map(\.rawValue)),
+        transform: EngineName.parse
+    )
+    var engine: EngineName = .echo
 
-    @Option(help: "The name that clients use.")
-    var modelName = "echo"
+    @Option(help: "The name that clients use. (default: the engine's name)")
+    var modelName: String?
 
-    @Option(help: "Tokens per second and request; 0 is as fast as possible.")
-    var rate = 200.0
+    @Option(help: "With echo: tokens per second and request; 0 is as fast as possible. (default: 200)")
+    var rate: Double?
 
     @Option(help: "The component to register in.")
     var component = "backend"
@@ -69,9 +71,26 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: "Seconds to wait before registering, as if a model were loaded.")
     var startupDelay = 0.0
 
+    @OptionGroup(title: "Options of --engine mock")
+    var mock: MockOptions
+
+    private var model: String { self.modelName ?? self.engine.rawValue }
+
     func validate() throws {
-        guard self.rate >= 0, self.rate <= 1e9 else {
-            throw ValidationError("--rate is \(self.rate); it must be a number from 0 to 1000000000")
+        if let rate = self.rate, !(0...1e9).contains(rate) {
+            throw ValidationError("--rate is \(rate); it must be a number from 0 to 1000000000")
+        }
+        switch self.engine {
+        case .echo:
+            if let flag = self.mock.given.first {
+                throw ValidationError("\(flag) is for --engine mock; leave it out, or choose that engine")
+            }
+        case .mock:
+            guard self.rate == nil else {
+                throw ValidationError(
+                    "--rate is for --engine echo; the mock engine takes --decode-tokens-per-second and --speedup"
+                )
+            }
         }
         guard self.contextLength > 0 else {
             throw ValidationError("--context-length is \(self.contextLength); it must be at least 1")
@@ -86,26 +105,70 @@ struct WorkerCommand: AsyncParsableCommand {
                 throw ValidationError("\(flag) is '\(name)'; it must not be empty or contain a slash, a dot or a space")
             }
         }
-        guard !self.modelName.isEmpty else { throw ValidationError("--model-name must not be empty") }
+        guard self.modelName?.isEmpty != true else { throw ValidationError("--model-name must not be empty") }
     }
 
     func run() async throws {
         let environment = try ProcessEnvironment(ProcessEnvironment.variables, label: "dynamo_worker")
         let runtime = RuntimeService(environment) { runtime in
-            let endpoint = self.endpoint(namespace: runtime.configuration.workerNamespace)
-            runtime.prepare([endpoint])
-            try await Task.sleep(for: .milliseconds(Int(self.startupDelay * 1000)))
-            try await runtime.serve([endpoint])
+            let id = EndpointID(
+                namespace: runtime.configuration.workerNamespace,
+                component: self.component,
+                name: self.endpoint
+            )
+            switch self.engine {
+            case .echo: try await self.publish([self.echo(id)], in: runtime)
+            case .mock:
+                let (endpoint, service) = try self.mock(id, in: runtime)
+                try await self.publish([endpoint], in: runtime)
+                // Ends when the runtime has let its requests finish.
+                try await service.run()
+            }
         }
         try await ProcessRunner.run(runtime, logger: environment.logger)
     }
 
-    private func endpoint(namespace: String) -> RuntimeService.Endpoint {
-        let engine = EchoEngine(contextLength: self.contextLength, rate: self.rate)
+    private func publish(_ endpoints: [RuntimeService.Endpoint], in runtime: RuntimeService) async throws {
+        runtime.prepare(endpoints)
+        try await Task.sleep(for: .milliseconds(Int(self.startupDelay * 1000)))
+        try await runtime.serve(endpoints)
+    }
+
+    private func echo(_ id: EndpointID) -> RuntimeService.Endpoint {
+        let engine = EchoEngine(contextLength: self.contextLength, rate: self.rate ?? 200)
         return RuntimeService.Endpoint(
-            id: EndpointID(namespace: namespace, component: self.component, name: self.endpoint),
-            card: .text(name: self.modelName, kind: self.serve.kind, contextLength: self.contextLength),
+            id: id,
+            card: .text(name: self.model, kind: self.serve.kind, contextLength: self.contextLength),
             handler: { engine.answer($0) }
         )
+    }
+
+    private func mock(_ id: EndpointID, in runtime: RuntimeService) throws -> (RuntimeService.Endpoint, MockService) {
+        let model =
+            try self.mock.modelPath.map { try MockModel(folder: $0) } ?? MockModel(contextLength: self.contextLength)
+        let engine = self.mock.engine(vocabulary: model.vocabulary)
+        let metrics = MockMetrics(registry: runtime.metrics, model: self.model, totalBlocks: engine.blocks)
+        let service = MockService(
+            configuration: engine,
+            limits: MockRequest.Limits(
+                contextLength: self.contextLength,
+                cacheTokens: engine.blocks * engine.blockSize,
+                answerTokens: self.mock.answerTokens ?? 64
+            ),
+            report: metrics.update
+        )
+        let card = ModelCard.tokens(
+            name: self.model,
+            kind: self.serve.kind,
+            contextLength: self.contextLength,
+            files: model.files,
+            runtime: ModelCard.Runtime(
+                blockSize: engine.blockSize,
+                totalBlocks: engine.blocks,
+                maxSequences: engine.maxBatch,
+                maxBatchedTokens: engine.maxBatchedTokens
+            )
+        )
+        return (RuntimeService.Endpoint(id: id, card: card, handler: { service.answer($0) }), service)
     }
 }
