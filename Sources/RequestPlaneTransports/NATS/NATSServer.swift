@@ -83,9 +83,8 @@ final class NATSServer: TransportServer {
     }
 
     private func receive(_ message: NATSMessage, _ connection: NATSConnection) -> NATSSubscription.Demand {
-        var headers: [String: String] = [:]
-        for field in message.headers.fields { headers[field.name] = field.value }
-        let admission = self.core.dispatch(path: message.subject, headers: .fields(headers), payload: message.payload)
+        let headers = RequestHeaders.fields(message.headers.requestFields)
+        let admission = self.core.dispatch(path: message.subject, headers: headers, payload: message.payload)
         // An empty reply also to what is refused: that is how workers of Dynamo acknowledge, and nobody reads more. Without one the
         // caller knows within its time limit that it will not be called home.
         if admission != .dropped, let reply = message.reply { try? connection.publish(reply) }
