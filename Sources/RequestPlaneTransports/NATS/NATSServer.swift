@@ -30,6 +30,7 @@ final class NATSServer: TransportServer {
                 timeout: configuration.responseStream.connectTimeout,
                 security: ConnectionSecurity(configuration.security)
             ),
+            execution: configuration.handlerExecution,
             // Callers of Dynamo do not read replies.
             refusals: .callHome,
             logger: logger
