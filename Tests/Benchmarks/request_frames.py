@@ -26,8 +26,8 @@ from launcher_memory import ROOT, figures
 PROGRAM = ROOT / ".build/release/plane-benchmark"
 FLOWS = ("elapsed", "processor")
 LIMIT = 1.5
-# A frame alone.
-LONE_LIMIT = 1.5
+# A frame alone: more than a bare echo on one connection, where answers carry the acknowledgements of TCP.
+LONE_LIMIT = 1.7
 STREAMS = (1_000, 10_000)
 # Kilobytes for each idle stream in each process.
 MEMORY_LIMIT = 16.0
