@@ -140,7 +140,11 @@ let package = Package(
             ],
             path: "Tests/TestSupport"
         ),
-        .target(name: "FuzzSupport", dependencies: ["RequestPlane", core], path: "Tests/FuzzSupport"),
+        .target(
+            name: "FuzzSupport",
+            dependencies: ["RequestPlane", "RequestPlaneTransports", "NATS", core],
+            path: "Tests/FuzzSupport"
+        ),
         .testTarget(
             name: "RequestPlaneTests",
             dependencies: ["RequestPlane", "TestSupport", "FuzzSupport", core],
@@ -149,9 +153,9 @@ let package = Package(
         .testTarget(
             name: "RequestPlaneTransportsTests",
             dependencies: [
-                "RequestPlane", "RequestPlaneTransports", "TestSupport", core, posix, http1, http2, hpack, embedded,
-                logging,
-                subprocess,
+                "RequestPlane", "RequestPlaneTransports", "TestSupport", "FuzzSupport", core, posix, http1, http2,
+                hpack,
+                embedded, logging, subprocess,
             ],
             exclude: ["Fixtures"]
         ),

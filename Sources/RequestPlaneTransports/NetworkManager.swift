@@ -1,6 +1,6 @@
 public import Logging
-import NIOCore
-import NIOPosix
+public import NIOCore
+public import NIOPosix
 public import RequestPlane
 
 /// The one owner of a process's request plane: reads its settings, makes server and client, and runs both.
@@ -30,12 +30,16 @@ public final class NetworkManager: Sendable {
     ///
     /// - Parameters:
     ///   - configuration: the settings.
+    ///   - group: the threads that drive the connections; shut down after `run()` has returned, if at all.
     ///   - logger: for what cannot be told to a caller.
-    public init(configuration: Configuration, logger: Logger) {
+    public init(
+        configuration: Configuration,
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        logger: Logger
+    ) {
         let link = NATSLink(settings: configuration.nats, logger: logger)
         self.link = link
-        self.transportServer = TransportRegistry.server(configuration, link: link, logger: logger)
-        let group = MultiThreadedEventLoopGroup.singleton
+        self.transportServer = TransportRegistry.server(configuration, link: link, group: group, logger: logger)
         let security = ConnectionSecurity(configuration.security)
         self.core = CallingCore(
             configuration: configuration.responseStream,

@@ -8,12 +8,13 @@ enum TransportRegistry {
     static func server(
         _ configuration: NetworkManager.Configuration,
         link: NATSLink,
+        group: any EventLoopGroup,
         logger: Logger
     ) -> any TransportServer {
         switch configuration.mode {
-        case .tcp: TCPServer(configuration: configuration, logger: logger)
-        case .http: HTTPServer(configuration: configuration, logger: logger)
-        case .nats: NATSServer(configuration: configuration, link: link, logger: logger)
+        case .tcp: TCPServer(configuration: configuration, group: group, logger: logger)
+        case .http: HTTPServer(configuration: configuration, group: group, logger: logger)
+        case .nats: NATSServer(configuration: configuration, link: link, group: group, logger: logger)
         }
     }
 

@@ -7,7 +7,8 @@ move on a response stream and messages of the same size on the wire on a bare NI
 
   flow       one way, as fast as the reader takes them; bare ones are flushed one by one as a program does that writes
              a message when it has one, and 32 at once
-  echo of N  there and back, N at a time; on the request plane over two response streams, one each way
+  echo of N  there and back, N at a time; on the request plane over two response streams, one each way; once more with one
+             event loop in each process that runs the handlers too
   request    a whole request that is refused, so that only its acknowledgement comes back; bare, an echo of 500 bytes
 
 The figures are nanoseconds for one frame one way: what passes, and the processor time of both processes. Then so many idle
@@ -25,15 +26,17 @@ from launcher_memory import ROOT, figures
 PROGRAM = ROOT / ".build/release/plane-benchmark"
 FLOWS = ("elapsed", "processor")
 LIMIT = 1.5
+# A frame alone: more than a bare echo on one connection, where answers carry the acknowledgements of TCP.
+LONE_LIMIT = 1.7
 STREAMS = (1_000, 10_000)
 # Kilobytes for each idle stream in each process.
 MEMORY_LIMIT = 16.0
 
 
-def worker() -> tuple[subprocess.Popen, str, str]:
+def worker() -> tuple[subprocess.Popen, str, str, str]:
     process = subprocess.Popen([PROGRAM, "worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    address, port = process.stdout.readline().split()
-    return process, address, port
+    address, loop_address, port = process.stdout.readline().split()
+    return process, address, loop_address, port
 
 
 def end(process: subprocess.Popen) -> None:
@@ -43,9 +46,9 @@ def end(process: subprocess.Popen) -> None:
 
 def frames(rounds: int) -> dict[str, dict[str, list[float]]]:
     """Nanoseconds of each round, by way and kind; the first round is a warm-up."""
-    process, address, port = worker()
+    process, address, loop_address, port = worker()
     try:
-        command = [PROGRAM, "frames", address, port, str(process.pid), str(rounds + 1)]
+        command = [PROGRAM, "frames", address, loop_address, port, str(process.pid), str(rounds + 1)]
         lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     finally:
         end(process)
@@ -57,7 +60,7 @@ def frames(rounds: int) -> dict[str, dict[str, list[float]]]:
 
 def memory(count: int) -> tuple[float, float]:
     """Kilobytes of resident memory for each idle stream, in the worker and in its caller."""
-    process, address, _ = worker()
+    process, address, _, _ = worker()
     try:
         command = [PROGRAM, "streams", address]
         # A first stream, so that what every process has once does not count.
@@ -84,7 +87,9 @@ def main(rounds: int) -> None:
         ("flow, plane", "flow, bare, each flushed", LIMIT),
         ("flow, plane", "flow, bare, 32 at once", None),
         ("echo of 1, plane", "echo of 1, bare", None),
+        ("echo of 1, plane on its event loop", "echo of 1, bare", LONE_LIMIT),
         ("echo of 64, plane", "echo of 64, bare", LIMIT),
+        ("echo of 64, plane on its event loop", "echo of 64, bare", LIMIT),
     ]
     for ours, bare, limit in pairs:
         ratios = {

@@ -8,7 +8,7 @@ import Musl
 import Darwin
 #endif
 
-/// Feeds every wire decoder with a number of inputs each: `DYNAMO_FUZZ=1 swift run -c release fuzz-wire 2000000`.
+/// Feeds every wire decoder and every machine of a transport with a number of inputs each: `DYNAMO_FUZZ=1 swift run -c release fuzz-wire 2000000`.
 @main enum FuzzWire {
     static func main() throws {
         let arguments = CommandLine.arguments.dropFirst().map { UInt64($0) }
@@ -19,7 +19,7 @@ import Darwin
         let inputs = arguments.first.flatMap(\.self).map(Int.init(clamping:)) ?? 100_000
         let seed = arguments.dropFirst().first.flatMap(\.self) ?? 1
         var total = 0
-        for target in try FuzzTarget.wire() {
+        for target in try FuzzTarget.wire() + FuzzTarget.transports() {
             do {
                 let report = try FuzzDriver.run(target, .inputs(inputs), seed: seed)
                 print(report)

@@ -8,6 +8,7 @@ import Testing
     /// Every transport between processes: one line for each.
     private static let transports: [NetworkTransport] = [
         NetworkTransport(.tcp), NetworkTransport(.http),
+        NetworkTransport(.tcp, "handlers on event loops") { $0.handlerExecution = .onEventLoop },
     ]
 
     @Test(arguments: Self.transports, ConformanceCheck.all + ConformanceCheck.betweenProcesses)
@@ -27,22 +28,26 @@ import Testing
 /// The server of one manager and the client of another.
 struct NetworkTransport: ConformanceTransport, CustomStringConvertible {
     let mode: RequestPlaneMode
+    private let note: String
     private let configure: @Sendable (inout NetworkManager.Configuration) async throws -> Void
 
     /// Names a transport.
     ///
     /// - Parameters:
     ///   - mode: the plane.
+    ///   - note: what distinguishes it from others of that plane.
     ///   - configure: what the plane needs beside it, for example the address of a broker.
     init(
         _ mode: RequestPlaneMode,
+        _ note: String = "",
         configure: @escaping @Sendable (inout NetworkManager.Configuration) async throws -> Void = { _ in }
     ) {
         self.mode = mode
+        self.note = note
         self.configure = configure
     }
 
-    var description: String { self.mode.rawValue }
+    var description: String { self.note.isEmpty ? self.mode.rawValue : "\(self.mode.rawValue), \(self.note)" }
 
     func makeEnds(_ options: ConformanceOptions) async throws -> ConformanceEnds {
         var configuration = NetworkManager.Configuration.loopback

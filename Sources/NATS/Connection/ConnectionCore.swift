@@ -171,6 +171,7 @@ final class ConnectionCore: Sendable {
     // MARK: What libnats tells
 
     func asynchronousError(_ status: NativeStatus, _ text: String) {
+        if status == .notPermitted, let subject = Self.deniedSubscription(text) { self.post(.denied(subject)) }
         let text = Printable.text(text)
         let error =
             switch status {
@@ -180,6 +181,13 @@ final class ConnectionCore: Sendable {
             default: NATSError(.internalFailure, "NATS reports an error: \(text)")
             }
         self.report(error)
+    }
+
+    /// The subject in the server's words, `Permissions Violation for Subscription to "subject" using queue "group"`.
+    private static func deniedSubscription(_ text: String) -> String? {
+        guard let mark = text.firstRange(of: "Subscription to \"") else { return nil }
+        let rest = text[mark.upperBound...]
+        return rest.firstIndex(of: "\"").map { String(rest[..<$0]) }
     }
 
     /// Logs what no caller can be told, and tells those who watch.

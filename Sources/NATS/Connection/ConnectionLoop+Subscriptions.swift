@@ -41,6 +41,18 @@ extension ConnectionLoop {
         entry.drain?.completion(nil)
     }
 
+    /// Nothing will come for the subscriptions to this subject.
+    func denied(_ subject: String) {
+        for (number, entry) in self.subscriptions where entry.subscription.subject == subject {
+            self.subscriptions[number] = nil
+            entry.native?.unsubscribe()
+            let text =
+                "the NATS server does not let this user subscribe to '\(Printable.text(subject))'; allow it in the user's permissions"
+            entry.subscription.end(NATSError(.notPermitted, text))
+            entry.drain?.completion(nil)
+        }
+    }
+
     // MARK: Draining
 
     var isDraining: Bool { self.drain != nil || self.subscriptions.values.contains { $0.drain != nil } }

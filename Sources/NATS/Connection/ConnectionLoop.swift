@@ -88,6 +88,7 @@ final class ConnectionLoop {
             switch command {
             case .subscribe(let subscription, let completion): self.subscribe(subscription, completion)
             case .unsubscribe(let number): self.unsubscribe(number)
+            case .denied(let subject): self.denied(subject)
             case .drain(let number, let timeout, let completion):
                 self.drainSubscription(number, timeout: timeout, completion)
             case .drained(let number): self.drained(number)

@@ -8,6 +8,8 @@ enum LoopCommand: Sendable {
     case drainAll(timeout: Duration, @Sendable (NATSError?) -> Void)
     /// The flush that ends a drain has ended.
     case drainFlushed(NATSError?)
+    /// The server does not let this user subscribe to a subject.
+    case denied(String)
     /// Look at the subscriptions.
     case poll
     /// An attempt to connect has ended.
@@ -22,7 +24,7 @@ enum LoopCommand: Sendable {
         case .subscribe(_, let completion): completion(NATSError(.closed, "the connection to NATS is closed"))
         case .drain(_, _, let completion), .drainAll(_, let completion): completion(nil)
         case .attempted(.success(let established)): established.retire()
-        case .attempted(.failure), .unsubscribe, .drained, .drainFlushed, .poll, .pinged, .close: break
+        case .attempted(.failure), .unsubscribe, .denied, .drained, .drainFlushed, .poll, .pinged, .close: break
         }
     }
 }

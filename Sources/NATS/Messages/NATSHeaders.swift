@@ -42,7 +42,7 @@ package struct NATSHeaders: Sendable, Hashable, ExpressibleByDictionaryLiteral {
     }
 
     /// - Throws: `NATSError` for what would break out of a header line.
-    func validate() throws(NATSError) {
+    package func validate() throws(NATSError) {
         for field in self.fields {
             let name = field.name.utf8
             guard !name.isEmpty, name.allSatisfy({ $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: ":") }) else {

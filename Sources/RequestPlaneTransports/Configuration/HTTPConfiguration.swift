@@ -35,6 +35,10 @@ public struct HTTPConfiguration: Sendable, Hashable {
     public var adaptiveWindow = true
     /// The largest request body that a server accepts; real servers of Dynamo 1.2 take 2 MiB.
     public var maximumBodySize = 33_554_432
+    /// The bytes that a server holds of bodies which have not arrived whole, over all its connections; never less than one body.
+    ///
+    /// What comes beyond is passed over, and its request answered with 503.
+    public var maximumReceivingSize = 536_870_912
     /// How long the head of a connection's first request may take, and how long a body may pause.
     public var stallTimeout = Duration.seconds(30)
     /// How long a connection may be without a request; longer than real callers keep unused connections.

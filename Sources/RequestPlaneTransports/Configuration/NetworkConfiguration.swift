@@ -16,6 +16,8 @@ extension NetworkManager {
         public var responseStream: ResponseStreamConfiguration
         /// TLS on request connections of the TCP plane and on response streams of every plane.
         public var security: TransportSecurity
+        /// Where handlers run; no variable sets it, since it depends on what they do.
+        public var handlerExecution = HandlerExecution.concurrent
 
         /// Creates a configuration in code.
         ///
@@ -26,13 +28,15 @@ extension NetworkManager {
         ///   - nats: the settings of the NATS plane.
         ///   - responseStream: the settings of the response stream.
         ///   - security: whose certificates are shown and trusted; no TLS unless something is set.
+        ///   - handlerExecution: where handlers run.
         public init(
             mode: RequestPlaneMode = .tcp,
             tcp: TCPConfiguration = TCPConfiguration(),
             http: HTTPConfiguration = HTTPConfiguration(),
             nats: NATSSettings = NATSSettings(),
             responseStream: ResponseStreamConfiguration = ResponseStreamConfiguration(),
-            security: TransportSecurity = TransportSecurity()
+            security: TransportSecurity = TransportSecurity(),
+            handlerExecution: HandlerExecution = .concurrent
         ) {
             self.mode = mode
             self.tcp = tcp
@@ -40,6 +44,7 @@ extension NetworkManager {
             self.nats = nats
             self.responseStream = responseStream
             self.security = security
+            self.handlerExecution = handlerExecution
         }
 
         /// Reads the environment, once, at the border.

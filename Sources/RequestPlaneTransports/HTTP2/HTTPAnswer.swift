@@ -32,6 +32,20 @@ struct HTTPAnswer: Hashable, Sendable {
         text: "Failed to buffer the request body: length limit exceeded"
     )
 
+    /// Too many bodies arrive at once.
+    ///
+    /// - Parameter limit: the bytes that the server holds of them.
+    /// - Returns: the answer.
+    static func bodiesFull(limit: Int) -> Self {
+        Self(
+            status: .unavailable,
+            text:
+                "\(TCPAcknowledgement.overloadedPrefix) requests whose bodies have not arrived whole take all of the \(limit) bytes "
+                + "that this server holds for them; try again later or call another instance, and use the TCP plane for many large "
+                + "requests (DYN_REQUEST_PLANE=tcp)"
+        )
+    }
+
     static func malformed(_ reason: String) -> Self { Self(status: .malformed, text: "malformed request: \(reason)") }
 
     init(status: Status, text: String = "") {

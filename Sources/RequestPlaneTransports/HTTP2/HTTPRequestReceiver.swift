@@ -7,7 +7,9 @@ import RequestPlane
 /// idle --head--> collecting --end--> idle            the request is dispatched and answered
 ///   |                |
 ///   |                +--too much--> answered --end--> idle, or closed
-///   +--refused--> refused --end--> idle              the body is passed over, so that the connection stays usable
+///   |                +--no room--+
+///   |                            v
+///   +--refused-----------> refused --end--> idle     the body is passed over, so that the connection stays usable
 /// ```
 struct HTTPRequestReceiver: Sendable, Hashable {
     private let rootPath: String
@@ -65,6 +67,11 @@ struct HTTPRequestReceiver: Sendable, Hashable {
         }
     }
 
+    /// Whether the bytes that arrive are kept.
+    var isCollecting: Bool {
+        if case .collecting = self.state { true } else { false }
+    }
+
     // MARK: Inputs
 
     mutating func receive(_ head: Head) -> Action? {
@@ -115,6 +122,12 @@ struct HTTPRequestReceiver: Sendable, Hashable {
             self.state = .answered(passedOver: passedOver + bytes.readableBytes)
             return nil
         }
+    }
+
+    /// There is no room for the body that is being collected: the rest is passed over, and then the request is answered.
+    mutating func giveUpBody(_ answer: HTTPAnswer) {
+        guard case .collecting(_, let body) = self.state else { return }
+        self.state = .refused(answer, passedOver: body.readableBytes)
     }
 
     /// The request is whole.

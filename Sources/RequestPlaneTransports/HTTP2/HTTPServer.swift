@@ -23,6 +23,7 @@ final class HTTPServer: TransportServer {
                 timeout: configuration.responseStream.connectTimeout,
                 security: ConnectionSecurity(configuration.security)
             ),
+            execution: configuration.handlerExecution,
             refusals: .acknowledgement,
             logger: logger
         )

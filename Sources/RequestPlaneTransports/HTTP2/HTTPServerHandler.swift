@@ -19,6 +19,9 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private var machine: HTTPRequestReceiver
     private let core: ServingCore
     private let configuration: HTTPConfiguration
+    private let budget: HTTPBodyBudget
+    /// What the body that is being collected has taken of the budget.
+    private var heldBytes = 0
     private let carrier: Carrier
     private var headers = HTTPHeaders()
     private var version = HTTPVersion.http1_1
@@ -27,10 +30,11 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     /// A peer that sends requests but does not read answers is not read from either.
     private var isReadHeld = false
 
-    init(core: ServingCore, configuration: HTTPConfiguration, carrier: Carrier) {
+    init(core: ServingCore, configuration: HTTPConfiguration, budget: HTTPBodyBudget, carrier: Carrier) {
         self.machine = HTTPRequestReceiver(rootPath: configuration.rootPath, limit: configuration.maximumBodySize)
         self.core = core
         self.configuration = configuration
+        self.budget = budget
         self.carrier = carrier
     }
 
@@ -40,10 +44,14 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         if self.carrier == .connection { self.expect(within: self.configuration.stallTimeout, context) }
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) { self.timer?.cancel() }
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.timer?.cancel()
+        self.giveBack()
+    }
 
     func channelInactive(context: ChannelHandlerContext) {
         self.timer?.cancel()
+        self.giveBack()
         context.fireChannelInactive()
     }
 
@@ -54,10 +62,28 @@ final class HTTPServerHandler: ChannelDuplexHandler {
             self.version = head.version
             self.perform(self.machine.receive(HTTPRequestReceiver.Head(head)), context)
         case .body(let bytes):
+            self.takeRoom(for: bytes.readableBytes)
             self.perform(self.machine.receive(bytes), context)
         case .end:
             self.perform(self.machine.receiveEnd(), context)
         }
+        if !self.machine.isCollecting { self.giveBack() }
+    }
+
+    /// Lets the machine give the body up when the server holds too much of bodies.
+    private func takeRoom(for size: Int) {
+        guard self.machine.isCollecting else { return }
+        if self.budget.take(size) {
+            self.heldBytes += size
+        } else {
+            self.machine.giveUpBody(.bodiesFull(limit: self.budget.limit))
+        }
+    }
+
+    private func giveBack() {
+        guard self.heldBytes > 0 else { return }
+        self.budget.giveBack(self.heldBytes)
+        self.heldBytes = 0
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
@@ -97,6 +123,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
             error == .headerOverflow
             ? HTTPAnswer(status: .headersTooLarge, text: "the request's headers are too large")
             : .malformed("\(error)")
+        self.giveBack()
         if let action = self.machine.receiveGarbage(answer) {
             self.perform(action, context)
         } else {

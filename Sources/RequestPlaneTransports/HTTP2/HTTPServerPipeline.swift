@@ -6,9 +6,16 @@ import NIOHTTP2
 struct HTTPServerPipeline: Sendable {
     let core: ServingCore
     let configuration: HTTPConfiguration
+    private let budget: HTTPBodyBudget
 
     /// The most that a request's headers may take.
     private static let maximumHeaderSize = 65_536
+
+    init(core: ServingCore, configuration: HTTPConfiguration) {
+        self.core = core
+        self.configuration = configuration
+        self.budget = HTTPBodyBudget(configuration)
+    }
 
     /// Prepares a connection that was just accepted.
     func configure(_ channel: any Channel) throws {
@@ -30,7 +37,12 @@ struct HTTPServerPipeline: Sendable {
         try pipeline.addHandler(ByteToMessageHandler(decoder))
         try pipeline.addHandler(HTTPResponseEncoder())
         try pipeline.addHandler(
-            HTTPServerHandler(core: self.core, configuration: self.configuration, carrier: .connection)
+            HTTPServerHandler(
+                core: self.core,
+                configuration: self.configuration,
+                budget: self.budget,
+                carrier: .connection
+            )
         )
     }
 
@@ -61,7 +73,12 @@ struct HTTPServerPipeline: Sendable {
                 let pipeline = stream.pipeline.syncOperations
                 try pipeline.addHandler(HTTP2FramePayloadToHTTP1ServerCodec())
                 try pipeline.addHandler(
-                    HTTPServerHandler(core: self.core, configuration: self.configuration, carrier: .stream)
+                    HTTPServerHandler(
+                        core: self.core,
+                        configuration: self.configuration,
+                        budget: self.budget,
+                        carrier: .stream
+                    )
                 )
             }
         }

@@ -84,9 +84,7 @@ final class NATSCaller: TransportCaller {
         _ body: ByteBuffer,
         limit: Int
     ) throws(RequestPlaneError) -> Message {
-        var headers = NATSHeaders()
-        // libnats takes the line after an empty value for the value, so an empty one would arrive as something else.
-        for (name, value) in fields where !value.isEmpty { headers.add(name, value) }
+        let headers = NATSHeaders(request: fields)
         let message = TwoPartMessage(header: control.encode(), body: body)
         let size = headers.encodedSize + message.encodedSize
         guard size <= limit else {

@@ -37,6 +37,9 @@ final class CallHome: Sendable {
         self.state = Mutex(State())
     }
 
+    /// What drives the connection.
+    var eventLoop: any EventLoop { self.channel.eventLoop }
+
     /// Why the caller does not want the answer any more, if so.
     var cancellation: ResponseStreamSender.Cancellation? { self.state.withLock { $0.cancellation } }
 

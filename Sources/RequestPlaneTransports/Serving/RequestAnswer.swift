@@ -9,6 +9,7 @@ struct RequestAnswer: Sendable {
     let payload: ByteBuffer
     let purpose: Purpose
     let connector: CallHomeConnector
+    let execution: HandlerExecution
     let logger: Logger
 
     enum Purpose: Sendable {
@@ -80,7 +81,12 @@ struct RequestAnswer: Sendable {
             payload: request.body
         )
         let outcome = await withTaskGroup(of: EndpointMeter.Outcome.self) { group in
-            group.addTask { await self.produce(incoming, endpoint, callHome) }
+            let executor: EventLoopExecutor? =
+                switch self.execution {
+                case .concurrent: nil
+                case .onEventLoop: EventLoopExecutor(callHome.eventLoop)
+                }
+            group.addTask(executorPreference: executor) { await self.produce(incoming, endpoint, callHome) }
             await callHome.waitUntilOver()
             group.cancelAll()
             return await group.next() ?? .failure

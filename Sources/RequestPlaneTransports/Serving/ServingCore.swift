@@ -9,6 +9,7 @@ final class ServingCore: Sendable {
     let endpoints = EndpointTable()
 
     private let callHome: CallHomeConnector
+    private let execution: HandlerExecution
     private let refusals: RefusalChannel
     private let logger: Logger
     private let gate: DrainGate
@@ -50,17 +51,20 @@ final class ServingCore: Sendable {
     /// - Parameters:
     ///   - capacity: requests that are answered at once; more are refused as overload.
     ///   - callHome: makes the connections that answers travel on.
+    ///   - execution: where handlers run.
     ///   - refusals: how callers hear of a refusal.
     ///   - refusalCapacity: callers that are called home for a refusal at once.
     ///   - logger: for what cannot be told to a caller.
     init(
         capacity: Int,
         callHome: CallHomeConnector,
+        execution: HandlerExecution = .concurrent,
         refusals: RefusalChannel,
         refusalCapacity: Int = 1024,
         logger: Logger
     ) {
         self.callHome = callHome
+        self.execution = execution
         self.refusals = refusals
         self.logger = logger
         self.gate = DrainGate(limit: capacity)
@@ -128,6 +132,7 @@ final class ServingCore: Sendable {
             payload: payload,
             purpose: purpose,
             connector: self.callHome,
+            execution: self.execution,
             logger: self.logger
         )
         guard case .terminated = self.eventSource.yield(.request(answer)) else { return true }

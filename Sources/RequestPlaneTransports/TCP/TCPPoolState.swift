@@ -1,13 +1,13 @@
-import NIOCore
-import RequestPlane
+package import NIOCore
+package import RequestPlane
 
 /// Decides which connection to an instance's host takes the next request, and when to open another one.
 ///
 /// A connection is filled before another one is opened, up to the pool's size. After a failed attempt there is none for a short while
 /// that doubles with each further failure, so that a dead host is not hammered. Without any connection requests fail at once during that
 /// time, so that their callers can turn to another instance; else they wait for a place.
-struct TCPPoolState: Sendable, Hashable {
-    typealias ConnectionID = Int
+package struct TCPPoolState: Sendable, Hashable {
+    package typealias ConnectionID = Int
 
     private let limit: Int
     private let capacity: Int
@@ -26,7 +26,7 @@ struct TCPPoolState: Sendable, Hashable {
         case busy
     }
 
-    enum Placement: Hashable {
+    package enum Placement: Hashable {
         /// Write the request on this connection.
         case use(ConnectionID)
         /// Open a connection, then ask again.
@@ -42,15 +42,15 @@ struct TCPPoolState: Sendable, Hashable {
     /// - Parameters:
     ///   - limit: how many connections there may be.
     ///   - capacity: how many requests one connection takes.
-    init(limit: Int, capacity: Int) {
+    package init(limit: Int, capacity: Int) {
         self.limit = limit
         self.capacity = capacity
     }
 
-    var isEmpty: Bool { self.connections.isEmpty }
+    package var isEmpty: Bool { self.connections.isEmpty }
 
     /// Where the first of `waiting` requests goes.
-    mutating func place(waiting: Int, now: NIODeadline) -> Placement {
+    package mutating func place(waiting: Int, now: NIODeadline) -> Placement {
         if let ready = self.connections.first(where: { $0.phase == .ready }) { return .use(ready.id) }
         if let penalty = self.backoff.penalty(at: now) {
             return self.connections.isEmpty ? .fail(penalty.failure) : .wait(until: penalty.until)
@@ -65,19 +65,19 @@ struct TCPPoolState: Sendable, Hashable {
     }
 
     /// A connection is open, and takes requests or not.
-    mutating func update(_ id: ConnectionID, isReady: Bool) {
+    package mutating func update(_ id: ConnectionID, isReady: Bool) {
         guard let index = self.connections.firstIndex(where: { $0.id == id }) else { return }
         if self.connections[index].phase == .connecting { self.backoff.succeeded() }
         self.connections[index].phase = isReady ? .ready : .busy
     }
 
     /// A connection is gone.
-    mutating func closed(_ id: ConnectionID) { self.connections.removeAll { $0.id == id } }
+    package mutating func closed(_ id: ConnectionID) { self.connections.removeAll { $0.id == id } }
 
     /// A connection could not be opened.
     ///
     /// Returns whether those who wait have nothing left to wait for.
-    mutating func failed(_ id: ConnectionID, _ failure: PlaneFailure, now: NIODeadline) -> Bool {
+    package mutating func failed(_ id: ConnectionID, _ failure: PlaneFailure, now: NIODeadline) -> Bool {
         self.closed(id)
         self.backoff.failed(failure, now: now)
         return self.connections.isEmpty

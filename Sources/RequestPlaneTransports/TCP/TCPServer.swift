@@ -25,6 +25,7 @@ final class TCPServer: TransportServer {
                 timeout: configuration.responseStream.connectTimeout,
                 security: security
             ),
+            execution: configuration.handlerExecution,
             refusals: .acknowledgementOfNewCallers,
             logger: logger
         )

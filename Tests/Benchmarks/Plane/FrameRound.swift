@@ -33,6 +33,7 @@ struct FrameRound {
     ///
     /// - Parameters:
     ///   - plane: the request plane.
+    ///   - loop: the same with one event loop for everything, handlers included.
     ///   - bare: bare connections.
     ///   - worker: the worker's process.
     ///   - way: only ways whose name begins with this.
@@ -40,6 +41,7 @@ struct FrameRound {
     /// - Throws: what went wrong on a connection.
     static func measure(
         _ plane: PlaneLoad,
+        _ loop: PlaneLoad,
         _ bare: BareLoad,
         worker: Int32,
         way: String
@@ -58,6 +60,9 @@ struct FrameRound {
         for (inFlight, count) in [(1, 10_000), (64, 100_000)] {
             try await round.add("echo of \(inFlight), plane", 2 * count) {
                 try await plane.echo(count: count, itemSize: Self.itemSize, inFlight: inFlight)
+            }
+            try await round.add("echo of \(inFlight), plane on its event loop", 2 * count) {
+                try await loop.echo(count: count, itemSize: Self.itemSize, inFlight: inFlight)
             }
             try await round.add("echo of \(inFlight), bare", 2 * count) {
                 try await bare.echo(count: count, size: Self.size, inFlight: inFlight)

@@ -1,5 +1,6 @@
 import Logging
 import NIOCore
+import NIOPosix
 import RequestPlane
 import RequestPlaneTransports
 
@@ -17,8 +18,8 @@ import Darwin
 @main enum PlaneBenchmark {
     static let usage = """
         usage: plane-benchmark worker
-                   serves until its standard input ends; prints ADDRESS and PORT first
-               plane-benchmark frames ADDRESS PORT WORKER_PID ROUNDS [WAY]
+                   serves until its standard input ends; prints ADDRESS, LOOP_ADDRESS and PORT first
+               plane-benchmark frames ADDRESS LOOP_ADDRESS PORT WORKER_PID ROUNDS [WAY]
                    measures frames on the request plane and on bare connections; prints
                    a line of JSON for each round
                plane-benchmark streams ADDRESS COUNT
@@ -29,17 +30,23 @@ import Darwin
         let arguments = Array(CommandLine.arguments.dropFirst())
         Self.raiseDescriptorLimit()
         switch (arguments.first, arguments.count) {
-        case ("worker", 1): try await Self.withNetwork { try await Worker.run($0) }
-        case ("frames", 5...6):
-            guard let port = Int(arguments[2]), let pid = Int32(arguments[3]), let rounds = Int(arguments[4]) else {
+        case ("worker", 1):
+            try await Self.withNetwork { network in
+                try await Self.withNetwork(.onEventLoop) { try await Worker.run(network, onEventLoop: $0) }
+            }
+        case ("frames", 6...7):
+            guard let port = Int(arguments[3]), let pid = Int32(arguments[4]), let rounds = Int(arguments[5]) else {
                 return Self.fail()
             }
             try await Self.withNetwork { network in
-                let plane = try await PlaneLoad(network, worker: arguments[1])
-                let bare = BareLoad(port: port)
-                let way = arguments.count > 5 ? arguments[5] : ""
-                for _ in 0..<rounds {
-                    Self.say(try await FrameRound.measure(plane, bare, worker: pid, way: way).json)
+                try await Self.withNetwork(.onEventLoop) { loopNetwork in
+                    let plane = try await PlaneLoad(network, worker: arguments[1])
+                    let loop = try await PlaneLoad(loopNetwork, worker: arguments[2])
+                    let bare = BareLoad(port: port)
+                    let way = arguments.count > 6 ? arguments[6] : ""
+                    for _ in 0..<rounds {
+                        Self.say(try await FrameRound.measure(plane, loop, bare, worker: pid, way: way).json)
+                    }
                 }
             }
         case ("streams", 3):
@@ -65,10 +72,21 @@ import Darwin
         exit(2)
     }
 
-    private static func withNetwork(_ body: (NetworkManager) async throws -> Void) async throws {
+    /// One with handlers on their event loop has one event loop of its own.
+    private static func withNetwork(
+        _ execution: HandlerExecution = .concurrent,
+        _ body: (NetworkManager) async throws -> Void
+    ) async throws {
         let logger = Logger(label: "benchmark") { _ in SwiftLogNoOpLogHandler() }
         let environment = ["DYN_TCP_RPC_HOST": "127.0.0.1"]
-        let network = NetworkManager(configuration: try .init(environment: environment, logger: logger), logger: logger)
+        var configuration = try NetworkManager.Configuration(environment: environment, logger: logger)
+        configuration.handlerExecution = execution
+        let group =
+            switch execution {
+            case .concurrent: MultiThreadedEventLoopGroup.singleton
+            case .onEventLoop: MultiThreadedEventLoopGroup(numberOfThreads: 1)
+            }
+        let network = NetworkManager(configuration: configuration, group: group, logger: logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await network.run() }
             try await body(network)

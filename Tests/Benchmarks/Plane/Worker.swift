@@ -6,10 +6,9 @@ import RequestPlaneTransports
 /// The process that answers: on the request plane, and beside it on a port without any protocol.
 enum Worker {
     /// Serves until standard input ends.
-    static func run(_ network: NetworkManager) async throws {
-        let address = try await network.server.register(.benchmark, id: .worker) { request in
-            try await Self.answer(request, network)
-        }
+    static func run(_ network: NetworkManager, onEventLoop loopNetwork: NetworkManager) async throws {
+        let address = try await self.serve(network)
+        let loopAddress = try await self.serve(loopNetwork)
         let bare = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
@@ -19,9 +18,13 @@ enum Worker {
                 }
             }
             .bind(host: "127.0.0.1", port: 0).get()
-        PlaneBenchmark.say("\(address.value) \(bare.localAddress?.port ?? 0)")
+        PlaneBenchmark.say("\(address) \(loopAddress) \(bare.localAddress?.port ?? 0)")
         while readLine() != nil {}
         try await bare.close()
+    }
+
+    private static func serve(_ network: NetworkManager) async throws -> String {
+        try await network.server.register(.benchmark, id: .worker) { try await Self.answer($0, network) }.value
     }
 
     /// A request says what it wants in words: `flow COUNT SIZE`, `echo ADDRESS`, `idle`.

@@ -103,20 +103,26 @@ import Testing
         }
     }
 
-    @Test func `a forbidden subject is reported`() async throws {
+    @Test func `a forbidden subject is reported, and its subscription ends`() async throws {
         let file = """
             authorization { users: [ { user: u, password: p, permissions: { subscribe: "ok.>", publish: ">" } } ] }
             """
         try await NATSServerFixture.run(configuration: file) { server in
             try await connected(server.configuration(.userPassword(user: "u", password: "p"))) { connection in
                 let events = connection.events()
-                _ = try await connection.subscribe("secret") { _ in .more }
+                let ends = Recorder<NATSError?>()
+                let subscription = try await connection.subscribe("secret", ended: { ends.append($0) }) { _ in .more }
+                let other = try await connection.subscribe("ok.1") { _ in .more }
                 for await event in events {
                     guard case .error(let error) = event else { continue }
                     #expect(error.code == .notPermitted)
                     #expect(error.message.contains("secret"))
                     break
                 }
+                try await eventually("the subscription has ended") { subscription.isEnded }
+                #expect(ends.values.map { $0?.code } == [.notPermitted])
+                #expect(ends.values[0]?.message.contains("'secret'; allow it") == true)
+                #expect(!other.isEnded)
             }
         }
     }
