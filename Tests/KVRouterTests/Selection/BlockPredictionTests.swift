@@ -5,7 +5,8 @@ import Testing
 @Suite("What workers are believed to hold")
 struct BlockPredictionTests {
     private let start = ContinuousClock.now
-    private let (a, b) = (WorkerRank(worker: 1), WorkerRank(worker: 2))
+    private let a = WorkerRank(worker: 1)
+    private let b = WorkerRank(worker: 2)
 
     private func blocks(_ numbers: [UInt64]) -> [BlockHash] {
         BlockHashing.chained(numbers.map(TokensHash.init(rawValue:)))
