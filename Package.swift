@@ -115,7 +115,8 @@ let package = Package(
         .executableTarget(
             name: "dynamo-worker",
             dependencies: [
-                "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", argumentParser, core, logging,
+                "DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", "KVRouter", "KVEvents",
+                argumentParser, core, logging,
                 lifecycle,
             ]
         ),

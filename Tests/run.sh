@@ -62,7 +62,7 @@ export PATH="$cache/bin:$PATH"
 nats-server --version
 
 # How long each of the eight families of decoders and machines is fed with damaged input: three minutes in all.
-export DYNAMO_FUZZ_SECONDS=${DYNAMO_FUZZ_SECONDS:-22}
+export DYNAMO_FUZZ_SECONDS=${DYNAMO_FUZZ_SECONDS:-30}
 
 swift build --build-tests
 # One test at a time: many start whole deployments, and two cores are few. A test that hangs shows where, and fails.

@@ -119,10 +119,18 @@ struct WorkerCommand: AsyncParsableCommand {
             switch self.engine {
             case .echo: try await self.publish([self.echo(id)], in: runtime)
             case .mock:
-                let (endpoint, service) = try self.mock(id, in: runtime)
-                try await self.publish([endpoint], in: runtime)
-                // Ends when the runtime has let its requests finish.
-                try await service.run()
+                let events = try await WorkerEvents.connect(id, environment, runtime)
+                let (endpoint, service) = try self.mock(id, events, in: runtime)
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    if let events { group.addTask { await events.run() } }
+                    group.addTask {
+                        try await self.publish([endpoint] + (events.map { [$0.queryEndpoint] } ?? []), in: runtime)
+                        // Ends when the runtime has let its requests finish.
+                        try await service.run()
+                    }
+                    // The first error ends the other.
+                    while try await group.next() != nil {}
+                }
             }
         }
         try await ProcessRunner.run(runtime, logger: environment.logger)
@@ -143,7 +151,11 @@ struct WorkerCommand: AsyncParsableCommand {
         )
     }
 
-    private func mock(_ id: EndpointID, in runtime: RuntimeService) throws -> (RuntimeService.Endpoint, MockService) {
+    private func mock(
+        _ id: EndpointID,
+        _ events: WorkerEvents?,
+        in runtime: RuntimeService
+    ) throws -> (RuntimeService.Endpoint, MockService) {
         let model =
             try self.mock.modelPath.map { try MockModel(folder: $0) } ?? MockModel(contextLength: self.contextLength)
         let engine = self.mock.engine(vocabulary: model.vocabulary)
@@ -155,19 +167,22 @@ struct WorkerCommand: AsyncParsableCommand {
                 cacheTokens: engine.blocks * engine.blockSize,
                 answerTokens: self.mock.answerTokens ?? 64
             ),
+            sink: events ?? NoKVChanges(),
             report: metrics.update
         )
+        var terms = ModelCard.Runtime(
+            blockSize: engine.blockSize,
+            totalBlocks: engine.blocks,
+            maxSequences: engine.maxBatch,
+            maxBatchedTokens: engine.maxBatchedTokens
+        )
+        terms.hasLocalIndexer = events != nil
         let card = ModelCard.tokens(
             name: self.model,
             kind: self.serve.kind,
             contextLength: self.contextLength,
             files: model.files,
-            runtime: ModelCard.Runtime(
-                blockSize: engine.blockSize,
-                totalBlocks: engine.blocks,
-                maxSequences: engine.maxBatch,
-                maxBatchedTokens: engine.maxBatchedTokens
-            )
+            runtime: terms
         )
         return (RuntimeService.Endpoint(id: id, card: card, handler: { service.answer($0) }), service)
     }

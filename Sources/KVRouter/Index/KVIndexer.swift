@@ -3,8 +3,8 @@ import Synchronization
 /// The index of a router: events go in and lookups are answered from any thread.
 ///
 /// Workers are spread over shards, each an ``Indexer`` behind a lock that is held for one event, one slice of an answer or one
-/// lookup in that shard. The actions that calls return are the caller's to perform; it calls `restored(_:)` itself never:
-/// slices are applied here, with a pause for others between them.
+/// lookup in that shard. The actions that calls return are the caller's to perform; answers are applied here in slices, with a
+/// pause for others between them.
 package final class KVIndexer: Sendable {
     private final class Shard: Sendable {
         let indexer: Mutex<Indexer>

@@ -54,7 +54,7 @@ struct MockServiceTests {
         var texts: [String] = []
         for try await item in stream {
             switch item {
-            case .data(let payload): texts.append(String(buffer: payload))
+            case .data(let payload), .bare(let payload): texts.append(String(buffer: payload))
             case .failure(let error): texts.append("\(error)")
             case .annotation: texts.append("annotation")
             }

@@ -1,0 +1,42 @@
+package import Logging
+package import NATS
+package import RequestPlane
+
+/// A process's place on the event plane of NATS.
+package struct NATSEventPlane: Sendable {
+    private let connection: NATSConnection
+    private let logger: Logger
+
+    /// Connects.
+    ///
+    /// - Parameters:
+    ///   - configuration: servers and credentials.
+    ///   - logger: hears of lost and regained connections.
+    /// - Returns: the plane, which the caller must close.
+    /// - Throws: `NATSError` when no server can be reached, or it refuses.
+    package static func connect(
+        _ configuration: NATSConfiguration,
+        logger: Logger
+    ) async throws(NATSError) -> NATSEventPlane {
+        NATSEventPlane(connection: try await .connect(configuration, logger: logger), logger: logger)
+    }
+
+    /// Makes what publishes for one rank of a worker.
+    package func publisher(_ configuration: PublisherConfiguration) -> KVEventPublisher {
+        KVEventPublisher(configuration, connection: self.connection, logger: self.logger)
+    }
+
+    /// Makes what receives the events of the workers of an endpoint.
+    package func subscriber(
+        _ form: DynamoEventForm,
+        of endpoint: EndpointID,
+        consumer: @escaping KVEventSubscriber.Consumer
+    ) -> KVEventSubscriber {
+        KVEventSubscriber(self.connection, form: form, endpoint: endpoint, logger: self.logger, consumer: consumer)
+    }
+
+    /// Writes what waits, and closes the connection.
+    package func close() async {
+        do { try await self.connection.drain(timeout: .seconds(2)) } catch { await self.connection.close() }
+    }
+}

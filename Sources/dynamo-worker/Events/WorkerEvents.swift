@@ -1,0 +1,70 @@
+import Discovery
+import DynamoRuntime
+import KVEvents
+import KVRouter
+import RequestPlane
+import RequestPlaneTransports
+
+/// Tells routers what the worker's cache holds, on the event plane of the environment.
+struct WorkerEvents: KVChangeSink {
+    /// Where events go.
+    enum Plane: String, CaseIterable {
+        case nats
+        case zmq
+        case none
+    }
+
+    private let plane: NATSEventPlane
+    private let publisher: KVEventPublisher
+
+    /// Connects to the event plane.
+    ///
+    /// - Parameters:
+    ///   - endpoint: the one that requests are sent to.
+    ///   - environment: its `DYN_EVENT_PLANE` says which plane.
+    ///   - runtime: under whose instance id is published.
+    /// - Returns: nil when the environment names no event plane.
+    /// - Throws: `ConfigurationError`, or what connecting throws.
+    static func connect(
+        _ endpoint: EndpointID,
+        _ environment: ProcessEnvironment,
+        _ runtime: RuntimeService
+    ) async throws -> WorkerEvents? {
+        var reader = EnvironmentReader(ProcessEnvironment.variables)
+        switch reader.choice("DYN_EVENT_PLANE", default: Plane.none) {
+        case .none:
+            guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+            return nil
+        case .zmq:
+            throw ConfigurationError([
+                "DYN_EVENT_PLANE is 'zmq'; this worker publishes KV events on NATS only: set it to nats, or to none"
+            ])
+        case .nats:
+            let plane = try await NATSEventPlane.connect(
+                try environment.requestPlane.nats.connection.get(),
+                logger: runtime.logger
+            )
+            let configuration = PublisherConfiguration(
+                form: .release12,
+                endpoint: endpoint,
+                worker: try await runtime.discovery.instanceID().rawValue
+            )
+            return WorkerEvents(plane: plane, publisher: plane.publisher(configuration))
+        }
+    }
+
+    /// What routers ask that have missed something.
+    var queryEndpoint: RuntimeService.Endpoint {
+        RuntimeService.Endpoint(id: self.publisher.queryEndpoint, card: nil, handler: self.publisher.queryHandler)
+    }
+
+    func record(_ changes: [KVEvent.Change], rank: UInt32) {
+        for change in changes { self.publisher.publish(change) }
+    }
+
+    /// Publishes until cancelled.
+    func run() async {
+        await self.publisher.run()
+        await self.plane.close()
+    }
+}
