@@ -190,7 +190,8 @@ let package = Package(
         .testTarget(name: "KVRouterTests", dependencies: ["KVRouter", "TestSupport"]),
         .testTarget(
             name: "KVEventsTests",
-            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging]
+            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging],
+            exclude: ["Fixtures"]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
