@@ -56,6 +56,55 @@ import Testing
         #expect(exit == .code(0))
     }
 
+    @Test("a real router follows our mock engines' KV events: what they hold, evict and lose")
+    func steering() async throws {
+        try await withTemporaryDirectory { directory in
+            let manifest = directory.appending(path: "steering.yaml")
+            // A prompt takes some twenty blocks, so that a worker holds two of them.
+            try """
+            name: steering
+            planes: {request: tcp, events: nats-core}
+            infrastructure: {nats: managed}
+            processes:
+              frontend: {module: dynamo.frontend, args: [--router-mode, kv]}
+              worker:
+                builtin: worker
+                replicas: 2
+                args: [--engine, mock, --num-blocks, 64, --speedup, 10]
+                restart: {initialDelay: 100ms}
+            """.write(to: manifest, atomically: true, encoding: .utf8)
+            let environment = try RealDynamoTests.environment(.v121)
+            let (_, exit) = try await Launcher.up([manifest.path()], environment: environment) { deployment in
+                try await deployment.waitUntilReady()
+                let model = try await Chat.firstModel(deployment.url)
+                func ask(_ word: String) async throws -> (worker: UInt64, hitRate: Double) {
+                    try await self.ask(deployment.url, model, word)
+                }
+                try await eventually("the router knows who holds a prompt") { try await ask("alpha").hitRate > 0.9 }
+                var kept = 0
+                for number in 0..<12 {
+                    let first = try await ask("word\(number)")
+                    let again = try await ask("word\(number)")
+                    #expect(first.hitRate < 0.5)
+                    if again.worker == first.worker, again.hitRate > 0.9 { kept += 1 }
+                }
+                #expect(kept >= 10)
+                #expect(try await ask("word0").hitRate < 0.5, "it was evicted long ago")
+
+                let holder = try await ask("word0")
+                #expect(holder.hitRate > 0.9)
+                for worker in deployment.processes where SystemProcesses.command(of: worker).contains("--engine mock") {
+                    kill(worker, SIGKILL)
+                }
+                try await eventually(within: .seconds(20), "new workers serve, and hold nothing") {
+                    guard let again = try? await ask("word0") else { return false }
+                    return again.worker != holder.worker && again.hitRate < 0.5
+                }
+            }
+            #expect(exit == .code(0))
+        }
+    }
+
     /// Sends a prompt of some hundred tokens.
     private func ask(
         _ url: String,
@@ -68,7 +117,9 @@ import Testing
         ]
         let json = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
         let reply = try await HTTPRequests.post("\(url)/v1/chat/completions", json: json)
-        #expect(reply.status == 200, "\(reply.text)")
+        guard reply.status == 200 else {
+            throw OutputMissing(text: "an answer", ended: false, output: "\(reply.status) \(reply.text)")
+        }
         let extras = try reply.object()["nvext"] as? [String: Any]
         let worker = ((extras?["worker_id"] as? [String: Any])?["prefill_worker_id"] as? NSNumber)?.uint64Value
         return (worker ?? 0, ((extras?["timing"] as? [String: Any])?["kv_hit_rate"] as? NSNumber)?.doubleValue ?? -1)

@@ -2,6 +2,7 @@ import Discovery
 import DynamoRuntime
 import KVEvents
 import KVRouter
+import Logging
 import RequestPlane
 import RequestPlaneTransports
 
@@ -23,7 +24,7 @@ struct WorkerEvents: KVChangeSink {
     ///   - endpoint: the one that requests are sent to.
     ///   - environment: its `DYN_EVENT_PLANE` says which plane.
     ///   - runtime: under whose instance id is published.
-    /// - Returns: nil when the environment names no event plane.
+    /// - Returns: nil when the environment names no event plane that this worker has.
     /// - Throws: `ConfigurationError`, or what connecting throws.
     static func connect(
         _ endpoint: EndpointID,
@@ -31,14 +32,17 @@ struct WorkerEvents: KVChangeSink {
         _ runtime: RuntimeService
     ) async throws -> WorkerEvents? {
         var reader = EnvironmentReader(ProcessEnvironment.variables)
-        switch reader.choice("DYN_EVENT_PLANE", default: Plane.none) {
-        case .none:
-            guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
-            return nil
+        let choice = reader.choice("DYN_EVENT_PLANE", default: Plane.none)
+        guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+        switch choice {
+        case .none: return nil
         case .zmq:
-            throw ConfigurationError([
-                "DYN_EVENT_PLANE is 'zmq'; this worker publishes KV events on NATS only: set it to nats, or to none"
-            ])
+            // Routers then know nothing of this worker's cache, which costs speed, not answers.
+            runtime.logger.warning(
+                "this worker publishes KV events on NATS only, so routers will not know what it holds; set DYN_EVENT_PLANE=nats",
+                metadata: ["DYN_EVENT_PLANE": "zmq"]
+            )
+            return nil
         case .nats:
             let plane = try await NATSEventPlane.connect(
                 try environment.requestPlane.nats.connection.get(),
