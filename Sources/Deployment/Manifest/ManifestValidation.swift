@@ -207,7 +207,8 @@ struct ManifestValidation {
         if let events = planes.events, events.value != .none, !self.manifest.usesDynamo {
             self.error(
                 at: events.location,
-                "the embedded processes publish no KV events in this release, so the event plane cannot be \(events.value.rawValue)",
+                "nothing in this deployment reads KV events: the embedded frontend does not route by them, so the event plane cannot be "
+                    + events.value.rawValue,
                 remedy: "remove 'events', or write 'events: none'"
             )
         }
