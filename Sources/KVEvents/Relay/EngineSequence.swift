@@ -37,6 +37,9 @@ package struct EngineSequence: Sendable {
 
     private struct Replay: Sendable {
         var purpose: Purpose
+        /// Whether a message was known when the question was asked that the answer must lead to; what came later may have been
+        /// preceded by others that were lost, and asking again brings them.
+        var leadsToKnown = false
         var hasProgressed = false
     }
 
@@ -164,7 +167,7 @@ package struct EngineSequence: Sendable {
     package mutating func replayEnded() -> [Action] {
         guard let replay else { return [] }
         if replay.purpose == .verify { return self.restarted(holding: []) }
-        return self.release(mayReplay: replay.hasProgressed)
+        return self.release(mayReplay: replay.hasProgressed || !replay.leadsToKnown)
     }
 
     /// No answer, or none to its end.
@@ -184,7 +187,7 @@ package struct EngineSequence: Sendable {
     // MARK: Helpers
 
     private mutating func begin(_ purpose: Purpose, from sequence: UInt64) -> [Action] {
-        self.replay = Replay(purpose: purpose)
+        self.replay = Replay(purpose: purpose, leadsToKnown: !self.held.messages.isEmpty)
         return [.replay(from: sequence)]
     }
 

@@ -93,6 +93,12 @@ extension LibZMQ {
             zmq_close(self.pointer)
         }
 
+        /// Not for literal IPv4 addresses: the library would report them in a form that nobody else understands.
+        private static func mayBeIPv6(_ endpoint: String) -> Bool {
+            let host = endpoint.split(separator: "://", maxSplits: 1).last ?? ""
+            return host.hasPrefix("[") || host.prefix { $0 != ":" }.contains(where: \.isLetter)
+        }
+
         private static func configure(
             _ pointer: UnsafeMutableRawPointer,
             _ options: ZMQSocketOptions
@@ -104,7 +110,7 @@ extension LibZMQ {
                 // Closing waits for nobody: what a peer has not taken is not worth the stop of a process.
                 (ZMQ_LINGER, 0), (ZMQ_SNDHWM, options.highWaterMark), (ZMQ_RCVHWM, options.highWaterMark),
                 (ZMQ_RECONNECT_IVL, delay), (ZMQ_RECONNECT_IVL_MAX, max(delay, 2000)), (ZMQ_TCP_KEEPALIVE, 1),
-                (ZMQ_IPV6, 1),
+                (ZMQ_IPV6, Self.mayBeIPv6(endpoint) ? 1 : 0),
             ]
             for (option, value) in numbers {
                 guard withUnsafeBytes(of: value, { zmq_setsockopt(pointer, option, $0.baseAddress, $0.count) }) == 0
@@ -208,7 +214,8 @@ extension LibZMQ {
                 defer { zmq_msg_close(part) }
                 guard zmq_msg_recv(part, socket, ZMQ_DONTWAIT) >= 0 else {
                     let number = zmq_errno()
-                    return number == EAGAIN || number == EINTR
+                    // A socket that only sends has nothing to read; it is asked because its connections changed.
+                    return number == EAGAIN || number == EINTR || number == ENOTSUP
                         ? .nothing : .failed(self.error("receive from", endpoint))
                 }
                 count += 1
