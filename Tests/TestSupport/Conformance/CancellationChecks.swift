@@ -72,12 +72,17 @@ extension ConformanceCheck {
             let held = HeldHandler(items: state.items)
             let instance = try await pair.serve(held.handler)
             switch way {
-            case .drop: try await self.readAndDrop(pair, instance, state)
-            case .cancel: try await self.readAndCancel(pair, instance, state)
-            case .stop: try await self.readAndStop(pair, instance, state)
+            case .drop: try await self.readAndDrop(pair, instance, state, held)
+            case .cancel: try await self.readAndCancel(pair, instance, state, held)
+            case .stop: try await self.readAndStop(pair, instance, state, held)
             }
             try await self.handlerHasEnded(held, pair)
         }
+    }
+
+    /// Who is cancelled between two items is not asked for the next one, and sees nothing of it.
+    private static func handlerWaits(_ held: HeldHandler, requests: Int = 1) async throws {
+        try await eventually("the handler has yielded everything and waits") { held.end.waiting == requests }
     }
 
     private static func handlerHasEnded(_ held: HeldHandler, _ pair: ConformancePair) async throws {
@@ -105,13 +110,24 @@ extension ConformanceCheck {
         }
     }
 
-    private static func readAndDrop(_ pair: ConformancePair, _ instance: Instance, _ state: State) async throws {
+    private static func readAndDrop(
+        _ pair: ConformancePair,
+        _ instance: Instance,
+        _ state: State,
+        _ held: HeldHandler
+    ) async throws {
         let stream = try await pair.send(to: instance)
         var iterator = stream.makeAsyncIterator()
         for _ in 0..<state.itemsRead { try require(try await iterator.next() != nil, "the stream ended early") }
+        try await self.handlerWaits(held)
     }
 
-    private static func readAndCancel(_ pair: ConformancePair, _ instance: Instance, _ state: State) async throws {
+    private static func readAndCancel(
+        _ pair: ConformancePair,
+        _ instance: Instance,
+        _ state: State,
+        _ held: HeldHandler
+    ) async throws {
         let read = Counter()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
@@ -125,15 +141,22 @@ extension ConformanceCheck {
                 }
             }
             try await eventually("the reader is there") { read.current == state.itemsRead + 1 }
+            try await self.handlerWaits(held)
             group.cancelAll()
             try await group.waitForAll()
         }
     }
 
-    private static func readAndStop(_ pair: ConformancePair, _ instance: Instance, _ state: State) async throws {
+    private static func readAndStop(
+        _ pair: ConformancePair,
+        _ instance: Instance,
+        _ state: State,
+        _ held: HeldHandler
+    ) async throws {
         let stream = try await pair.send(to: instance)
         var iterator = stream.makeAsyncIterator()
         for _ in 0..<state.itemsRead { try require(try await iterator.next() != nil, "the stream ended early") }
+        try await self.handlerWaits(held)
         stream.stop()
         stream.stop()
         var rest = 0
@@ -147,7 +170,10 @@ extension ConformanceCheck {
         let kept = try await pair.send(to: instance, id: "kept")
         do {
             let dropped = try await pair.send(to: instance, id: "dropped")
-            for try await _ in dropped { break }
+            for try await _ in dropped {
+                try await self.handlerWaits(held, requests: 2)
+                break
+            }
         }
         try await eventually("the handler sees the cancellation") { held.cancelled == 1 }
         held.end.open()
