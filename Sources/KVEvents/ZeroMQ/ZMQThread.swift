@@ -1,4 +1,5 @@
 import Glibc
+import NATS
 import NIOCore
 import Synchronization
 
@@ -27,13 +28,13 @@ package final class ZMQThread: Sendable {
     }
 
     let state = Mutex(State())
-    let wakeUp: ZMQWakeUp
+    let wakeUp: WakeUp
 
     /// Starts the thread.
     ///
     /// - Throws: `ZMQError` when the system has no thread or descriptor left.
     package init() throws(ZMQError) {
-        self.wakeUp = try ZMQWakeUp()
+        do throws(NATSError) { self.wakeUp = try WakeUp() } catch { throw ZMQError(.exhausted, error.message) }
         try self.start()
     }
 

@@ -40,7 +40,7 @@ package struct ActiveLoad: Sendable {
     /// Starts with nothing.
     ///
     /// - Parameters:
-    ///   - routerID: this router's; its events are ours, and it makes placeholder blocks differ between routers.
+    ///   - routerID: this router's; its events are ours, and blocks that are made up for the count differ between routers by it.
     ///   - staleAfter: how long a request of another router is believed in.
     package init(routerID: UInt64 = 0, staleAfter: Duration = Self.staleAfter) {
         self.routerID = routerID
