@@ -195,7 +195,7 @@ let package = Package(
             name: "LoadTestTests",
             dependencies: ["LoadTest", "RequestPlane", "TestSupport", core, posix, http1]
         ),
-        .testTarget(name: "NATSTests", dependencies: ["NATS", "TestSupport", core, logging, crypto]),
+        .testTarget(name: "NATSTests", dependencies: ["NATS", "TestSupport", core, posix, logging, crypto]),
         .testTarget(
             name: "KVRouterTests",
             dependencies: ["KVRouter", "Discovery", "TestSupport", "FuzzSupport"],

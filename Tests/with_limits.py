@@ -3,9 +3,10 @@
 
 usage: with_limits.py SILENCE TOTAL COMMAND [ARGUMENT...]     limits in seconds
 
-The command's output passes through line by line (a terminal of its own keeps the command from holding it back). At a limit
-the processes below it are printed, with the threads of the test process where gdb is installed; then all of them get SIGKILL,
-and the exit code is 124.
+The command's output passes through line by line (a terminal of its own keeps the command from holding it back). Lines that say
+what failed, and what follows them, are printed once more at the end, where nobody has to search for them. At a limit the
+processes below the command are printed, with the threads of the test process where gdb is installed; then all of them get
+SIGKILL, and the exit code is 124.
 """
 
 import os
@@ -55,6 +56,33 @@ def report(root, reason):
                 print(f"its threads cannot be shown: {error}", flush=True)
 
 
+class Failures:
+    """The lines of an output that begin with the mark of a failed test, each with the lines of detail below it."""
+
+    MARKS = ("\N{HEAVY BALLOT X}", "error:", "fatal:", "Fatal error:", "*** ")
+    DETAILS = ("\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS}", " ", "\t")
+
+    def __init__(self):
+        self.lines = []
+        self.rest = b""
+        self.in_failure = False
+
+    def read(self, output):
+        *lines, self.rest = (self.rest + output).split(b"\n")
+        for line in lines:
+            text = line.decode(errors="replace").rstrip("\r")
+            if text.startswith(self.MARKS) or ": Fatal error:" in text or ": error:" in text:
+                self.in_failure = True
+            elif not text.startswith(self.DETAILS):
+                self.in_failure = False
+            if self.in_failure and len(self.lines) < 400:
+                self.lines.append(text[:2000])
+
+    def show(self):
+        if self.lines:
+            print("\n== what failed:", *self.lines, sep="\n", flush=True)
+
+
 def main():
     if len(sys.argv) < 4:
         sys.exit(__doc__)
@@ -65,6 +93,7 @@ def main():
         os.execvp(command[0], command)
     started = heard = time.monotonic()
     reason = None
+    failures = Failures()
     while True:
         now = time.monotonic()
         if now - heard > silence:
@@ -81,6 +110,7 @@ def main():
             if not output:
                 break
             heard = time.monotonic()
+            failures.read(output)
             sys.stdout.buffer.write(output.replace(b"\r\n", b"\n"))
             sys.stdout.buffer.flush()
         elif os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
@@ -93,8 +123,11 @@ def main():
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+        failures.show()
         sys.exit(124)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if status != 0:
+        failures.show()
     sys.exit(status if status >= 0 else 128 - status)
 
 

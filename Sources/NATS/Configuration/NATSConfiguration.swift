@@ -106,10 +106,8 @@ package struct NATSConfiguration: Sendable, Hashable {
             try ReadableFile.check(tls.certificateFile, "client certificate (NATS_TLS_CLIENT_CERT_PATH)")
             try ReadableFile.check(tls.keyFile, "client key (NATS_TLS_CLIENT_KEY_PATH)")
         }
-        switch self.credentials {
-        case .none, .userPassword, .token: break
-        case .nkey(let seed): _ = try NKey(seed: seed)
-        case .credentialsFile(let path): try ReadableFile.check(path, "NATS credentials (NATS_AUTH_CREDENTIALS_FILE)")
-        }
+        _ = try UserIdentity(self.credentials)
     }
+
+    static let credentialsPurpose = "NATS credentials (NATS_AUTH_CREDENTIALS_FILE)"
 }

@@ -10,7 +10,6 @@ final class ConnectionCore: Sendable {
     /// The beginning of the reply subjects, unique to this connection.
     let inbox: String
     let state: Mutex<ConnectionState>
-    let key: NKey?
 
     init(_ configuration: NATSConfiguration, logger: Logger) throws(NATSError) {
         try configuration.validate()
@@ -18,7 +17,6 @@ final class ConnectionCore: Sendable {
         self.logger = logger
         self.wakeUp = try WakeUp()
         self.inbox = "_INBOX.\(UniqueName.make())"
-        self.key = if case .nkey(let seed) = configuration.credentials { try NKey(seed: seed) } else { nil }
         var state = ConnectionState(maximumQueuedBytes: configuration.maximumQueuedBytes)
         state.server = configuration.serverList
         self.state = Mutex(state)

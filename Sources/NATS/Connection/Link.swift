@@ -14,6 +14,10 @@ final class Link: Sendable {
         var socket: SocketDescriptor?
         var wantsWrite = false
         var isLost = false
+        /// Who the user is in this attempt.
+        var identity: UserIdentity?
+        /// The nonce was one whose signature libnats does not send.
+        var lacksSignature = false
     }
 
     init(_ core: ConnectionCore) { self.core = core }
@@ -45,15 +49,30 @@ final class Link: Sendable {
 
     /// Connects; blocks until it is done or has failed.
     func establish() throws(NATSError) -> Established {
+        let identity = try UserIdentity(self.core.configuration.credentials)
+        self.state.withLock { $0.identity = identity }
         let number = NativeRegistry.shared.add(self)
-        do throws(NATSError) {
-            let native = try NativeConnection.connect(self.core.configuration, number: number)
-            return Established(link: self, native: native, facts: native.serverFacts, number: number)
-        } catch {
-            NativeRegistry.shared.remove(number)
-            throw error
+        var nonces = 0
+        while true {
+            nonces += 1
+            do throws(NATSError) {
+                let native = try NativeConnection.connect(self.core.configuration, identity, number: number)
+                return Established(link: self, native: native, facts: native.serverFacts, number: number)
+            } catch {
+                // The next connection brings another nonce, whose signature is most likely sent.
+                let lacked = self.state.withLock { state in
+                    defer { state.lacksSignature = false }
+                    return state.lacksSignature
+                }
+                if lacked, nonces < Self.maximumNonces { continue }
+                NativeRegistry.shared.remove(number)
+                throw error
+            }
         }
     }
+
+    /// One of 256 nonces fails, so that this many in a row never do.
+    private static let maximumNonces = 16
 }
 
 extension Link: NativeEvents {
@@ -79,5 +98,16 @@ extension Link: NativeEvents {
         self.core.replyArrived(message, isNoResponders: isNoResponders)
     }
 
-    func signature(of nonce: [UInt8]) -> [UInt8]? { self.core.key?.signature(of: nonce) }
+    var token: String? { self.state.withLock { $0.identity?.token } }
+
+    /// libnats 3.4 takes a signature that begins with a zero byte for none and leaves it out, which servers refuse as a wrong
+    /// one: such a nonce is not signed, and `establish` gets another.
+    func signature(of nonce: [UInt8]) -> [UInt8]? {
+        guard let signature = self.state.withLock({ $0.identity })?.key.signature(of: nonce) else { return nil }
+        guard signature.first != 0 else {
+            self.state.withLock { $0.lacksSignature = true }
+            return nil
+        }
+        return signature
+    }
 }

@@ -53,6 +53,15 @@ enum Callbacks {
         }
     }
 
+    /// The user's JWT, in memory from `malloc`, which libnats frees.
+    static var token: natsUserJWTHandler {
+        { text, _, closure in
+            guard let token = NativeRegistry.events(closure)?.token, let copy = strdup(token) else { return NATS_ERR }
+            text?.pointee = copy
+            return NATS_OK
+        }
+    }
+
     /// Signs with memory from `malloc`, which libnats frees.
     static var sign: natsSignatureHandler {
         { _, signature, length, nonce, closure in

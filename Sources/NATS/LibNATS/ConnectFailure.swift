@@ -31,18 +31,8 @@ enum ConnectFailure {
                 .tlsFailed,
                 "\(what): the server does not offer TLS; write nats:// instead of tls://, or configure the server's tls block"
             )
-        case .other where configuration.credentials.isFile:
-            return NATSError(
-                .authenticationFailed,
-                "\(what): \(configuration.credentials) cannot be used\(detail); it must hold the user's JWT and seed as nsc "
-                    + "writes them"
-            )
         default:
             return NATSError(.connectFailed, "\(what)\(detail); check the server's log and NATS_SERVER")
         }
     }
-}
-
-extension NATSCredentials {
-    fileprivate var isFile: Bool { if case .credentialsFile = self { true } else { false } }
 }

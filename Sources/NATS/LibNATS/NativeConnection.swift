@@ -23,8 +23,12 @@ final class NativeConnection: @unchecked Sendable {
     }
 
     /// Connects; blocks until it is done or has failed.
-    static func connect(_ configuration: NATSConfiguration, number: UInt) throws(NATSError) -> NativeConnection {
-        let options = try NativeOptions(configuration, number: number)
+    static func connect(
+        _ configuration: NATSConfiguration,
+        _ identity: UserIdentity?,
+        number: UInt
+    ) throws(NATSError) -> NativeConnection {
+        let options = try NativeOptions(configuration, identity, number: number)
         var pointer: OpaquePointer?
         let status = NativeStatus(natsConnection_Connect(&pointer, options.pointer))
         guard status == .ok, let pointer else {

@@ -16,6 +16,8 @@ protocol NativeEvents: AnyObject, Sendable {
     func asynchronousError(_ status: NativeStatus, _ text: String)
     /// A message for the inbox of requests, on a thread of its own and without locks.
     func replyArrived(_ message: NATSMessage, isNoResponders: Bool)
-    /// The signature of the server's nonce, if this user has an nkey.
+    /// The user's JWT, if there is one.
+    var token: String? { get }
+    /// The signature of the server's nonce, if this user has a key.
     func signature(of nonce: [UInt8]) -> [UInt8]?
 }

@@ -5,7 +5,7 @@ final class NativeOptions {
     let pointer: OpaquePointer
 
     /// - Throws: `NATSError` for what libnats does not take.
-    init(_ configuration: NATSConfiguration, number: UInt) throws(NATSError) {
+    init(_ configuration: NATSConfiguration, _ identity: UserIdentity?, number: UInt) throws(NATSError) {
         var pointer: OpaquePointer?
         guard natsOptions_Create(&pointer) == NATS_OK, let pointer else {
             throw NATSError(.internalFailure, "libnats has no memory for the options of a connection")
@@ -14,7 +14,7 @@ final class NativeOptions {
         let closure = Self.closure(number)
         try self.setServers(configuration)
         try self.set("name", natsOptions_SetName(pointer, configuration.name.escapedForJSON))
-        try self.setCredentials(configuration.credentials, closure)
+        try self.setCredentials(configuration.credentials, identity, closure)
         if configuration.isEncrypted { try self.setTLS(configuration.tls ?? .init()) }
 
         try self.set("timeout", natsOptions_SetTimeout(pointer, configuration.connectTimeout.milliseconds))
@@ -70,6 +70,7 @@ final class NativeOptions {
 
     private func setCredentials(
         _ credentials: NATSCredentials,
+        _ identity: UserIdentity?,
         _ closure: UnsafeMutableRawPointer?
     ) throws(NATSError) {
         switch credentials {
@@ -80,11 +81,21 @@ final class NativeOptions {
                 natsOptions_SetUserInfo(self.pointer, user.escapedForJSON, password.escapedForJSON)
             )
         case .token(let token): try self.set("token", natsOptions_SetToken(self.pointer, token.escapedForJSON))
-        case .nkey(let seed):
-            let key = try NKey(seed: seed)
-            try self.set("nkey", natsOptions_SetNKey(self.pointer, key.publicKey, Callbacks.sign, closure))
-        case .credentialsFile(let path):
-            try self.set("credentials file", natsOptions_SetUserCredentialsFromFiles(self.pointer, path, nil))
+        case .nkey, .credentialsFile:
+            // Files are not left to libnats, which signs as badly as `Link.signature` tells.
+            guard let identity else { break }
+            try self.set(
+                "key of the user",
+                identity.token == nil
+                    ? natsOptions_SetNKey(self.pointer, identity.key.publicKey, Callbacks.sign, closure)
+                    : natsOptions_SetUserCredentialsCallbacks(
+                        self.pointer,
+                        Callbacks.token,
+                        closure,
+                        Callbacks.sign,
+                        closure
+                    )
+            )
         }
     }
 

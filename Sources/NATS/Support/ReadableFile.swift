@@ -24,4 +24,30 @@ enum ReadableFile {
             )
         }
     }
+
+    /// The whole of a small file.
+    ///
+    /// - Throws: `NATSError` when it cannot be read or has more than a mebibyte.
+    static func contents(_ path: String, _ purpose: String) throws(NATSError) -> [UInt8] {
+        try self.check(path, purpose)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        defer { if descriptor >= 0 { close(descriptor) } }
+        var bytes: [UInt8] = []
+        while descriptor >= 0, bytes.count <= 1 << 20 {
+            var failure: Int32 = 0
+            let piece = [UInt8](unsafeUninitializedCapacity: 16384) { buffer, count in
+                let size = read(descriptor, buffer.baseAddress, buffer.count)
+                if size < 0 { failure = errno }
+                count = max(0, size)
+            }
+            if failure == EINTR { continue }
+            if failure == 0, piece.isEmpty { return bytes }
+            if failure != 0 { break }
+            bytes += piece
+        }
+        throw NATSError(
+            .invalidConfiguration,
+            "cannot read the file '\(path)' with the \(purpose): it went away, or is larger than 1 MiB; correct the path"
+        )
+    }
 }

@@ -1,3 +1,4 @@
+import Foundation
 import NATS
 import TestSupport
 import Testing
@@ -10,8 +11,10 @@ import Testing
         #expect(configuration.tls == nil)
     }
 
-    @Test func `credentials are taken in Dynamo's order`() throws {
-        try withFile { file in
+    @Test func `credentials are taken in Dynamo's order`() async throws {
+        try await withTemporaryDirectory { directory in
+            let file = directory.appending(path: "user.creds").path()
+            try Data(credentialsText.utf8).write(to: URL(filePath: file))
             var environment = [
                 "NATS_AUTH_USERNAME": "u", "NATS_AUTH_PASSWORD": "p", "NATS_AUTH_TOKEN": "t", "NATS_AUTH_NKEY": seed,
                 "NATS_AUTH_CREDENTIALS_FILE": file,
@@ -114,4 +117,15 @@ import Testing
 
 /// From the documentation of nats-server.
 let seed = "SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY"
+/// A token that no server takes.
+let credentialsText = """
+    -----BEGIN NATS USER JWT-----
+    a.b.c
+    ------END NATS USER JWT------
+
+    - a note
+    -----BEGIN USER NKEY SEED-----
+    \(seed)
+    ------END USER NKEY SEED------
+    """
 let publicKey = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4"

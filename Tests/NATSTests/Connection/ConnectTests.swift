@@ -1,7 +1,8 @@
 import Foundation
-import NATS
 import TestSupport
 import Testing
+
+@testable import NATS
 
 /// Connecting, with every way to log in, right and wrong.
 @Suite struct ConnectTests {
@@ -83,6 +84,36 @@ import Testing
         }
     }
 
+    /// One of 256 signatures begins with a zero byte.
+    ///
+    /// libnats 3.4 leaves such a one out of its login.
+    @Test(arguments: [false, true])
+    func `a nonce whose signature libnats would not send is not used`(isFile: Bool) async throws {
+        let unusable = "sqj-ZapFacFL2yo"
+        #expect(try NKey(seed: seed).signature(of: Array(unusable.utf8))?.first == 0)
+        let signature = try Data(#require(NKey(seed: seed).signature(of: Array("nonce".utf8)))).base64EncodedString()
+            .replacingOccurrences(of: "+", with: "-").replacingOccurrences(of: "/", with: "_").prefix(86)
+        try await withTemporaryDirectory { directory in
+            let file = directory.appending(path: "user.creds")
+            try Data(credentialsText.replacing("\n", with: "\r\n").utf8).write(to: file)
+            let credentials: NATSCredentials = isFile ? .credentialsFile(file.path()) : .nkey(seed: seed)
+            try await ScriptedServer.run(nonces: [unusable, unusable, "nonce"]) { server in
+                let address = NATSServerAddress(host: "127.0.0.1", port: server.port)
+                try await connected(NATSConfiguration(servers: [address], credentials: credentials)) { _ in }
+                let login = try #require(server.logins.values.first)
+                #expect(login.contains(#""sig":"\#(signature)""#), "\(login)")
+                #expect(login.contains(isFile ? #""jwt":"a.b.c""# : #""nkey":"\#(publicKey)""#), "\(login)")
+            }
+            // A server that never sends another nonce is given up.
+            try await ScriptedServer.run(nonces: [unusable]) { server in
+                let address = NATSServerAddress(host: "127.0.0.1", port: server.port)
+                let error = await connectError(NATSConfiguration(servers: [address], credentials: credentials))
+                #expect(error?.code == .connectFailed)
+                #expect(server.logins.values == [])
+            }
+        }
+    }
+
     @Test func `credentials file`() async throws {
         let (right, wrong) = (try NATSOperator(), try NATSOperator())
         try await withTemporaryDirectory { directory in
@@ -102,7 +133,7 @@ import Testing
 
                 let garbage = try file("garbage.creds", "hello")
                 let unusable = await connectError(server.configuration(.credentialsFile(garbage)))
-                #expect(unusable?.code == .authenticationFailed, "\(String(describing: unusable))")
+                #expect(unusable?.code == .invalidConfiguration, "\(String(describing: unusable))")
                 #expect(unusable?.message.contains(garbage) == true)
 
                 let missing = await connectError(server.configuration(.credentialsFile("/no/such.creds")))
