@@ -177,7 +177,8 @@ let package = Package(
         .testTarget(
             name: "FrontendTests",
             dependencies: [
-                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", asyncHTTPClient, http1,
+                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport",
+                asyncHTTPClient, http1,
                 httpTypes, core,
                 lifecycle, logging,
             ],

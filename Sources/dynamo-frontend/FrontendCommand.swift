@@ -1,6 +1,8 @@
 import ArgumentParser
 import Discovery
 import DynamoRuntime
+import KVRouter
+import Logging
 import RequestPlane
 
 /// An OpenAI-compatible HTTP server in front of the text workers of a Dynamo deployment.
@@ -12,7 +14,8 @@ struct FrontendCommand: AsyncParsableCommand {
         discussion: """
             The environment decides about the rest, as for Dynamo's own frontend: DYN_DISCOVERY_BACKEND with DYN_FILE_KV or
             ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_HTTP_BODY_LIMIT_MB, DYN_LOG,
-            DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS.
+            DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS; for --router-mode kv also DYN_ROUTER_TEMPERATURE and the other variables of
+            docs/environment.md.
             """,
         version: ProgramVersion.text
     )
@@ -29,8 +32,14 @@ struct FrontendCommand: AsyncParsableCommand {
     @Option(help: "Serve only models of namespaces that begin like this (DYN_NAMESPACE_PREFIX).")
     var namespacePrefix: String?
 
-    @Option(help: "How an instance is chosen: round-robin or random (DYN_ROUTER_MODE; default: round-robin).")
-    var routerMode: InstanceSelector.Mode?
+    @Option(
+        help: """
+            How an instance is chosen: round-robin, random, power-of-two, least-loaded, direct or kv (DYN_ROUTER_MODE; default: \
+            round-robin).
+            """,
+        transform: { try RouterSettings.mode($0) }
+    )
+    var routerMode: RouterMode?
 
     func validate() throws {
         if let port = self.httpPort, !(0...65535).contains(port) {
@@ -43,13 +52,18 @@ struct FrontendCommand: AsyncParsableCommand {
         var reader = EnvironmentReader(variables)
         let host = self.httpHost ?? reader.string("DYN_HTTP_HOST") ?? "0.0.0.0"
         let port = reader.integer("DYN_HTTP_PORT", in: 0...65535, default: 8000)
-        let mode = reader.choice("DYN_ROUTER_MODE", default: InstanceSelector.Mode.roundRobin)
         let megabytes = reader.integer("DYN_HTTP_BODY_LIMIT_MB", in: 1...1024, default: 45)
         guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+        let router: RouterConfiguration
+        let warnings: [String]
+        do { (router, warnings) = try RouterSettings.read(variables, mode: self.routerMode) } catch {
+            throw ConfigurationError([error.description])
+        }
         var environment = try ProcessEnvironment(variables, label: "dynamo_frontend")
         // A frontend serves no endpoint: the system port of its environment belongs to a worker.
         environment.runtime.system = nil
         let runtime = RuntimeService(environment)
+        for warning in warnings { runtime.logger.warning("\(warning)") }
         let configuration = FrontendServer.Configuration(
             host: host,
             port: self.httpPort ?? port,
@@ -57,7 +71,7 @@ struct FrontendCommand: AsyncParsableCommand {
                 namespace: self.namespace ?? variables["DYN_NAMESPACE"],
                 prefix: self.namespacePrefix ?? environment.runtime.namespacePrefix
             ),
-            routerMode: self.routerMode ?? mode,
+            router: router,
             bodyLimit: megabytes << 20,
             drainTimeout: environment.runtime.drainTimeout
         )
@@ -75,5 +89,3 @@ struct FrontendCommand: AsyncParsableCommand {
         try await ProcessRunner.run(runtime, logger: runtime.logger)
     }
 }
-
-extension InstanceSelector.Mode: ExpressibleByArgument {}

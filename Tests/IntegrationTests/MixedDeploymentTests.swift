@@ -289,7 +289,8 @@ struct MixedDeploymentTests {
                 "dynamo-frontend", ["--http-port", "70000"], [:],
                 "--http-port is 70000; it must be a number from 0 to 65535"
             ),
-            ("dynamo-frontend", ["--router-mode", "kv"], [:], "'kv' is invalid for '--router-mode"),
+            ("dynamo-frontend", ["--router-mode", "least-load"], [:], "did you mean 'least-loaded'?"),
+            ("dynamo-frontend", [], ["DYN_ROUTER_MODE": "kvv"], "did you mean 'kv'?"),
             (
                 "dynamo-frontend", [], ["DYN_HTTP_PORT": "x"],
                 "DYN_HTTP_PORT is 'x'; it must be a whole number from 0 to 65535"

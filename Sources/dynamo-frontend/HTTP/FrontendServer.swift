@@ -1,6 +1,7 @@
 import Discovery
 import DynamoRuntime
 import HummingbirdCore
+import KVRouter
 import Logging
 import NIOCore
 import RequestPlane
@@ -15,7 +16,7 @@ final class FrontendServer: Service {
         var host: String
         var port: Int
         var namespaces: NamespaceFilter
-        var routerMode: InstanceSelector.Mode
+        var router = RouterConfiguration()
         /// The largest body of a request, in bytes.
         var bodyLimit: Int
         /// How long running generations, and clients that take their answers, may take after the request to stop.
@@ -59,7 +60,7 @@ final class FrontendServer: Service {
             models: models,
             generation: GenerationHandler(
                 models: models,
-                dispatcher: Dispatcher(client: client, mode: configuration.routerMode, logger: logger),
+                dispatcher: Dispatcher(client: client, configuration: configuration.router, logger: logger),
                 metrics: frontendMetrics,
                 activity: Activity(),
                 bodyLimit: configuration.bodyLimit,

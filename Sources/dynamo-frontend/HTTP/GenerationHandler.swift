@@ -2,6 +2,7 @@ import Discovery
 import DynamoRuntime
 import HTTPTypes
 import HummingbirdCore
+import KVRouter
 import Logging
 import NIOCore
 import RequestPlane
@@ -85,7 +86,16 @@ struct GenerationHandler: Sendable {
         } catch {
             throw .invalid("The request body could not be read: \(error)")
         }
-        return try TextRequest(parsing: body, kind: kind)
+        var parsed = try TextRequest(parsing: body, kind: kind, readsPrompt: self.dispatcher.configuration.mode == .kv)
+        // As on 1.2 and on 1.6: what a gateway says in a header wins over what the client says.
+        for name in ["x-worker-instance-id", "x-dynamo-worker-instance-id"] {
+            guard let field = HTTPField.Name(name), let text = request.headers[field] else { continue }
+            guard let worker = UInt64(text) else {
+                throw .invalid("The header `\(name)` must be the number of a worker, not `\(text)`", param: name)
+            }
+            parsed.named = SelectionRequest.NamedWorker(worker: worker)
+        }
+        return parsed
     }
 
     private func instances(for request: TextRequest) throws(OpenAIError) -> [Instance] {
@@ -112,6 +122,11 @@ struct GenerationHandler: Sendable {
         }
     }
 
+    /// Tokens of a block: as set, as the card says, or as Dynamo's engines have it.
+    private func blockSize(of model: String) -> Int {
+        max(1, self.dispatcher.configuration.blockSize ?? self.models.blockSize(of: model) ?? 16)
+    }
+
     private static func outgoing(_ parsed: TextRequest, _ request: Request) -> OutgoingRequest {
         var headers: [String: String] = [:]
         for name in ["x-request-id", "traceparent", "tracestate"] {
@@ -133,8 +148,15 @@ struct GenerationHandler: Sendable {
     ) async throws {
         let first: ResponseItem?
         var items: ResponseStream.AsyncIterator
+        let outgoing = Self.outgoing(parsed, request)
+        defer { self.dispatcher.ended(outgoing.id) }
         do {
-            items = try await self.dispatcher.send(Self.outgoing(parsed, request), to: instances).makeAsyncIterator()
+            items = try await self.dispatcher.send(
+                outgoing,
+                naming: parsed.named,
+                prompt: parsed.prompt.map { ($0, self.blockSize(of: parsed.model)) },
+                to: instances
+            ).makeAsyncIterator()
             first = try await items.next()
             if case .failure(let error)? = first { throw error }
         } catch {
@@ -144,6 +166,7 @@ struct GenerationHandler: Sendable {
             return try await writer.write(error)
         }
         measurement.firstResponse()
+        self.dispatcher.answered(outgoing.id)
         if parsed.streams {
             try await self.stream(parsed, first, &items, measurement, writer)
         } else {
@@ -246,6 +269,7 @@ struct GenerationHandler: Sendable {
     private func report(_ error: any Error, _ request: TextRequest) -> OpenAIError {
         let answer =
             switch error {
+            case let error as OpenAIError: error
             case let error as RemoteError: OpenAIError(error)
             case let error as RequestPlaneError: OpenAIError(error)
             case let error as JSONError:

@@ -136,6 +136,9 @@ struct ModelDirectory: Sendable {
         return instances.isEmpty ? .noInstance : .instances(instances)
     }
 
+    /// Tokens in a block of the workers' caches, which is the same for all of a model.
+    func blockSize(of name: String) -> Int? { self.models[name]?.first?.card.kvCacheBlockSize }
+
     /// What is known of a model; nil if there is no card.
     func listing(of name: String) -> Listing? {
         guard let workers = self.models[name], let card = workers.first?.card else { return nil }

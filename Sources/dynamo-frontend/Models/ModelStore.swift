@@ -56,6 +56,8 @@ final class ModelStore: Sendable {
     /// The directory as it is now.
     var current: ModelDirectory { self.directory.withLock { $0 } }
 
+    func blockSize(of model: String) -> Int? { self.directory.withLock { $0.blockSize(of: model) } }
+
     func lookup(_ model: String, _ kind: TextRequestKind) -> ModelDirectory.Lookup {
         self.directory.withLock { $0.lookup(model, kind) }
     }

@@ -1,5 +1,6 @@
 import Discovery
 import DynamoRuntime
+import KVRouter
 import NIOCore
 
 /// A client's request, checked, and what of it goes to the worker.
@@ -11,8 +12,12 @@ struct TextRequest: Sendable, Hashable {
     var streams: Bool
     /// What the worker gets.
     var payload: ByteBuffer
+    /// The worker that the request names, for router modes that heed it.
+    var named: SelectionRequest.NamedWorker?
+    /// What stands for the prompt's tokens; nil unless it was asked for.
+    var prompt: [UInt32]?
 
-    init(parsing body: ByteBuffer, kind: TextRequestKind) throws(OpenAIError) {
+    init(parsing body: ByteBuffer, kind: TextRequestKind, readsPrompt: Bool = false) throws(OpenAIError) {
         let json: JSONValue
         do { json = try JSONValue(parsing: body) } catch {
             throw .invalid("Failed to parse the request body as JSON: \(error)", code: "invalid_json")
@@ -26,6 +31,8 @@ struct TextRequest: Sendable, Hashable {
         try Self.checkNames(fields, kind)
         try Self.checkContent(fields, kind)
         try Self.checkNumbers(fields)
+        self.named = try Self.named(fields)
+        self.prompt = readsPrompt ? PromptTokens.of(fields, kind) : nil
         let isChanged = try Self.normalize(&fields, streams: self.streams)
         self.payload = isChanged ? JSONValue.object(fields).buffer : body
     }
@@ -67,6 +74,18 @@ struct TextRequest: Sendable, Hashable {
         guard let name = value.string else { throw self.wrongType(value, "model", "a string") }
         guard !name.isEmpty else { throw .invalid("Model cannot be empty", param: "model") }
         return name
+    }
+
+    /// The worker that decodes, if the request names one; its rank goes to it with the rest of `nvext`.
+    private static func named(_ fields: JSONFields) throws(OpenAIError) -> SelectionRequest.NamedWorker? {
+        for name in ["decode_worker_id", "backend_instance_id"] {
+            guard let value = fields["nvext"]?[name], !value.isNull else { continue }
+            guard let worker = value.uint64 else {
+                throw self.wrongType(value, "nvext.\(name)", "the number of a worker")
+            }
+            return SelectionRequest.NamedWorker(worker: worker)
+        }
+        return nil
     }
 
     private static func checkNames(_ fields: JSONFields, _ kind: TextRequestKind) throws(OpenAIError) {

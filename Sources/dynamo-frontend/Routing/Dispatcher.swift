@@ -1,35 +1,69 @@
+import HTTPTypes
+import KVRouter
 import Logging
 import RequestPlane
 import Synchronization
 
 /// Sends a request to one of the instances that serve it, and to one more if the first did not take it.
 final class Dispatcher: Sendable {
+    let configuration: RouterConfiguration
     private let client: any RequestPlaneClient
     private let selector: Mutex<InstanceSelector>
+    /// Knows what workers hold; nil: it is predicted.
+    private let overlaps: (any OverlapSource)?
     private let logger: Logger
 
-    init(client: any RequestPlaneClient, mode: InstanceSelector.Mode, logger: Logger) {
+    init(
+        client: any RequestPlaneClient,
+        configuration: RouterConfiguration,
+        overlaps: (any OverlapSource)? = nil,
+        logger: Logger
+    ) {
         self.client = client
-        self.selector = Mutex(InstanceSelector(mode: mode))
+        self.configuration = configuration
+        self.selector = Mutex(InstanceSelector(configuration))
+        self.overlaps = configuration.usesKVEvents ? overlaps : nil
         self.logger = logger
     }
 
-    /// Sends a request.
+    /// Sends a request; `ended` must be called when its answer has ended, or when this has thrown.
     ///
     /// - Parameters:
     ///   - request: what to send.
+    ///   - named: the worker that the request names.
+    ///   - prompt: its tokens, and how many a block has; only for mode kv.
     ///   - instances: who could serve it.
     /// - Returns: the answer.
-    /// - Throws: `RequestPlaneError` of the last attempt.
-    func send(_ request: OutgoingRequest, to instances: [Instance]) async throws(RequestPlaneError) -> ResponseStream {
+    /// - Throws: `RequestPlaneError` of the last attempt, or an `OpenAIError` when there is nobody to send it to.
+    func send(
+        _ request: OutgoingRequest,
+        naming named: SelectionRequest.NamedWorker? = nil,
+        prompt: (tokens: [UInt32], blockSize: Int)? = nil,
+        to instances: [Instance]
+    ) async throws -> ResponseStream {
         var refused: Set<InstanceID> = []
         var lastError = RequestPlaneError(.noInstance, "no instance is alive")
+        let selection = self.selection(named, prompt)
         for _ in 0..<2 {
             let excluded = refused
-            let choice = self.selector.withLock {
-                $0.choose(from: instances, excluding: excluded, now: .now, random: .random(in: 0 ... .max))
+            let outcome = self.selector.withLock { selector in
+                var generator = SystemRandomNumberGenerator()
+                return selector.choose(
+                    request.id,
+                    selection,
+                    from: instances,
+                    excluding: excluded,
+                    now: .now,
+                    using: &generator
+                )
             }
-            guard let instance = choice else { throw lastError }
+            let instance: Instance
+            switch outcome {
+            case .instance(let chosen): instance = chosen
+            case .none(let reason):
+                guard refused.isEmpty, let error = OpenAIError(reason) else { throw lastError }
+                throw error
+            }
             do {
                 return try await self.client.send(request, to: instance)
             } catch {
@@ -39,7 +73,9 @@ final class Dispatcher: Sendable {
                     metadata: ["instance": "\(instance.id)", "request": "\(request.id)", "error": "\(error)"]
                 )
                 // An instance at capacity will take others soon.
-                if error.code != .overloaded { self.selector.withLock { $0.failed(instance.id, now: .now) } }
+                if error.code != .overloaded {
+                    self.selector.withLock { $0.failed(instance.id, now: .now) }
+                }
                 refused.insert(instance.id)
                 lastError = error
             }
@@ -47,11 +83,69 @@ final class Dispatcher: Sendable {
         throw lastError
     }
 
+    /// The first item of a request's answer has come.
+    func answered(_ id: String) {
+        guard self.configuration.mode == .kv else { return }
+        self.selector.withLock { $0.markPrefillCompleted(id) }
+    }
+
+    /// A request has ended, in whatever way.
+    func ended(_ id: String) {
+        guard self.configuration.mode.countsRequests else { return }
+        self.selector.withLock { $0.ended(id) }
+    }
+
+    private func selection(
+        _ named: SelectionRequest.NamedWorker?,
+        _ prompt: (tokens: [UInt32], blockSize: Int)?
+    ) -> SelectionRequest {
+        var selection = SelectionRequest()
+        selection.named = named
+        guard let prompt else { return selection }
+        let hashes = BlockHashing(blockSize: prompt.blockSize).hashes(prompt.tokens)
+        selection.promptTokens = prompt.tokens.count
+        selection.blockSize = prompt.blockSize
+        selection.blocks = BlockHashing.chained(hashes)
+        selection.overlaps = self.overlaps?.overlaps(hashes) ?? [:]
+        return selection
+    }
+
     /// Whether the request provably did not begin, so that another instance may have it.
     private static func neverStarted(_ code: RequestPlaneError.Code) -> Bool {
         switch code {
         case .connectFailed, .unavailable, .overloaded, .unknownEndpoint: true
         default: false
+        }
+    }
+}
+
+extension OpenAIError {
+    /// Why no worker was chosen; nil where that is not the request's matter.
+    init?(_ selection: Selection) {
+        switch selection {
+        case .chosen, .noWorker: return nil
+        case .unnamed:
+            self = .invalid(
+                "This frontend routes directly: name a worker in `nvext.backend_instance_id`, `nvext.decode_worker_id` or the header "
+                    + "`x-worker-instance-id`",
+                param: "nvext.backend_instance_id",
+                code: "worker_id_required"
+            )
+        case .unknownWorker(let named):
+            self.init(
+                status: .notFound,
+                kind: .notFound,
+                message: "No worker of this model has the id \(named.worker)",
+                param: "nvext.backend_instance_id",
+                code: "worker_not_found"
+            )
+        case .allBusy, .wait:
+            self.init(
+                status: .serviceUnavailable,
+                kind: .overloaded,
+                message: "All workers of this model are busy. Please retry shortly.",
+                code: "overloaded"
+            )
         }
     }
 }

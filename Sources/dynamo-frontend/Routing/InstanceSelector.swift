@@ -1,49 +1,83 @@
+import KVRouter
 import RequestPlane
 
 /// Chooses the instance for a request; a value without clock or randomness of its own.
 struct InstanceSelector: Sendable {
-    enum Mode: String, Sendable, Hashable, CaseIterable {
-        case roundRobin = "round-robin"
-        case random
-    }
-
     /// How long an instance that could not be reached is left out.
     static let absence: Duration = .seconds(5)
 
-    private let mode: Mode
-    private var turns: [EndpointID: Int] = [:]
+    /// What came of choosing.
+    enum Outcome: Sendable, Hashable {
+        case instance(Instance)
+        /// Why there is none; never `chosen`.
+        case none(Selection)
+    }
+
+    private let configuration: RouterConfiguration
+    private var selectors: [EndpointID: WorkerSelector] = [:]
+    private var load = ActiveLoad()
+    private var prediction: BlockPrediction
     private var absent: [InstanceID: ContinuousClock.Instant] = [:]
 
-    init(mode: Mode) { self.mode = mode }
+    init(_ configuration: RouterConfiguration) {
+        self.configuration = configuration
+        self.prediction = BlockPrediction(lifetime: configuration.predictionLifetime)
+    }
 
-    /// Chooses among instances.
+    /// Chooses among instances, and counts the request there where the mode looks at load.
     ///
     /// - Parameters:
+    ///   - id: the request's; it counts until `ended`.
+    ///   - request: what the choice depends on; without overlaps they are predicted.
     ///   - instances: who could serve the request.
     ///   - excluded: who has refused it already.
     ///   - now: the time.
-    ///   - random: a number for the random mode.
-    /// - Returns: nil when nobody is left. Instances that are left out are taken when there is nobody else.
+    ///   - generator: decides where chance does.
+    /// - Returns: an instance, or why there is none. Instances that are left out are taken when there is nobody else.
     mutating func choose(
+        _ id: String,
+        _ request: SelectionRequest = SelectionRequest(),
         from instances: [Instance],
         excluding excluded: Set<InstanceID>,
         now: ContinuousClock.Instant,
-        random: Int
-    ) -> Instance? {
-        self.absent = self.absent.filter { $0.value > now }
-        let candidates = instances.filter { !excluded.contains($0.id) }
-        let present = candidates.filter { self.absent[$0.id] == nil }
-        let pool = present.isEmpty ? candidates : present
-        guard let first = pool.first else { return nil }
-        switch self.mode {
-        case .random: return pool[abs(random % pool.count)]
-        case .roundRobin:
-            let turn = self.turns[first.endpoint, default: 0]
-            self.turns[first.endpoint] = (turn + 1) % Int.max
-            return pool[turn % pool.count]
+        using generator: inout some RandomNumberGenerator
+    ) -> Outcome {
+        if !self.absent.isEmpty { self.absent = self.absent.filter { $0.value > now } }
+        let candidates = excluded.isEmpty ? instances : instances.filter { !excluded.contains($0.id) }
+        let present = self.absent.isEmpty ? candidates : candidates.filter { self.absent[$0.id] == nil }
+        // Whom the request names is asked however it is.
+        let pool = present.isEmpty || request.named != nil ? candidates : present
+        guard let endpoint = (pool.first ?? instances.first)?.endpoint else { return .none(.noWorker) }
+
+        let isPredicted = self.configuration.mode == .kv && request.overlaps.isEmpty
+        var request = request
+        if isPredicted { request.overlaps = self.prediction.overlaps(request.blocks, now: now) }
+        var selector = self.selectors[endpoint] ?? WorkerSelector(configuration: self.configuration)
+        let selection = selector.select(
+            request,
+            among: pool.map { Candidate(WorkerRank(worker: $0.id.rawValue)) },
+            load: self.load,
+            using: &generator
+        )
+        if self.configuration.mode.countsRequests, case .chosen(let choice) = selection {
+            selector.commit(id, request, choice, to: &self.load, now: now)
+            if isPredicted { self.prediction.record(request.blocks, on: choice.worker, now: now) }
         }
+        self.selectors[endpoint] = selector
+        guard case .chosen(let choice) = selection,
+            let instance = pool.first(where: { $0.id.rawValue == choice.worker.worker })
+        else { return .none(selection) }
+        return .instance(instance)
     }
 
     /// An instance could not be reached.
-    mutating func failed(_ id: InstanceID, now: ContinuousClock.Instant) { self.absent[id] = now + Self.absence }
+    mutating func failed(_ id: InstanceID, now: ContinuousClock.Instant) {
+        self.absent[id] = now + Self.absence
+    }
+
+    /// The first token of a request has come.
+    mutating func markPrefillCompleted(_ id: String) { self.load.markPrefillCompleted(id) }
+
+    /// A request has ended, in whatever way.
+    mutating func ended(_ id: String) { self.load.free(id) }
 }

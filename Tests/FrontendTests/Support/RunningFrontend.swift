@@ -1,5 +1,6 @@
 import Discovery
 import DynamoRuntime
+import KVRouter
 import Logging
 import RequestPlane
 import ServiceLifecycle
@@ -35,6 +36,7 @@ struct RunningFrontend: Sendable {
 
     static func run(
         _ client: ScriptedClient,
+        router: RouterConfiguration = RouterConfiguration(),
         bodyLimit: Int = 1 << 20,
         drainTimeout: Duration = .seconds(5),
         _ body: (RunningFrontend) async throws -> Void
@@ -49,7 +51,7 @@ struct RunningFrontend: Sendable {
                 host: "127.0.0.1",
                 port: 0,
                 namespaces: .all,
-                routerMode: .roundRobin,
+                router: router,
                 bodyLimit: bodyLimit,
                 drainTimeout: drainTimeout
             ),

@@ -9,7 +9,9 @@ import Testing
     /// The variables with their defaults in the rows of `docs/environment.md` that belong to the request plane.
     private func documented() throws -> [String: String] {
         let file = TestEnvironment.root.appending(path: "docs/environment.md")
-        let text = try String(contentsOf: file, encoding: .utf8)
+        let document = try String(contentsOf: file, encoding: .utf8)
+        // What follows the first part belongs to programs, whose own tests look at it.
+        let text = try #require(document.components(separatedBy: "\n# ").first)
         var rows: [String: String] = [:]
         for line in text.split(separator: "\n") where line.hasPrefix("| `") {
             let cells = line.split(separator: "|").map { $0.trimmingCharacters(in: .whitespaces) }
