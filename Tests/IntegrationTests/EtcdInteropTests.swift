@@ -108,12 +108,14 @@ struct EtcdInteropTests {
                     group.addTask { for await snapshot in changes { seen.value = snapshot } }
                     let environment = self.environment(server, systemPort: realPort)
                     _ = try await withProgram(python, mocker, environment: environment) { _ in
-                        try await eventually(within: .seconds(60), "the worker is seen") {
-                            seen.value.models.count == 1
-                        }
-                        let instance = try #require(
+                        // Its records are written one after the other.
+                        func instance() -> Instance? {
                             seen.value.instances.map(\.instance).first { $0.endpoint.name == "generate" }
-                        )
+                        }
+                        try await eventually(within: .seconds(60), "the worker is seen") {
+                            seen.value.models.count == 1 && instance() != nil
+                        }
+                        let instance = try #require(instance())
                         #expect(seen.value.models.first?.id == instance.id)
                         try await self.worker(self.environment(server, systemPort: ourPort)) { _ in
                             let theirs = try await HTTPRequests.get("http://127.0.0.1:\(realPort)/metrics").text
