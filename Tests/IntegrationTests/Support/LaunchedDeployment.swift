@@ -28,6 +28,14 @@ struct LaunchedDeployment: Sendable {
     }
 }
 
+/// What a test of a deployment threw, with what the deployment had printed by then.
+struct DeploymentFailure: Error, CustomStringConvertible {
+    let error: any Error
+    let output: String
+
+    var description: String { "\(self.error)\nthe deployment's output, its end:\n\(self.output)" }
+}
+
 /// The program under test.
 enum Launcher {
     static let path = TestEnvironment.products.appending(path: "dynamo-launch").path()
@@ -80,7 +88,9 @@ enum Launcher {
                     port: port,
                     environment: all
                 )
-                return try await body(deployment)
+                do { return try await body(deployment) } catch {
+                    throw DeploymentFailure(error: error, output: String(program.output.suffix(8000)))
+                }
             }
             try await eventually(within: .seconds(5), "nothing of the deployment is left") {
                 SystemProcesses.withEnvironment(containing: "XDG_STATE_HOME=\(directory.path())").isEmpty
