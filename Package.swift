@@ -83,6 +83,7 @@ let package = Package(
             name: "KVEvents",
             dependencies: ["KVRouter", "NATS", "RequestPlane", "CZeroMQ", core, logging, collections]
         ),
+        .target(name: "KVRouting", dependencies: ["KVRouter", "KVEvents", "Discovery", "RequestPlane", logging]),
         .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
 
         // MARK: Operating half
@@ -206,6 +207,12 @@ let package = Package(
             name: "KVEventsTests",
             dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging],
             exclude: ["Fixtures"]
+        ),
+        .testTarget(
+            name: "KVRoutingTests",
+            dependencies: [
+                "KVRouting", "KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane", "TestSupport", core, logging,
+            ]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),

@@ -16,6 +16,7 @@ enum ImportTable {
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
         "KVRouter": ["CXXHash"],
         "KVEvents": ["KVRouter", "NATS", "RequestPlane", "CZeroMQ"],
+        "KVRouting": ["KVRouter", "KVEvents", "Discovery", "RequestPlane"],
         "LoadTest": ["RequestPlane"],
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
@@ -43,6 +44,7 @@ enum ImportTable {
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "KVRouter": ["DequeModule", "HeapModule", "OrderedCollections"],
         "KVEvents": ["NIOCore", "Logging", "DequeModule"],
+        "KVRouting": ["Logging"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [

@@ -59,9 +59,11 @@ package struct Indexer: Sendable {
 
     package init(numbering: Numbering = .contiguous) { self.numbering = numbering }
 
-    /// Ranks whose first state has not arrived yet: a router that starts late is ready when there are none.
+    /// Ranks whose first state is being asked for: a router that starts late is ready when there are none.
+    ///
+    /// One that was given up is not waited for.
     package var awaited: [WorkerRank] {
-        self.tracks.filter { $0.value.position == .unknown && ($0.value.hasEndpoint || !$0.value.isLive) }.keys.sorted()
+        self.tracks.filter { $0.value.position == .unknown && !$0.value.isLive }.keys.sorted()
     }
 
     /// Ranks that have an open question.
