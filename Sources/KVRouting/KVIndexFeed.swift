@@ -16,7 +16,6 @@ package final class KVIndexFeed: OverlapSource, Sendable {
     }
 
     private let endpoint: EndpointID
-    private let form: DynamoEventForm
     private let recovery: KVRecovery
     private let logger: Logger
     private let index: KVIndexer
@@ -41,7 +40,6 @@ package final class KVIndexFeed: OverlapSource, Sendable {
         logger: Logger
     ) {
         self.endpoint = endpoint
-        self.form = form
         self.recovery = KVRecovery(client, form: form)
         self.logger = logger
         let index = KVIndexer()
