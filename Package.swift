@@ -30,6 +30,7 @@ let package = Package(
     products: [
         .executable(name: "dynamo-launch", targets: ["dynamo-launch"]),
         .executable(name: "dynamo-frontend", targets: ["dynamo-frontend"]),
+        .executable(name: "dynamo-router", targets: ["dynamo-router"]),
         .executable(name: "dynamo-worker", targets: ["dynamo-worker"]),
         .library(name: "RequestPlane", targets: ["RequestPlane", "RequestPlaneTransports"]),
         .library(name: "DynamoRuntime", targets: ["DynamoRuntime", "Discovery"]),
@@ -83,7 +84,7 @@ let package = Package(
             name: "KVEvents",
             dependencies: ["KVRouter", "NATS", "RequestPlane", "CZeroMQ", core, logging, collections]
         ),
-        .target(name: "KVRouting", dependencies: ["KVRouter", "KVEvents", "Discovery", "RequestPlane", logging]),
+        .target(name: "KVRouting", dependencies: ["KVRouter", "KVEvents", "Discovery", "RequestPlane", core, logging]),
         .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
 
         // MARK: Operating half
@@ -111,6 +112,13 @@ let package = Package(
             dependencies: [
                 "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", argumentParser, hummingbirdCore,
                 httpTypes, core, logging, lifecycle,
+            ]
+        ),
+        .executableTarget(
+            name: "dynamo-router",
+            dependencies: [
+                "DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", "KVRouter", "KVEvents",
+                "KVRouting", argumentParser, logging, lifecycle,
             ]
         ),
         .executableTarget(
@@ -214,6 +222,10 @@ let package = Package(
                 "KVRouting", "KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane", "TestSupport", core, logging,
             ]
         ),
+        .testTarget(
+            name: "RouterTests",
+            dependencies: ["dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", argumentParser]
+        ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
@@ -221,7 +233,8 @@ let package = Package(
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
                 "TestSupport",
-                "dynamo-launch", "dynamo-frontend", "dynamo-worker", "ShoutWorker", "ShoutClient", asyncHTTPClient,
+                "dynamo-launch", "dynamo-frontend", "dynamo-router", "dynamo-worker", "ShoutWorker", "ShoutClient",
+                asyncHTTPClient,
                 subprocess, core, posix, logging,
             ]
         ),

@@ -35,6 +35,15 @@ package struct NATSEventPlane: Sendable {
         KVEventSubscriber(self.connection, form: form, endpoint: endpoint, logger: self.logger, consumer: consumer)
     }
 
+    /// Makes what tells the other routers of an endpoint what runs where.
+    package func activeSequences(
+        _ form: DynamoEventForm,
+        of endpoint: EndpointID,
+        router: UInt64
+    ) -> ActiveSequenceChannel {
+        ActiveSequenceChannel(self.connection, form: form, endpoint: endpoint, router: router, logger: self.logger)
+    }
+
     /// Writes what waits, and closes the connection.
     package func close() async {
         do { try await self.connection.drain(timeout: .seconds(2)) } catch { await self.connection.close() }

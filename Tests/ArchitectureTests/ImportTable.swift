@@ -27,6 +27,9 @@ enum ImportTable {
         "dynamo-frontend": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
         ],
+        "dynamo-router": [
+            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "KVRouting",
+        ],
         "dynamo-worker": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
         ],
@@ -44,7 +47,7 @@ enum ImportTable {
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
         "KVRouter": ["DequeModule", "HeapModule", "OrderedCollections"],
         "KVEvents": ["NIOCore", "Logging", "DequeModule"],
-        "KVRouting": ["Logging"],
+        "KVRouting": ["NIOCore", "Logging"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [
@@ -56,6 +59,7 @@ enum ImportTable {
         "dynamo-frontend": [
             "ArgumentParser", "HummingbirdCore", "HTTPTypes", "NIOCore", "NIOPosix", "Logging", "ServiceLifecycle",
         ],
+        "dynamo-router": ["ArgumentParser", "Logging", "ServiceLifecycle"],
         "dynamo-worker": ["ArgumentParser", "NIOCore", "Logging", "ServiceLifecycle"],
     ]
 }

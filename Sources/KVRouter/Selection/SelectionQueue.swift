@@ -42,6 +42,15 @@ package struct SelectionQueue: Sendable {
         return nil
     }
 
+    /// The next request, which goes on waiting.
+    package mutating func peek() -> String? {
+        while let entry = self.entries.min {
+            guard self.gone.remove(entry.id) != nil else { return entry.id }
+            self.entries.removeMin()
+        }
+        return nil
+    }
+
     /// A request does not wait any more.
     package mutating func remove(_ id: String) {
         guard self.waiting.remove(id) != nil else { return }

@@ -1,0 +1,105 @@
+import ArgumentParser
+import KVRouter
+
+/// The options of Dynamo's KV router that this router has; each wins over its variable.
+struct RouterFlags: ParsableArguments {
+    @Option(
+        help: "What a block counts that a worker holds, from 0 to 1 (DYN_ROUTER_KV_OVERLAP_SCORE_CREDIT; default: 1)."
+    )
+    var routerKvOverlapScoreCredit: String?
+
+    @Option(
+        name: [.long, .customLong("router-kv-overlap-score-weight"), .customLong("kv-overlap-score-weight")],
+        help: "What a block counts that must be computed (DYN_ROUTER_PREFILL_LOAD_SCALE; default: 1)."
+    )
+    var routerPrefillLoadScale: String?
+
+    @Option(help: "0: the lowest cost wins; above: chance, the more the higher (DYN_ROUTER_TEMPERATURE; default: 0).")
+    var routerTemperature: String?
+
+    @Flag(
+        name: [.long, .customLong("kv-events")],
+        inversion: .prefixedNo,
+        help: "Whether workers tell what they hold; otherwise it is predicted (DYN_ROUTER_USE_KV_EVENTS; default: on)."
+    )
+    var routerKvEvents: Bool?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Whether routers tell each other what runs where (DYN_ROUTER_REPLICA_SYNC; default: off)."
+    )
+    var routerReplicaSync: Bool?
+
+    @Flag(
+        name: [.long, .customLong("track-active-blocks")],
+        inversion: .prefixedNo,
+        help: "Whether prompts' blocks count as load (DYN_ROUTER_TRACK_ACTIVE_BLOCKS; default: on)."
+    )
+    var routerTrackActiveBlocks: Bool?
+
+    @Flag(
+        name: [.long, .customLong("track-output-blocks")],
+        inversion: .prefixedNo,
+        help: "Whether generated blocks count as load (DYN_ROUTER_TRACK_OUTPUT_BLOCKS; default: off)."
+    )
+    var routerTrackOutputBlocks: Bool?
+
+    @Flag(
+        name: [.long, .customLong("assume-kv-reuse")],
+        inversion: .prefixedNo,
+        help: "Whether equal prompts share blocks in a worker's cache (DYN_ROUTER_ASSUME_KV_REUSE; default: on)."
+    )
+    var routerAssumeKvReuse: Bool?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: "Whether unprocessed prompts count as load (DYN_ROUTER_TRACK_PREFILL_TOKENS; default: on)."
+    )
+    var routerTrackPrefillTokens: Bool?
+
+    @Option(help: "Without KV events: how long a block is believed in (DYN_ROUTER_TTL_SECS; default: 120).")
+    var routerTtlSecs: String?
+
+    @Option(
+        help: """
+            A request waits while all workers have more unprocessed tokens than this many of their steps; None: never \
+            (DYN_ROUTER_QUEUE_THRESHOLD; default: 4).
+            """
+    )
+    var routerQueueThreshold: String?
+
+    @Option(
+        help: "Which waiting request goes first: fcfs or wspt, the shortest (DYN_ROUTER_QUEUE_POLICY; default: fcfs).",
+        completion: .list(QueuePolicy.allCases.map(\.rawValue))
+    )
+    var routerQueuePolicy: String?
+
+    @Option(help: "Workers that must be there before the router is ready (DYN_ROUTER_MIN_INITIAL_WORKERS; default: 0).")
+    var routerMinInitialWorkers: String?
+
+    /// What the command line sets.
+    var given: [RouterSettings.Given] {
+        func word(_ name: RouterKnob.Name, _ flag: String, _ text: String?) -> RouterSettings.Given? {
+            text.map { RouterSettings.Given(name: name, flag: "--\(flag)", text: $0) }
+        }
+        func flag(_ name: RouterKnob.Name, _ flag: String, _ isOn: Bool?) -> RouterSettings.Given? {
+            isOn.map { RouterSettings.Given(name: name, flag: $0 ? "--\(flag)" : "--no-\(flag)", text: "\($0)") }
+        }
+        let all = [
+            word(.overlapCredit, "router-kv-overlap-score-credit", self.routerKvOverlapScoreCredit),
+            word(.prefillLoadScale, "router-prefill-load-scale", self.routerPrefillLoadScale),
+            word(.temperature, "router-temperature", self.routerTemperature),
+            flag(.kvEvents, "router-kv-events", self.routerKvEvents),
+            flag(.replicaSync, "router-replica-sync", self.routerReplicaSync),
+            flag(.trackActiveBlocks, "router-track-active-blocks", self.routerTrackActiveBlocks),
+            flag(.trackOutputBlocks, "router-track-output-blocks", self.routerTrackOutputBlocks),
+            flag(.assumeKVReuse, "router-assume-kv-reuse", self.routerAssumeKvReuse),
+            flag(.trackPrefillTokens, "router-track-prefill-tokens", self.routerTrackPrefillTokens),
+            word(.predictionLifetime, "router-ttl-secs", self.routerTtlSecs),
+            word(.queueThreshold, "router-queue-threshold", self.routerQueueThreshold),
+            word(.queuePolicy, "router-queue-policy", self.routerQueuePolicy),
+            word(.minimalWorkers, "router-min-initial-workers", self.routerMinInitialWorkers),
+        ]
+        return all.compactMap(\.self)
+    }
+}
