@@ -1,0 +1,184 @@
+import Discovery
+import KVEvents
+import KVRouter
+import KVRouting
+import Logging
+import NATS
+import NIOCore
+import RequestPlane
+import Synchronization
+import TestSupport
+import Testing
+
+/// The running router, its workers played by the test.
+@Suite struct WorkerRouterTests {
+    static let endpoint = EndpointID(namespace: "dynamo", component: "backend", name: "generate")
+
+    /// Workers whose answers a test writes.
+    final class Workers: RequestPlaneClient {
+        private let answers: Mutex<[String: AsyncThrowingStream<ResponseItem, any Error>.Continuation]> = Mutex([:])
+        private let refusing: Mutex<Set<InstanceID>> = Mutex([])
+        let sent = Recorded<[UInt64]>([])
+
+        func refuse(_ worker: UInt64) { self.refusing.withLock { _ = $0.insert(InstanceID(rawValue: worker)) } }
+
+        func answer(_ id: String) -> AsyncThrowingStream<ResponseItem, any Error>.Continuation? {
+            self.answers.withLock { $0[id] }
+        }
+
+        func send(_ request: OutgoingRequest, to instance: Instance) async throws(RequestPlaneError) -> ResponseStream {
+            if self.refusing.withLock({ $0.contains(instance.id) }) {
+                throw RequestPlaneError(.connectFailed, "nobody is there")
+            }
+            self.sent.value.append(instance.id.rawValue)
+            let (stream, answer) = AsyncThrowingStream<ResponseItem, any Error>.makeStream()
+            self.answers.withLock { $0[request.id] = answer }
+            return ResponseStream(stream)
+        }
+    }
+
+    private func router(
+        _ workers: Workers,
+        id: UInt64 = 7,
+        tell: @escaping @Sendable (ActiveSequenceEvent) -> Void = { _ in }
+    ) -> WorkerRouter {
+        var configuration = RouterConfiguration()
+        configuration.mode = .kv
+        configuration.usesKVEvents = false
+        configuration.syncsReplicas = true
+        let router = WorkerRouter(
+            of: Self.endpoint,
+            blockSize: 4,
+            configuration: configuration,
+            routerID: id,
+            client: workers,
+            overlaps: nil,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+            tell: tell
+        )
+        var snapshot = DiscoverySnapshot()
+        for worker in [UInt64(1), 2] {
+            let id = InstanceID(rawValue: worker)
+            snapshot.instances.append(
+                InstanceRecord(Instance(endpoint: Self.endpoint, id: id, transport: .tcp("127.0.0.1:1/\(worker)/x")))
+            )
+        }
+        router.follow(snapshot)
+        return router
+    }
+
+    private func request(_ id: String) -> IncomingRequest {
+        IncomingRequest(
+            id: id,
+            endpoint: EndpointID(namespace: "dynamo", component: "router", name: "generate"),
+            payload: ByteBuffer(string: #"{"token_ids":[1,2,3,4,5,6,7,8]}"#)
+        )
+    }
+
+    private func texts(_ stream: any AsyncSequence<ResponseItem, any Error> & Sendable) async throws -> [String] {
+        var texts: [String] = []
+        for try await item in stream {
+            switch item {
+            case .data(let data), .bare(let data): texts.append(String(buffer: data))
+            case .failure(let error): texts.append("\(error)")
+            case .annotation(let event, _): texts.append(event)
+            }
+        }
+        return texts
+    }
+
+    @Test func `a request counts until its answer has ended, failed or been dropped`() async throws {
+        let workers = Workers()
+        let router = self.router(workers)
+        for end in ["finish", "fail", "drop"] {
+            do {
+                let stream = await router.generate(self.request(end))
+                #expect(router.counts.running == 1)
+                let answer = try #require(workers.answer(end))
+                answer.yield(.data(ByteBuffer(string: #"{"token_ids":[9]}"#)))
+                switch end {
+                case "finish":
+                    answer.finish()
+                    let worker = workers.sent.value.last ?? 0
+                    let first = try await self.texts(stream).first ?? ""
+                    #expect(first.hasPrefix(#"{"token_ids":[9],"tokens":null,"#))
+                    #expect(first.contains(#""decode_worker_id":\#(worker),"decode_dp_rank":0"#), "\(first)")
+                case "fail":
+                    answer.finish(throwing: RequestPlaneError(.streamEndedEarly, "the worker is lost"))
+                    await #expect(throws: RequestPlaneError.self) { try await self.texts(stream) }
+                default: for try await _ in stream { break }
+                }
+            }
+            try await eventually("its place is free again") { router.counts.counted == 0 }
+            #expect(router.counts.running == 0)
+        }
+    }
+
+    @Test func `what a worker does not take goes to another, and what nobody can do is said`() async throws {
+        let workers = Workers()
+        let router = self.router(workers)
+        workers.refuse(1)
+        for number in 0..<8 {
+            let stream = await router.generate(self.request("r\(number)"))
+            workers.answer("r\(number)")?.finish()
+            #expect(try await self.texts(stream).isEmpty)
+        }
+        #expect(Set(workers.sent.value) == [2])
+        workers.refuse(2)
+        let refused = try await self.texts(await router.generate(self.request("nobody")))
+        #expect(refused.first?.contains("did not take the request") == true, "\(refused)")
+        router.follow(DiscoverySnapshot())
+        let none = try await self.texts(await router.generate(self.request("none")))
+        #expect(none == ["Unavailable: no worker serves dynamo.backend.generate"])
+        #expect(router.counts.counted == 0)
+    }
+
+    @Test func `routers tell each other over NATS what runs where`() async throws {
+        try await NATSServerFixture.run { server in
+            let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            let configuration = NATSConfiguration(servers: [NATSServerAddress(host: "127.0.0.1", port: server.port)])
+            let workers = Workers()
+            let planes = [
+                try await NATSEventPlane.connect(configuration, logger: logger),
+                try await NATSEventPlane.connect(configuration, logger: logger),
+            ]
+            let channels = planes.enumerated().map { number, plane in
+                plane.activeSequences(.release12, of: Self.endpoint, router: UInt64(100 + number))
+            }
+            let routers = channels.enumerated().map { number, channel in
+                self.router(workers, id: UInt64(100 + number)) { channel.publish($0) }
+            }
+            let ready = [Recorded(false), Recorded(false)]
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for (number, (channel, router)) in zip(channels, routers).enumerated() {
+                    group.addTask {
+                        try await channel.run(ready: { ready[number].value = true }, consumer: router.apply)
+                    }
+                }
+                try await eventually("both listen") { ready.allSatisfy(\.value) }
+                let stream = await routers[0].generate(self.request("r"))
+                try await eventually("the other knows") { routers[1].counts.counted == 1 }
+                #expect(routers[1].counts.running == 0)
+                let holder = workers.sent.value[0]
+                // The other would choose whom the first has not given anything.
+                let best = try await self.texts(
+                    routers[1].bestWorker(
+                        IncomingRequest(
+                            id: "b",
+                            endpoint: Self.endpoint,
+                            payload: ByteBuffer(string: "[9,9,9,9]")
+                        )
+                    )
+                )
+                #expect(best == ["\(3 - holder)"])
+                workers.answer("r")?.finish()
+                _ = try await self.texts(stream)
+                try await eventually("the other knows that it is over") { routers[1].counts.counted == 0 }
+                #expect(routers[0].counts.counted == 0)
+                group.cancelAll()
+                while await group.nextResult() != nil {}
+            }
+            for plane in planes { await plane.close() }
+        }
+    }
+}
