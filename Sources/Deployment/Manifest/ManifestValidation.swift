@@ -186,16 +186,16 @@ struct ManifestValidation {
     private mutating func checkBuiltins() {
         let builtins = self.manifest.processes.filter(\.isBuiltin)
         guard let first = builtins.first else { return }
-        for process in builtins {
-            if case .builtin(.router) = process.program {
-                self.error(
-                    at: process.programLocation,
-                    "'builtin: router' is not available in this release",
-                    remedy: "remove the process: the frontend chooses the worker itself; or use 'module: dynamo.router'"
-                )
-            }
-        }
         let planes = self.manifest.planes
+        let routers = builtins.filter { if case .builtin(.router) = $0.program { true } else { false } }
+        if let router = routers.first, planes.events?.value.rawValue != "nats-core" {
+            self.error(
+                at: planes.events?.location ?? router.programLocation,
+                "process '\(router.name.value)' is a router that takes KV events from NATS core only, and the event plane is "
+                    + (planes.events?.value.rawValue ?? "not given"),
+                remedy: "write 'events: nats-core' under 'planes', or use 'module: dynamo.router'"
+            )
+        }
         if planes.response.value != .tcp {
             self.error(
                 at: planes.response.location,
@@ -204,7 +204,7 @@ struct ManifestValidation {
                 remedy: "remove 'response'"
             )
         }
-        if let events = planes.events, events.value != .none, !self.manifest.usesDynamo {
+        if let events = planes.events, events.value != .none, !self.manifest.usesDynamo, routers.isEmpty {
             self.error(
                 at: events.location,
                 "nothing in this deployment reads KV events: the embedded frontend does not route by them, so the event plane cannot be "

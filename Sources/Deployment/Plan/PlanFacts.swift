@@ -7,7 +7,7 @@ package struct PlanFacts {
     /// The caller's working directory.
     package var workingDirectory: String
     package var homeDirectory: String
-    /// Where `dynamo-frontend` and `dynamo-worker` are.
+    /// Where `dynamo-frontend`, `dynamo-router` and `dynamo-worker` are.
     package var builtinDirectory: String
     package var temporaryDirectory: String
     /// For the private folder under the temporary directory when there is no runtime directory.
