@@ -103,7 +103,7 @@ let package = Package(
             name: "dynamo-launch",
             dependencies: [
                 "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
-                "DynamoRuntime", "LoadTest",
+                "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting",
                 argumentParser, subprocess, systemPackage, unixSignals, logging, core,
             ]
         ),
@@ -227,6 +227,7 @@ let package = Package(
             dependencies: ["dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", argumentParser]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
+        .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
             name: "IntegrationTests",

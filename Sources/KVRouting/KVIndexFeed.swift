@@ -10,6 +10,9 @@ import Synchronization
 /// It follows the workers' query endpoints in discovery, receives their events, and asks for what it has missed. Workers are
 /// first asked when their live events are received already, so that nothing lies between the two.
 package final class KVIndexFeed: OverlapSource, Sendable {
+    /// How the names of the workers' query endpoints begin; the rank follows (contract `kv-events.md`, section 3).
+    package static let queryEndpointPrefix = "worker_kv_indexer_query_dp"
+
     private struct State {
         var endpoints: [WorkerRank: Instance] = [:]
         var isFollowing = false
@@ -19,6 +22,7 @@ package final class KVIndexFeed: OverlapSource, Sendable {
     private let recovery: KVRecovery
     private let logger: Logger
     private let index: KVIndexer
+    private let activity: ActivityLog
     private let state = Mutex(State())
     private let actions: AsyncStream<IndexerAction>
     private let todo: AsyncStream<IndexerAction>.Continuation
@@ -43,9 +47,11 @@ package final class KVIndexFeed: OverlapSource, Sendable {
         self.recovery = KVRecovery(client, form: form)
         self.logger = logger
         let index = KVIndexer()
+        let activity = ActivityLog()
         let (actions, todo) = AsyncStream.makeStream(of: IndexerAction.self)
-        (self.index, self.actions, self.todo) = (index, actions, todo)
+        (self.index, self.activity, self.actions, self.todo) = (index, activity, actions, todo)
         self.subscriber = plane.subscriber(form, of: endpoint) { events, _ in
+            activity.received(events)
             for event in events { for action in index.apply(event) { todo.yield(action) } }
         }
     }
@@ -57,6 +63,25 @@ package final class KVIndexFeed: OverlapSource, Sendable {
     package var status: (blocks: [WorkerRank: Int], index: IndexerCounters, subscriber: SubscriberStatistics) {
         (self.index.blockCounts, self.index.counters, self.subscriber.statistics)
     }
+
+    /// Each rank that discovery has, that holds blocks, or that was heard of, in order.
+    package var ranks: [RankStatus] {
+        let (blocks, recovering) = (self.index.blockCounts, Set(self.index.recovering))
+        let registered = Set(self.state.withLock { $0.endpoints.keys })
+        let activity = self.activity.all
+        return registered.union(blocks.keys).union(activity.keys).sorted().map { rank in
+            RankStatus(
+                rank: rank,
+                blocks: blocks[rank] ?? 0,
+                activity: activity[rank] ?? RankActivity(),
+                isRegistered: registered.contains(rank),
+                isRecovering: recovering.contains(rank)
+            )
+        }
+    }
+
+    /// Nodes of the index, and the bytes that it takes, about.
+    package var size: (nodes: Int, bytes: Int) { self.index.size }
 
     /// All blocks of a rank as events, parents first.
     package func dump(_ rank: WorkerRank) -> [RouterEvent] { self.index.dump(rank) }
@@ -106,7 +131,10 @@ package final class KVIndexFeed: OverlapSource, Sendable {
             defer { state.endpoints = all }
             return Set(state.endpoints.keys)
         }
-        for rank in before.subtracting(all.keys).sorted() { self.index.lost(rank) }
+        for rank in before.subtracting(all.keys).sorted() {
+            self.index.lost(rank)
+            self.activity.forget(rank)
+        }
         for rank in Set(all.keys).subtracting(before).sorted() {
             for action in self.index.found(rank) { self.todo.yield(action) }
         }
@@ -115,7 +143,7 @@ package final class KVIndexFeed: OverlapSource, Sendable {
 
     /// The rank whose query endpoint this is.
     private func rank(of instance: Instance) -> WorkerRank? {
-        let prefix = "worker_kv_indexer_query_dp"
+        let prefix = Self.queryEndpointPrefix
         guard instance.endpoint.namespace == self.endpoint.namespace,
             instance.endpoint.component == self.endpoint.component, instance.endpoint.name.hasPrefix(prefix),
             let rank = UInt32(instance.endpoint.name.dropFirst(prefix.count))
@@ -148,6 +176,7 @@ package final class KVIndexFeed: OverlapSource, Sendable {
     }
 
     private func log(_ report: IndexerReport) {
+        self.activity.reported(report)
         switch report {
         case .gap, .restarted, .gaveUp:
             self.logger.warning("KV events of a worker are missing", metadata: ["what": "\(report)"])

@@ -19,12 +19,13 @@ struct DynamoLaunch: AsyncParsableCommand {
               dynamo-launch check my.yaml               print a manifest's errors
               dynamo-launch plan my.yaml --json         show what would be started
               dynamo-launch status --wait               wait until it serves
+              dynamo-launch kv --follow                 show what workers hold in their KV caches
               dynamo-launch bench --all-planes          compare the request planes
             """,
         version: version,
         subcommands: [
             UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, StopCommand.self, LogsCommand.self,
-            BenchCommand.self, CompletionCommand.self,
+            KVCommand.self, BenchCommand.self, CompletionCommand.self,
         ],
         defaultSubcommand: UpCommand.self
     )

@@ -64,7 +64,7 @@ struct RegistrationCheck: Sendable {
     }
 
     /// Which replica an instance belongs to, from the metrics of each worker's system server, which are labelled with it.
-    private func owners() async -> [InstanceID: String] {
+    func owners() async -> [InstanceID: String] {
         await withTaskGroup(of: (String, InstanceID?).self) { group in
             for replica in self.plan.replicas where replica.role == .worker {
                 guard let port = replica.ports.first(where: { $0.name == "system" })?.port else { continue }

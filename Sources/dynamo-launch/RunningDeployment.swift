@@ -77,6 +77,11 @@ struct RunningDeployment {
         return self
     }
 
+    /// Whether its launcher still answers.
+    var isRunning: Bool {
+        get async { (try? await self.client.status()) != nil }
+    }
+
     static func failure(_ message: String) -> ExitCode {
         Terminal.printError(message)
         return ExitCode(1)

@@ -21,6 +21,12 @@ enum Terminal {
     /// From now on a reader that takes nothing for a second is given up: it must not keep a deployment from ending.
     static func hurry() { self.isHurried.store(true, ordering: .relaxed) }
 
+    /// Whether standard output is a pipe that nobody reads any more.
+    static var isReaderGone: Bool {
+        var poller = pollfd(fd: STDOUT_FILENO, events: 0, revents: 0)
+        return poll(&poller, 1, 0) > 0 && poller.revents & Int16(POLLERR) != 0
+    }
+
     private static let isHurried = Atomic<Bool>(false)
     private static let abandoned: Mutex<Set<Int32>> = Mutex([])
 

@@ -22,7 +22,7 @@ enum ImportTable {
         "Supervisor": ["Deployment", "CProcess"],
         "dynamo-launch": [
             "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
-            "DynamoRuntime", "LoadTest",
+            "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting",
         ],
         "dynamo-frontend": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",

@@ -35,6 +35,12 @@ struct BlockNodes {
         _ = self.append(Node(tokensLow: 0, tokensHigh: 0, parent: Self.root, references: 0, holders: .none))
     }
 
+    /// Bytes that nodes and edges take.
+    var memory: Int {
+        let nodes = self.pages.reduce(0) { $0 + $1.capacity } * MemoryLayout<Node>.stride
+        return nodes + self.segments.reduce(0) { $0 + $1.capacity } * MemoryLayout<UInt32>.stride
+    }
+
     func parent(of node: UInt32) -> UInt32 { self[node].parent }
     func tokens(of node: UInt32) -> TokensHash { TokensHash(rawValue: self[node].tokens) }
 

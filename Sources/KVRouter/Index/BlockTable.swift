@@ -11,6 +11,9 @@ struct BlockTable {
 
     var slots: Int { self.nodes.count }
 
+    /// Bytes that the slots take.
+    var memory: Int { self.slots * (MemoryLayout<UInt64>.stride + MemoryLayout<UInt32>.stride) }
+
     /// - Returns: the node of the block; 0 when the worker does not have it.
     func node(of block: BlockHash) -> UInt32 {
         guard self.slots > 0 else { return Self.empty }

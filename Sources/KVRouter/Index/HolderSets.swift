@@ -24,6 +24,12 @@ struct HolderSets {
     private var sets: [[Holder]] = []
     private var free: [UInt32] = []
 
+    /// Bytes that the sets take, about: each is counted as one of up to four holders.
+    var memory: Int {
+        // A reference, and an array's header with its elements.
+        self.sets.capacity * MemoryLayout<[Holder]>.stride + self.sets.count * (32 + 4 * MemoryLayout<Holder>.stride)
+    }
+
     /// Calls for each holder.
     func forEach(_ reference: Reference, _ body: (Holder) -> Void) {
         if reference.bits == 0 { return }

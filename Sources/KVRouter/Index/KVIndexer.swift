@@ -46,6 +46,15 @@ package final class KVIndexer: Sendable {
         }
     }
 
+    /// Nodes of the trees, and the bytes that they take, about.
+    ///
+    /// A prefix that workers of several shards have is a node in each of them.
+    package var size: (nodes: Int, bytes: Int) {
+        self.shards.reduce((0, 0)) { sum, shard in
+            shard.indexer.withLock { (sum.0 + $0.tree.nodeCount, sum.1 + $0.tree.memory) }
+        }
+    }
+
     /// Ranks whose first state has not arrived yet: a router that starts late is ready when there are none.
     package var awaited: [WorkerRank] { self.shards.flatMap { $0.indexer.withLock(\.awaited) }.sorted() }
 

@@ -32,6 +32,11 @@ package struct RadixTree: Sendable {
     /// Distinct blocks in their prefixes, over all workers.
     package var nodeCount: Int { self.nodes.count }
 
+    /// Bytes that the tree takes, about; what waits to be swept is still in it.
+    package var memory: Int {
+        self.nodes.memory + self.holders.memory + self.ranks.reduce(0) { $0 + $1.table.memory }
+    }
+
     /// Blocks of all workers together.
     package var blockCount: Int { self.indices.values.reduce(0) { $0 + self.ranks[$1].table.count } }
 
