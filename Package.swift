@@ -213,7 +213,9 @@ let package = Package(
         ),
         .testTarget(
             name: "KVEventsTests",
-            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging],
+            dependencies: [
+                "KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", "FuzzSupport", core, logging,
+            ],
             exclude: ["Fixtures"]
         ),
         .testTarget(
@@ -260,6 +262,13 @@ if Context.environment["DYNAMO_BENCHMARKS"] != nil {
     )
     package.targets.append(
         .executableTarget(name: "index-benchmark", dependencies: ["KVRouter"], path: "Tests/Benchmarks/Index")
+    )
+    package.targets.append(
+        .executableTarget(
+            name: "event-benchmark",
+            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", core, logging],
+            path: "Tests/Benchmarks/Events"
+        )
     )
 }
 
