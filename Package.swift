@@ -79,6 +79,7 @@ let package = Package(
             ]
         ),
 
+        .target(name: "Tokenization", dependencies: ["Discovery", collections]),
         .target(name: "KVRouter", dependencies: ["CXXHash", collections]),
         .target(
             name: "KVEvents",
@@ -110,8 +111,8 @@ let package = Package(
         .executableTarget(
             name: "dynamo-frontend",
             dependencies: [
-                "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", argumentParser, hummingbirdCore,
-                httpTypes, core, logging, lifecycle,
+                "DynamoRuntime", "RequestPlane", "Discovery", "Tokenization", "KVRouter", "KVEvents", "KVRouting",
+                argumentParser, hummingbirdCore, httpTypes, core, logging, lifecycle,
             ]
         ),
         .executableTarget(
@@ -191,6 +192,11 @@ let package = Package(
                 httpTypes, core,
                 lifecycle, logging,
             ],
+            exclude: ["Fixtures"]
+        ),
+        .testTarget(
+            name: "TokenizationTests",
+            dependencies: ["Tokenization", "Discovery", "TestSupport", subprocess],
             exclude: ["Fixtures"]
         ),
         .testTarget(

@@ -14,6 +14,7 @@ enum ImportTable {
         "RequestPlaneTransports": ["RequestPlane", "NATS"],
         "Discovery": ["RequestPlane"],
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
+        "Tokenization": ["Discovery"],
         "KVRouter": ["CXXHash"],
         "KVEvents": ["KVRouter", "NATS", "RequestPlane", "CZeroMQ"],
         "KVRouting": ["KVRouter", "KVEvents", "Discovery", "RequestPlane"],
@@ -25,7 +26,9 @@ enum ImportTable {
             "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting",
         ],
         "dynamo-frontend": [
-            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
+            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "Tokenization", "KVRouter",
+            "KVEvents",
+            "KVRouting",
         ],
         "dynamo-router": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "KVRouting",
@@ -45,6 +48,7 @@ enum ImportTable {
         ],
         "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
+        "Tokenization": ["HeapModule"],
         "KVRouter": ["DequeModule", "HeapModule", "OrderedCollections"],
         "KVEvents": ["NIOCore", "Logging", "DequeModule"],
         "KVRouting": ["NIOCore", "Logging"],
