@@ -16,7 +16,7 @@ enum ImportTable {
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
         "KVRouter": ["CXXHash"],
         "KVEvents": ["KVRouter", "NATS", "RequestPlane", "CZeroMQ"],
-        "KVRouting": ["KVRouter", "KVEvents", "Discovery", "RequestPlane"],
+        "KVRouting": ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane"],
         "LoadTest": ["RequestPlane"],
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
