@@ -85,7 +85,10 @@ let package = Package(
             name: "KVEvents",
             dependencies: ["KVRouter", "NATS", "RequestPlane", "CZeroMQ", core, logging, collections]
         ),
-        .target(name: "KVRouting", dependencies: ["KVRouter", "KVEvents", "Discovery", "RequestPlane", core, logging]),
+        .target(
+            name: "KVRouting",
+            dependencies: ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane", core, logging]
+        ),
         .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
 
         // MARK: Operating half

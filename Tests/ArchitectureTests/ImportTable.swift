@@ -17,7 +17,7 @@ enum ImportTable {
         "Tokenization": ["Discovery"],
         "KVRouter": ["CXXHash"],
         "KVEvents": ["KVRouter", "NATS", "RequestPlane", "CZeroMQ"],
-        "KVRouting": ["KVRouter", "KVEvents", "Discovery", "RequestPlane"],
+        "KVRouting": ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane"],
         "LoadTest": ["RequestPlane"],
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
