@@ -89,6 +89,7 @@ let package = Package(
             name: "KVRouting",
             dependencies: ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane", core, logging]
         ),
+        .target(name: "RouterCommandLine", dependencies: ["KVRouter", argumentParser]),
         .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
 
         // MARK: Operating half
@@ -115,14 +116,15 @@ let package = Package(
             name: "dynamo-frontend",
             dependencies: [
                 "DynamoRuntime", "RequestPlane", "Discovery", "Tokenization", "KVRouter", "KVEvents", "KVRouting",
-                argumentParser, hummingbirdCore, httpTypes, core, logging, lifecycle,
+                "RouterCommandLine", "RequestPlaneTransports", argumentParser, hummingbirdCore, httpTypes, core,
+                logging, lifecycle,
             ]
         ),
         .executableTarget(
             name: "dynamo-router",
             dependencies: [
                 "DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", "KVRouter", "KVEvents",
-                "KVRouting", argumentParser, logging, lifecycle,
+                "KVRouting", "RouterCommandLine", argumentParser, logging, lifecycle,
             ]
         ),
         .executableTarget(
@@ -190,8 +192,9 @@ let package = Package(
         .testTarget(
             name: "FrontendTests",
             dependencies: [
-                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport",
-                asyncHTTPClient, http1,
+                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVRouting",
+                "Tokenization",
+                "RouterCommandLine", "TestSupport", asyncHTTPClient, http1,
                 httpTypes, core,
                 lifecycle, logging,
             ],
@@ -233,7 +236,9 @@ let package = Package(
         ),
         .testTarget(
             name: "RouterTests",
-            dependencies: ["dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", argumentParser]
+            dependencies: [
+                "dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", "RouterCommandLine", argumentParser,
+            ]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment"]),

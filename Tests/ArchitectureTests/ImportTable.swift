@@ -18,6 +18,7 @@ enum ImportTable {
         "KVRouter": ["CXXHash"],
         "KVEvents": ["KVRouter", "NATS", "RequestPlane", "CZeroMQ"],
         "KVRouting": ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane"],
+        "RouterCommandLine": ["KVRouter"],
         "LoadTest": ["RequestPlane"],
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
@@ -27,11 +28,11 @@ enum ImportTable {
         ],
         "dynamo-frontend": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "Tokenization", "KVRouter",
-            "KVEvents",
-            "KVRouting",
+            "KVEvents", "KVRouting", "RouterCommandLine",
         ],
         "dynamo-router": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "KVRouting",
+            "RouterCommandLine",
         ],
         "dynamo-worker": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
@@ -52,6 +53,7 @@ enum ImportTable {
         "KVRouter": ["DequeModule", "HeapModule", "OrderedCollections"],
         "KVEvents": ["NIOCore", "Logging", "DequeModule"],
         "KVRouting": ["NIOCore", "Logging"],
+        "RouterCommandLine": ["ArgumentParser"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [
