@@ -40,6 +40,33 @@ package struct RouterFlags: ParsableArguments {
     var routerKvEvents: Bool?
 
     @Flag(
+        name: [.long, .customLong("durable-kv-events")],
+        inversion: .prefixedNo,
+        help: """
+            Whether workers tell it on JetStream, as Dynamo's do with --durable-kv-events \
+            (DYN_ROUTER_DURABLE_KV_EVENTS; default: off).
+            """
+    )
+    var routerDurableKvEvents: Bool?
+
+    @Option(
+        help: """
+            With durable events: messages that the stream may hold before a snapshot of the index replaces them \
+            (DYN_ROUTER_SNAPSHOT_THRESHOLD; default: 1000000).
+            """
+    )
+    var routerSnapshotThreshold: String?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: """
+            With durable events: whether events and snapshots from before are forgotten at the start, for all routers \
+            (DYN_ROUTER_RESET_STATES; default: off).
+            """
+    )
+    var routerResetStates: Bool?
+
+    @Flag(
         inversion: .prefixedNo,
         help: "Whether routers tell each other what runs where (DYN_ROUTER_REPLICA_SYNC; default: off)."
     )
@@ -105,6 +132,9 @@ package struct RouterFlags: ParsableArguments {
             word(.prefillLoadScale, "router-prefill-load-scale", self.routerPrefillLoadScale),
             word(.temperature, "router-temperature", self.routerTemperature),
             flag(.kvEvents, "router-kv-events", self.routerKvEvents),
+            flag(.durableKVEvents, "router-durable-kv-events", self.routerDurableKvEvents),
+            word(.snapshotThreshold, "router-snapshot-threshold", self.routerSnapshotThreshold),
+            flag(.resetStates, "router-reset-states", self.routerResetStates),
             flag(.replicaSync, "router-replica-sync", self.routerReplicaSync),
             flag(.trackActiveBlocks, "router-track-active-blocks", self.routerTrackActiveBlocks),
             flag(.trackOutputBlocks, "router-track-output-blocks", self.routerTrackOutputBlocks),

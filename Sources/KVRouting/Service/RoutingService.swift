@@ -14,7 +14,7 @@ package final class RoutingService: Sendable {
 
     package let router: WorkerRouter
     /// Knows what workers hold; nil when it is predicted.
-    package let feed: KVIndexFeed?
+    package let feed: (any IndexFeed)?
     private let replicas: ActiveSequenceChannel?
     private let minimalWorkers: Int
     private let logger: Logger
@@ -47,8 +47,7 @@ package final class RoutingService: Sendable {
         var configuration = configuration
         if plane == nil { (configuration.usesKVEvents, configuration.syncsReplicas) = (false, false) }
         let feed = plane.flatMap { plane in
-            configuration.usesKVEvents
-                ? KVIndexFeed(of: endpoint, plane: plane.nats, client: client, logger: logger) : nil
+            configuration.usesKVEvents ? Self.feed(of: endpoint, configuration, routerID, plane, client, logger) : nil
         }
         let replicas = plane.flatMap { plane in
             configuration.syncsReplicas
@@ -67,6 +66,29 @@ package final class RoutingService: Sendable {
             overlaps: feed,
             logger: logger,
             tell: { replicas?.publish($0) }
+        )
+    }
+
+    private static func feed(
+        of endpoint: EndpointID,
+        _ configuration: RouterConfiguration,
+        _ router: UInt64,
+        _ plane: RoutingPlane,
+        _ client: any RequestPlaneClient,
+        _ logger: Logger
+    ) -> any IndexFeed {
+        guard configuration.usesDurableKVEvents else {
+            return KVIndexFeed(of: endpoint, plane: plane.nats, client: client, logger: logger)
+        }
+        var settings = DurableIndexFeed.Settings()
+        settings.snapshotThreshold = configuration.snapshotThreshold
+        settings.resetsStates = configuration.resetsStates
+        return DurableIndexFeed(
+            of: endpoint,
+            stream: plane.nats.durableStream(of: endpoint),
+            router: router,
+            settings: settings,
+            logger: logger
         )
     }
 
@@ -115,7 +137,7 @@ package final class RoutingService: Sendable {
             hasSaid = true
             try await Task.sleep(for: Self.lookPause)
         }
-        let blocks = self.feed?.status.blocks.values.reduce(0, +) ?? 0
+        let blocks = self.feed?.blockCounts.values.reduce(0, +) ?? 0
         self.logger.info(
             "the router knows its workers",
             metadata: [

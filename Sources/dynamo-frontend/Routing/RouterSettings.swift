@@ -8,7 +8,7 @@ enum RouterSettings {
     static let honored: Set<RouterKnob.Name> = [
         .mode, .overlapCredit, .prefillLoadScale, .temperature, .kvEvents, .replicaSync, .trackActiveBlocks,
         .trackOutputBlocks, .assumeKVReuse, .trackPrefillTokens, .predictionLifetime, .queueThreshold, .queuePolicy,
-        .minimalWorkers, .prefillTokensThreshold, .blockSize,
+        .minimalWorkers, .prefillTokensThreshold, .blockSize, .durableKVEvents, .snapshotThreshold, .resetStates,
     ]
 
     static var knobs: [RouterKnob] {
@@ -35,12 +35,6 @@ enum RouterSettings {
         for knob in RouterKnob.all(of: .v1_2) {
             guard let text = variables[knob.variable], !text.isEmpty else { continue }
             if knob.name == .mode { continue }
-            if knob.name == .durableKVEvents, ["1", "true", "yes", "on"].contains(text.lowercased()) {
-                throw RouterConfigurationError(
-                    "\(knob.variable) is '\(text)', but this frontend reads KV events from NATS core only; "
-                        + "unset it here, and start the workers without --durable-kv-events"
-                )
-            }
             if self.honored.contains(knob.name) {
                 used[knob.variable] = text
             } else {

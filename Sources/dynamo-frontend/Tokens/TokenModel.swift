@@ -125,6 +125,7 @@ private struct CardFiles {
     /// The file's content.
     ///
     /// - Parameter part: the card's member that names it.
+    /// - Returns: its bytes.
     /// - Throws: when there is none, when it cannot be read, or when it is another than the worker has.
     func content(of part: String) throws(TokenModel.Failure) -> [UInt8] {
         guard let content = try self.optional(part) else {

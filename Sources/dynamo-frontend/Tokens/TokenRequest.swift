@@ -90,6 +90,7 @@ struct TokenRequest: Sendable {
     /// The request as a worker gets it.
     ///
     /// - Parameter rank: of the worker, where a router has chosen one.
+    /// - Returns: JSON.
     func payload(for rank: WorkerRank? = nil) -> ByteBuffer {
         guard let rank else { return JSONValue.object(self.fields).buffer }
         var fields = self.fields
