@@ -29,8 +29,8 @@ struct WorkerCommand: AsyncParsableCommand {
         abstract: "Serves a model in a Dynamo deployment.",
         discussion: """
             The environment decides about the rest, as for Dynamo's own workers: DYN_NAMESPACE, DYN_DISCOVERY_BACKEND with
-            DYN_FILE_KV or ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_SYSTEM_*, DYN_LOG,
-            DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS.
+            DYN_FILE_KV or ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_EVENT_PLANE with NATS_SERVER
+            or DYN_EVENT_PLANE_HOST, DYN_SYSTEM_*, DYN_LOG, DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS.
             """,
         version: ProgramVersion.text
     )
@@ -74,6 +74,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @OptionGroup(title: "Options of --engine mock")
     var mock: MockOptions
 
+    @OptionGroup(title: "KV events of --engine mock")
+    var events: EventOptions
+
     private var model: String { self.modelName ?? self.engine.rawValue }
 
     func validate() throws {
@@ -82,7 +85,7 @@ struct WorkerCommand: AsyncParsableCommand {
         }
         switch self.engine {
         case .echo:
-            if let flag = self.mock.given.first {
+            if let flag = (self.mock.given + self.events.given).first {
                 throw ValidationError("\(flag) is for --engine mock; leave it out, or choose that engine")
             }
         case .mock:
@@ -110,6 +113,7 @@ struct WorkerCommand: AsyncParsableCommand {
 
     func run() async throws {
         let environment = try ProcessEnvironment(ProcessEnvironment.variables, label: "dynamo_worker")
+        let settings = self.engine == .mock ? try EventSettings(self.events, ProcessEnvironment.variables) : nil
         let runtime = RuntimeService(environment) { runtime in
             let id = EndpointID(
                 namespace: runtime.configuration.workerNamespace,
@@ -119,12 +123,13 @@ struct WorkerCommand: AsyncParsableCommand {
             switch self.engine {
             case .echo: try await self.publish([self.echo(id)], in: runtime)
             case .mock:
-                let events = try await WorkerEvents.connect(id, environment, runtime)
+                let events: WorkerEvents? =
+                    if let settings { try await .connect(id, settings, environment, runtime) } else { nil }
                 let (endpoint, service) = try self.mock(id, events, in: runtime)
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     if let events { group.addTask { await events.run() } }
                     group.addTask {
-                        try await self.publish([endpoint] + (events.map { [$0.queryEndpoint] } ?? []), in: runtime)
+                        try await self.publish([endpoint], events, in: runtime)
                         // Ends when the runtime has let its requests finish.
                         try await service.run()
                     }
@@ -136,10 +141,15 @@ struct WorkerCommand: AsyncParsableCommand {
         try await ProcessRunner.run(runtime, logger: environment.logger)
     }
 
-    private func publish(_ endpoints: [RuntimeService.Endpoint], in runtime: RuntimeService) async throws {
+    private func publish(
+        _ endpoints: [RuntimeService.Endpoint],
+        _ events: WorkerEvents? = nil,
+        in runtime: RuntimeService
+    ) async throws {
+        let endpoints = endpoints + (events?.queryEndpoints ?? [])
         runtime.prepare(endpoints)
         try await Task.sleep(for: .milliseconds(Int(self.startupDelay * 1000)))
-        try await runtime.serve(endpoints)
+        try await runtime.serve(endpoints) { events?.records($0) ?? [] }
     }
 
     private func echo(_ id: EndpointID) -> RuntimeService.Endpoint {
@@ -168,7 +178,10 @@ struct WorkerCommand: AsyncParsableCommand {
                 answerTokens: self.mock.answerTokens ?? 64
             ),
             sink: events ?? NoKVChanges(),
-            report: metrics.update
+            report: { load in
+                metrics.update(load)
+                events?.update(usedBlocks: load.activeBlocks)
+            }
         )
         var terms = ModelCard.Runtime(
             blockSize: engine.blockSize,
@@ -176,7 +189,7 @@ struct WorkerCommand: AsyncParsableCommand {
             maxSequences: engine.maxBatch,
             maxBatchedTokens: engine.maxBatchedTokens
         )
-        terms.hasLocalIndexer = events != nil
+        terms.hasLocalIndexer = events?.hasLocalIndexer ?? false
         let card = ModelCard.tokens(
             name: self.model,
             kind: self.serve.kind,
