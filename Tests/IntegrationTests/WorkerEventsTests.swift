@@ -157,6 +157,7 @@ import Testing
             environment: ["DYN_EVENT_PLANE": "zmq", "DYN_EVENT_PLANE_HOST": "nosuch0"],
             text: "'nosuch0' in DYN_EVENT_PLANE_HOST has no address"
         ),
+        Refusal(arguments: ["--event-form", "1.6"], text: "and none are: set DYN_EVENT_PLANE to nats or zmq"),
         Refusal(environment: ["DYN_EVENT_PLANE": "kafka"], text: "it must be one of nats, zmq, none"),
     ]
 

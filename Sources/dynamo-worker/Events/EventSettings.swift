@@ -47,6 +47,11 @@ struct EventSettings: Hashable, Sendable {
                 "durable KV events have the form of Dynamo 1.2 only; leave --event-form out, or DYN_DURABLE_KV_EVENTS"
             )
         }
+        if self.plane == .none, options.eventForm != nil {
+            problems.append(
+                "--event-form says how KV events are published, and none are: set DYN_EVENT_PLANE to nats or zmq, or leave it out"
+            )
+        }
         if self.plane == .zmq {
             for name in ["DYN_ZMQ_BROKER_URL", "DYN_ZMQ_BROKER_ENABLED"] where reader.string(name) != nil {
                 problems.append(
