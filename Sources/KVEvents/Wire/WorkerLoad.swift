@@ -8,7 +8,8 @@ package struct WorkerLoad: Hashable, Sendable {
     package var activeDecodeBlocks: UInt64?
     /// Tokens of prompts that are not computed yet, as a router counts them.
     package var activePrefillTokens: UInt64?
-    /// Blocks in the worker's cache, as the worker says; Dynamo 1.0 does not know it.
+    /// Blocks that running requests use, as the worker says: what is only cached does not count (observed on 1.6.1); Dynamo 1.0 does not
+    /// know it.
     package var usedBlocks: UInt64?
 
     package init(

@@ -81,6 +81,34 @@ import Testing
         #expect(machine.statistics.givenUp == 4)
     }
 
+    @Test func `What a sink has lost is replaced by a resync`() {
+        var machine = PublisherMachine(self.configuration { $0.mode = .durable })
+        for number in 1...3 { _ = machine.publish(.stored(parent: nil, blocks: [self.block(UInt64(number))])) }
+        let batch = machine.takeBatch()
+        #expect(batch.count == 3)
+        _ = machine.publish(.removed([BlockHash(rawValue: 2)]))
+        machine.lose(batch)
+        let events = self.drain(&machine)
+        #expect(events.first?.change == .cleared)
+        var model = BlockModel()
+        for event in events { model.apply(event) }
+        #expect(Set(model.blocks.keys.map(\.rawValue)) == [1, 3])
+        // The ids of what was lost are not used again.
+        #expect(events.map(\.id) == Array(5...7))
+        #expect(machine.statistics.givenUp == 4)
+        #expect(machine.statistics.sent == 3)
+    }
+
+    @Test(arguments: [PublisherConfiguration.Mode.localIndex, .durable])
+    func `The newest event is repeated only for routers that check ids`(mode: PublisherConfiguration.Mode) {
+        var machine = PublisherMachine(self.configuration { $0.mode = mode })
+        _ = machine.publish(.stored(parent: nil, blocks: [self.block(1)]))
+        #expect(self.drain(&machine).count == 1)
+        let wakes = machine.repeatNewest()
+        #expect(wakes == (mode == .localIndex))
+        #expect(self.drain(&machine).map(\.id) == (mode == .localIndex ? [1] : []))
+    }
+
     @Test func `The bound counts bytes too`() {
         var machine = PublisherMachine(self.configuration { $0.maximumQueuedBytes = 1000 })
         _ = machine.linkChanged(isUp: false)
