@@ -16,6 +16,9 @@ package struct PresentBlocks: Sendable, Equatable {
     package var count: Int { self.entries.count }
     package var isEmpty: Bool { self.entries.isEmpty }
 
+    /// The blocks, in no order.
+    package var blocks: [BlockHash] { Array(self.entries.keys) }
+
     package func contains(_ block: BlockHash) -> Bool { self.entries[block] != nil }
 
     /// Applies what an engine has done.

@@ -79,6 +79,9 @@ package final class EngineRelay: Sendable {
         self.state = Mutex(State(machine: RelayMachine(rules: configuration.rules, sequence: sequence)))
     }
 
+    /// Tells what blocks the model's card has: from now on those of another size are left out.
+    package func use(blockSize: Int) { self.state.withLock { $0.machine.use(blockSize: blockSize) } }
+
     /// Relays until the task is cancelled.
     ///
     /// - Throws: `ZMQError` when the endpoint is not valid, or the library fails.
