@@ -1,6 +1,7 @@
 import ArgumentParser
 import Discovery
 import DynamoRuntime
+import KVEvents
 import Logging
 import RequestPlane
 
@@ -74,6 +75,9 @@ struct WorkerCommand: AsyncParsableCommand {
     @OptionGroup(title: "Options of --engine mock")
     var mock: MockOptions
 
+    @OptionGroup(title: "KV events of an engine")
+    var relay: RelayOptions
+
     private var model: String { self.modelName ?? self.engine.rawValue }
 
     func validate() throws {
@@ -86,6 +90,11 @@ struct WorkerCommand: AsyncParsableCommand {
                 throw ValidationError("\(flag) is for --engine mock; leave it out, or choose that engine")
             }
         case .mock:
+            if let flag = self.relay.given.first {
+                throw ValidationError(
+                    "\(flag) is for workers whose engine is elsewhere; the mock engine publishes its KV events itself"
+                )
+            }
             guard self.rate == nil else {
                 throw ValidationError(
                     "--rate is for --engine echo; the mock engine takes --decode-tokens-per-second and --speedup"
@@ -117,7 +126,11 @@ struct WorkerCommand: AsyncParsableCommand {
                 name: self.endpoint
             )
             switch self.engine {
-            case .echo: try await self.publish([self.echo(id)], in: runtime)
+            case .echo:
+                guard let relay = self.relay.configuration else {
+                    return try await self.publish([self.echo(id)], in: runtime)
+                }
+                try await self.publish(self.echo(id), relaying: relay, environment, in: runtime)
             case .mock:
                 let events = try await WorkerEvents.connect(id, environment, runtime)
                 let (endpoint, service) = try self.mock(id, events, in: runtime)
@@ -142,11 +155,41 @@ struct WorkerCommand: AsyncParsableCommand {
         try await runtime.serve(endpoints)
     }
 
+    /// Serves an endpoint and publishes an engine's KV events beside it, until cancelled.
+    private func publish(
+        _ endpoint: RuntimeService.Endpoint,
+        relaying relay: EngineRelay.Configuration,
+        _ environment: ProcessEnvironment,
+        in runtime: RuntimeService
+    ) async throws {
+        guard let events = try await WorkerEvents.connect(endpoint.id, environment, runtime) else {
+            throw ConfigurationError(
+                ["--relay-kv-events publishes on NATS: set DYN_EVENT_PLANE=nats and NATS_SERVER, or leave it out"]
+            )
+        }
+        let engine = try EngineEvents(relay, events, blockSize: self.blockSize, logger: runtime.logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await events.run() }
+            group.addTask { try await engine.run() }
+            try await self.publish([endpoint, events.queryEndpoint], in: runtime)
+            // The first error ends the others.
+            while try await group.next() != nil {}
+        }
+    }
+
+    /// Of the model card that goes with an engine elsewhere.
+    private var blockSize: Int { self.relay.blockSize ?? RelayOptions.defaultBlockSize }
+
     private func echo(_ id: EndpointID) -> RuntimeService.Endpoint {
         let engine = EchoEngine(contextLength: self.contextLength, rate: self.rate ?? 200)
         return RuntimeService.Endpoint(
             id: id,
-            card: .text(name: self.model, kind: self.serve.kind, contextLength: self.contextLength),
+            card: .text(
+                name: self.model,
+                kind: self.serve.kind,
+                contextLength: self.contextLength,
+                blockSize: self.blockSize
+            ),
             handler: { engine.answer($0) }
         )
     }

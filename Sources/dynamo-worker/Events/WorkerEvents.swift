@@ -16,7 +16,7 @@ struct WorkerEvents: KVChangeSink {
     }
 
     private let plane: NATSEventPlane
-    private let publisher: KVEventPublisher
+    let publisher: KVEventPublisher
 
     /// Connects to the event plane.
     ///
