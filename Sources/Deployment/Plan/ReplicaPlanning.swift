@@ -2,6 +2,7 @@
 struct ReplicaContext {
     let planes: PlaneSet
     /// nil: no process is Dynamo's own.
+    let release: DynamoRelease?
     let row: ReleaseKnowledge?
     let directories: DeploymentDirectories
     let discovery: DiscoveryPlan
@@ -73,6 +74,7 @@ extension Planner {
             workingDirectory: directory,
             ports: draft.ports,
             gpus: draft.gpus ?? [],
+            kvEvents: self.kvEvents(of: process, values, context),
             dependencies: self.dependencies(of: process, context),
             readiness: self.readiness(draft, values, context),
             timing: process.timing,
