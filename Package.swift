@@ -125,8 +125,7 @@ let package = Package(
             name: "dynamo-worker",
             dependencies: [
                 "DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", "KVRouter", "KVEvents",
-                argumentParser, core, logging,
-                lifecycle,
+                "KVRouting", argumentParser, core, logging, lifecycle,
             ]
         ),
 
@@ -196,9 +195,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport",
-                argumentParser,
-                core,
+                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "TestSupport",
+                argumentParser, core,
             ]
         ),
         .testTarget(
@@ -213,7 +211,9 @@ let package = Package(
         ),
         .testTarget(
             name: "KVEventsTests",
-            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging],
+            dependencies: [
+                "KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", "FuzzSupport", core, logging,
+            ],
             exclude: ["Fixtures"]
         ),
         .testTarget(
@@ -227,7 +227,7 @@ let package = Package(
             dependencies: ["dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", argumentParser]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
-        .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment"]),
+        .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment", "Discovery", "RequestPlane"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
             name: "IntegrationTests",

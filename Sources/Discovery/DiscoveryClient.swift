@@ -10,7 +10,7 @@ public protocol DiscoveryClient: Sendable {
     /// - Throws: `DiscoveryError` when the store that gives out the id cannot be reached.
     func instanceID() async throws(DiscoveryError) -> InstanceID
 
-    /// Adds or replaces records. Their ids must be `instanceID()`.
+    /// Adds or replaces records. The ids of instances and models must be `instanceID()`.
     ///
     /// - Throws: `DiscoveryError` when the store cannot be written.
     func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError)

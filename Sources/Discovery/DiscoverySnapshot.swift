@@ -4,11 +4,22 @@ public struct DiscoverySnapshot: Sendable, Hashable {
     public var instances: [InstanceRecord]
     /// The models, each beside the instance that serves it.
     public var models: [ModelRecord]
+    /// Where messages of the event plane are published.
+    public var eventChannels: [EventChannelRecord]
+    /// Who publishes the KV events of workers; Dynamo 1.6.
+    public var eventSources: [EventSourceRecord]
 
     /// Creates a snapshot.
-    public init(instances: [InstanceRecord] = [], models: [ModelRecord] = []) {
+    public init(
+        instances: [InstanceRecord] = [],
+        models: [ModelRecord] = [],
+        eventChannels: [EventChannelRecord] = [],
+        eventSources: [EventSourceRecord] = []
+    ) {
         self.instances = instances
         self.models = models
+        self.eventChannels = eventChannels
+        self.eventSources = eventSources
     }
 
     package init(_ records: some Sequence<DiscoveryRecord>, filter: NamespaceFilter = .all) {
@@ -17,6 +28,8 @@ public struct DiscoverySnapshot: Sendable, Hashable {
             switch record {
             case .instance(let record): self.instances.append(record)
             case .model(let record): self.models.append(record)
+            case .eventChannel(let record): self.eventChannels.append(record)
+            case .eventSource(let record): self.eventSources.append(record)
             }
         }
     }

@@ -106,21 +106,34 @@ public final class RuntimeService: Service {
     ///
     /// - Parameter endpoints: what to serve.
     /// - Throws: `RequestPlaneError` or `DiscoveryError`.
-    public func serve(_ endpoints: [Endpoint]) async throws {
+    public func serve(_ endpoints: [Endpoint]) async throws { try await self.serve(endpoints) { _ in [] } }
+
+    /// Serves endpoints and publishes them together with other records.
+    ///
+    /// - Parameters:
+    ///   - endpoints: what to serve.
+    ///   - announcing: the other records, made of the instances in the order of the endpoints.
+    /// - Throws: `RequestPlaneError` or `DiscoveryError`.
+    package func serve(
+        _ endpoints: [Endpoint],
+        announcing: @Sendable ([InstanceRecord]) -> [DiscoveryRecord]
+    ) async throws {
         let id = try await self.discovery.instanceID()
-        var records: [DiscoveryRecord] = []
+        var instances: [InstanceRecord] = []
+        var models: [DiscoveryRecord] = []
         self.prepare(endpoints)
         for endpoint in endpoints {
             let address = try await self.network.server.register(endpoint.id, id: id, handler: endpoint.handler)
-            let instance = Instance(endpoint: endpoint.id, id: id, transport: address)
-            // The instance before its card: a frontend that sees the card can use it at once.
-            records.append(.instance(InstanceRecord(instance)))
+            instances.append(InstanceRecord(Instance(endpoint: endpoint.id, id: id, transport: address)))
             if let card = endpoint.card {
-                records.append(.model(ModelRecord(endpoint: endpoint.id, id: id, card: card)))
+                models.append(.model(ModelRecord(endpoint: endpoint.id, id: id, card: card)))
             }
         }
         guard !self.health.isDraining else { return }
-        try await self.discovery.publish(records)
+        // The cards last: a frontend that sees one can use it at once.
+        try await self.discovery.publish(
+            instances.map(DiscoveryRecord.instance) + announcing(instances) + models
+        )
         // Asked to stop meanwhile: what was withdrawn already must not come back.
         guard !self.health.isDraining else { return await self.discovery.withdraw() }
         for endpoint in endpoints {

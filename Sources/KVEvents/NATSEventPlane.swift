@@ -3,7 +3,7 @@ package import NATS
 package import RequestPlane
 
 /// A process's place on the event plane of NATS.
-package struct NATSEventPlane: Sendable {
+package struct NATSEventPlane: EventPlane {
     private let connection: NATSConnection
     private let logger: Logger
 
@@ -21,9 +21,40 @@ package struct NATSEventPlane: Sendable {
         NATSEventPlane(connection: try await .connect(configuration, logger: logger), logger: logger)
     }
 
-    /// Makes what publishes for one rank of a worker.
+    /// Makes what publishes for one rank of a worker, in the form of one release.
     package func publisher(_ configuration: PublisherConfiguration) -> KVEventPublisher {
         KVEventPublisher(configuration, connection: self.connection, logger: self.logger)
+    }
+
+    package func channel(
+        _ topic: KVEventTopic,
+        _ form: DynamoEventForm,
+        of endpoint: EndpointID,
+        publisher: UInt64
+    ) -> EventChannel {
+        EventChannel(topic, form, of: endpoint, publisher: publisher, connection: self.connection)
+    }
+
+    /// Makes what publishes for one rank of a worker into the durable stream of its component.
+    ///
+    /// - Parameters:
+    ///   - configuration: who publishes.
+    ///   - age: how old events get in a stream that does not exist yet.
+    /// - Returns: the publisher; the stream exists.
+    /// - Throws: `JetStreamError` when the server has no JetStream, or refuses.
+    package func durablePublisher(
+        _ configuration: PublisherConfiguration,
+        age: Duration = .seconds(3600)
+    ) async throws(JetStreamError) -> KVEventPublisher {
+        let stream = DurableEventStream(
+            JetStream(self.connection),
+            namespace: configuration.endpoint.namespace,
+            component: configuration.endpoint.component
+        )
+        try await stream.create(age: age)
+        var configuration = configuration
+        configuration.mode = .durable
+        return KVEventPublisher(configuration, sink: DurableSink(stream, age: age), logger: self.logger)
     }
 
     /// Makes what receives the events of the workers of an endpoint.

@@ -30,8 +30,8 @@ struct WorkerCommand: AsyncParsableCommand {
         abstract: "Serves a model in a Dynamo deployment.",
         discussion: """
             The environment decides about the rest, as for Dynamo's own workers: DYN_NAMESPACE, DYN_DISCOVERY_BACKEND with
-            DYN_FILE_KV or ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_SYSTEM_*, DYN_LOG,
-            DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS.
+            DYN_FILE_KV or ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_EVENT_PLANE with NATS_SERVER
+            or DYN_EVENT_PLANE_HOST, DYN_SYSTEM_*, DYN_LOG, DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS.
             """,
         version: ProgramVersion.text
     )
@@ -75,8 +75,14 @@ struct WorkerCommand: AsyncParsableCommand {
     @OptionGroup(title: "Options of --engine mock")
     var mock: MockOptions
 
-    @OptionGroup(title: "KV events of an engine")
+    @OptionGroup(title: "KV events")
+    var events: EventOptions
+
+    @OptionGroup(title: "KV events of an engine elsewhere")
     var relay: RelayOptions
+
+    /// Whether there are KV events to publish.
+    private var publishes: Bool { self.engine == .mock || self.relay.engine != nil }
 
     private var model: String { self.modelName ?? self.engine.rawValue }
 
@@ -86,7 +92,7 @@ struct WorkerCommand: AsyncParsableCommand {
         }
         switch self.engine {
         case .echo:
-            if let flag = self.mock.given.first {
+            if let flag = (self.mock.given + (self.publishes ? [] : self.events.given)).first {
                 throw ValidationError("\(flag) is for --engine mock; leave it out, or choose that engine")
             }
         case .mock:
@@ -119,6 +125,10 @@ struct WorkerCommand: AsyncParsableCommand {
 
     func run() async throws {
         let environment = try ProcessEnvironment(ProcessEnvironment.variables, label: "dynamo_worker")
+        let settings = self.publishes ? try EventSettings(self.events, ProcessEnvironment.variables) : nil
+        let events: @Sendable (EndpointID, RuntimeService) async throws -> WorkerEvents? = { id, runtime in
+            if let settings { try await .connect(id, settings, environment, runtime) } else { nil }
+        }
         let runtime = RuntimeService(environment) { runtime in
             let id = EndpointID(
                 namespace: runtime.configuration.workerNamespace,
@@ -130,14 +140,14 @@ struct WorkerCommand: AsyncParsableCommand {
                 guard let relay = self.relay.configuration else {
                     return try await self.publish([self.echo(id)], in: runtime)
                 }
-                try await self.publish(self.echo(id), relaying: relay, environment, in: runtime)
+                try await self.publish(self.echo(id), relaying: relay, try await events(id, runtime), in: runtime)
             case .mock:
-                let events = try await WorkerEvents.connect(id, environment, runtime)
+                let events = try await events(id, runtime)
                 let (endpoint, service) = try self.mock(id, events, in: runtime)
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     if let events { group.addTask { await events.run() } }
                     group.addTask {
-                        try await self.publish([endpoint] + (events.map { [$0.queryEndpoint] } ?? []), in: runtime)
+                        try await self.publish([endpoint], events, in: runtime)
                         // Ends when the runtime has let its requests finish.
                         try await service.run()
                     }
@@ -149,29 +159,34 @@ struct WorkerCommand: AsyncParsableCommand {
         try await ProcessRunner.run(runtime, logger: environment.logger)
     }
 
-    private func publish(_ endpoints: [RuntimeService.Endpoint], in runtime: RuntimeService) async throws {
+    private func publish(
+        _ endpoints: [RuntimeService.Endpoint],
+        _ events: WorkerEvents? = nil,
+        in runtime: RuntimeService
+    ) async throws {
+        let endpoints = endpoints + (events?.queryEndpoints ?? [])
         runtime.prepare(endpoints)
         try await Task.sleep(for: .milliseconds(Int(self.startupDelay * 1000)))
-        try await runtime.serve(endpoints)
+        try await runtime.serve(endpoints) { events?.records($0) ?? [] }
     }
 
     /// Serves an endpoint and publishes an engine's KV events beside it, until cancelled.
     private func publish(
         _ endpoint: RuntimeService.Endpoint,
         relaying relay: EngineRelay.Configuration,
-        _ environment: ProcessEnvironment,
+        _ events: WorkerEvents?,
         in runtime: RuntimeService
     ) async throws {
-        guard let events = try await WorkerEvents.connect(endpoint.id, environment, runtime) else {
+        guard let events else {
             throw ConfigurationError(
-                ["--relay-kv-events publishes on NATS: set DYN_EVENT_PLANE=nats and NATS_SERVER, or leave it out"]
+                ["--relay-kv-events needs an event plane: set DYN_EVENT_PLANE to nats, with NATS_SERVER, or to zmq"]
             )
         }
         let engine = try EngineEvents(relay, events, blockSize: self.blockSize, logger: runtime.logger)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await events.run() }
             group.addTask { try await engine.run() }
-            try await self.publish([endpoint, events.queryEndpoint], in: runtime)
+            try await self.publish([endpoint], events, in: runtime)
             // The first error ends the others.
             while try await group.next() != nil {}
         }
@@ -211,7 +226,10 @@ struct WorkerCommand: AsyncParsableCommand {
                 answerTokens: self.mock.answerTokens ?? 64
             ),
             sink: events ?? NoKVChanges(),
-            report: metrics.update
+            report: { load in
+                metrics.update(load)
+                events?.update(usedBlocks: load.activeBlocks)
+            }
         )
         var terms = ModelCard.Runtime(
             blockSize: engine.blockSize,
@@ -219,7 +237,7 @@ struct WorkerCommand: AsyncParsableCommand {
             maxSequences: engine.maxBatch,
             maxBatchedTokens: engine.maxBatchedTokens
         )
-        terms.hasLocalIndexer = events != nil
+        terms.hasLocalIndexer = events?.hasLocalIndexer ?? false
         let card = ModelCard.tokens(
             name: self.model,
             kind: self.serve.kind,

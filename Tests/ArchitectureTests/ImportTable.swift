@@ -31,7 +31,7 @@ enum ImportTable {
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "KVRouting",
         ],
         "dynamo-worker": [
-            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
+            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "KVRouting",
         ],
     ]
 

@@ -4,6 +4,9 @@ import RequestPlane
 package enum DiscoveryBucket: String, Sendable, Hashable, CaseIterable {
     case instances = "v1/instances"
     case models = "v1/mdc"
+    case eventChannels = "v1/event_channels"
+    /// Dynamo 1.6 only.
+    case eventSources = "v1/event_sources"
 }
 
 /// Where a record is stored.

@@ -6,11 +6,17 @@ public enum DiscoveryRecord: Sendable, Hashable {
     case instance(InstanceRecord)
     /// A model that an instance serves.
     case model(ModelRecord)
+    /// Where messages of the event plane are published.
+    case eventChannel(EventChannelRecord)
+    /// Who publishes the KV events of a worker; Dynamo 1.6.
+    case eventSource(EventSourceRecord)
 
     package var key: DiscoveryKey {
         switch self {
         case .instance(let record): record.key
         case .model(let record): record.key
+        case .eventChannel(let record): record.key
+        case .eventSource(let record): record.key
         }
     }
 
@@ -18,6 +24,8 @@ public enum DiscoveryRecord: Sendable, Hashable {
         switch self {
         case .instance(let record): record.json
         case .model(let record): record.json
+        case .eventChannel(let record): record.json
+        case .eventSource(let record): record.json
         }
     }
 
@@ -25,6 +33,8 @@ public enum DiscoveryRecord: Sendable, Hashable {
         switch self {
         case .instance(let record): record.instance.endpoint.namespace
         case .model(let record): record.endpoint.namespace
+        case .eventChannel(let record): record.scope.namespace
+        case .eventSource(let record): record.endpoint.namespace
         }
     }
 
@@ -39,6 +49,8 @@ public enum DiscoveryRecord: Sendable, Hashable {
         switch bucket {
         case .instances: self = .instance(try InstanceRecord(json: json))
         case .models: self = .model(try ModelRecord(json: json))
+        case .eventChannels: self = .eventChannel(try EventChannelRecord(json: json))
+        case .eventSources: self = .eventSource(try EventSourceRecord(json: json))
         }
     }
 }

@@ -24,6 +24,8 @@ package final class KVEventPublisher: Sendable {
 
     /// How long to wait before something is tried again that could not be sent.
     private static let retryPause: Duration = .milliseconds(20)
+    /// How long to wait after events were lost: what is wrong may last.
+    private static let lossPause: Duration = .milliseconds(500)
     /// When, after a connection is back, the newest event is repeated: routers may come back later than the publisher.
     private static let repeats: [Duration] = [.milliseconds(500), .seconds(1), .seconds(2), .seconds(5)]
 
@@ -35,14 +37,16 @@ package final class KVEventPublisher: Sendable {
         (self.wakeUps, self.wakeUp) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     }
 
-    /// A publisher on NATS core.
+    /// A publisher on NATS core, in one form.
     package convenience init(_ configuration: PublisherConfiguration, connection: NATSConnection, logger: Logger) {
-        let sink: any KVEventSink =
-            switch configuration.mode {
-            case .natsCore: NATSCoreSink(connection, configuration: configuration)
-            case .none: NoSink()
-            }
-        self.init(configuration, sink: sink, logger: logger)
+        let channel = EventChannel(
+            .events,
+            configuration.form,
+            of: configuration.endpoint,
+            publisher: configuration.publisher,
+            connection: connection
+        )
+        self.init(configuration, sink: EventChannelSink(channel), logger: logger)
     }
 
     package var statistics: PublisherStatistics { self.state.withLock { $0.machine.statistics } }
@@ -140,6 +144,10 @@ package final class KVEventPublisher: Sendable {
                 guard !batch.isEmpty else { break }
                 do {
                     try await self.sink.send(batch)
+                } catch let lost as EventsLost {
+                    self.state.withLock { $0.machine.lose(batch) }
+                    self.logger.warning("KV events were lost; everything is sent anew", metadata: ["reason": "\(lost)"])
+                    try? await Task.sleep(for: Self.lossPause)
                 } catch {
                     self.state.withLock { $0.machine.giveBack(batch) }
                     self.logger.debug("KV events wait", metadata: ["reason": "\(error)"])
@@ -160,16 +168,7 @@ package final class KVEventPublisher: Sendable {
     // MARK: Queries
 
     /// What to register for routers that ask.
-    package var queryEndpoint: EndpointID {
-        EndpointID(
-            namespace: self.configuration.endpoint.namespace,
-            component: self.configuration.endpoint.component,
-            name: self.configuration.form.queryEndpoint(
-                rank: self.configuration.rank,
-                publisher: self.configuration.publisher
-            )
-        )
-    }
+    package var queryEndpoint: EndpointID { self.configuration.queryEndpoint }
 
     /// Answers a router.
     package func answer(_ query: KVQuery) -> KVQueryAnswer {
@@ -189,13 +188,16 @@ package final class KVEventPublisher: Sendable {
     }
 
     /// Serves the query endpoint.
-    package var queryHandler: RequestHandler {
+    package var queryHandler: RequestHandler { self.queryHandler(self.configuration.form) }
+
+    /// Serves the query endpoint of routers of one release.
+    package func queryHandler(_ form: DynamoEventForm) -> RequestHandler {
         { request in
             let answer: KVQueryAnswer
             do { answer = self.answer(try KVQuery(request.payload)) } catch {
                 answer = .error("the query cannot be read: \(error)")
             }
-            let item = ResponseItem.bare(answer.json(self.configuration.form))
+            let item = ResponseItem.bare(answer.json(form))
             return AsyncThrowingStream { continuation in
                 continuation.yield(item)
                 continuation.finish()

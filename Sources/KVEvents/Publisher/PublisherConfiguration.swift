@@ -4,8 +4,10 @@ package import RequestPlane
 package struct PublisherConfiguration: Hashable, Sendable {
     /// How routers learn of events (contract `kv-events.md`, section 1).
     package enum Mode: String, Hashable, Sendable, CaseIterable {
-        /// Messages of NATS core; what gets lost is asked for at the worker's own index.
-        case natsCore
+        /// Messages that may get lost, on NATS core or ZeroMQ; what is lost is asked for at the worker's own index.
+        case localIndex
+        /// A stream of JetStream keeps the messages; nobody is asked, and nobody checks the ids of events.
+        case durable
         /// Nothing is published: routers predict.
         case none
     }
@@ -32,7 +34,7 @@ package struct PublisherConfiguration: Hashable, Sendable {
     package var blocksPerEvent = 4096
 
     package init(
-        mode: Mode = .natsCore,
+        mode: Mode = .localIndex,
         form: DynamoEventForm,
         endpoint: EndpointID,
         worker: UInt64,
@@ -45,5 +47,14 @@ package struct PublisherConfiguration: Hashable, Sendable {
         self.worker = worker
         self.rank = rank
         self.publisher = publisher ?? worker
+    }
+
+    /// What to register for routers of this form that have missed something.
+    package var queryEndpoint: EndpointID {
+        EndpointID(
+            namespace: self.endpoint.namespace,
+            component: self.endpoint.component,
+            name: self.form.queryEndpoint(rank: self.rank, publisher: self.publisher)
+        )
     }
 }

@@ -101,7 +101,10 @@ package struct PublisherMachine: Sendable {
     ///
     /// - Returns: whether the loop has to be woken.
     package mutating func repeatNewest() -> Bool {
-        guard self.queue.isEmpty, !self.needsResync, let newest = self.recent.last else { return false }
+        // Who reads a stream applies what comes, whatever its id, and has missed nothing.
+        guard self.configuration.mode == .localIndex, self.queue.isEmpty, !self.needsResync,
+            let newest = self.recent.last
+        else { return false }
         self.statistics.repeated += 1
         self.queue.append(newest)
         self.queuedBytes += newest.estimatedSize
@@ -146,6 +149,15 @@ package struct PublisherMachine: Sendable {
         self.queue.prepend(contentsOf: batch)
         self.queuedBytes += batch.reduce(0) { $0 + $1.estimatedSize }
         if self.isOverBound { self.giveUpQueue() }
+    }
+
+    /// Routers may have lost what was sent, or have it in another order: a resync replaces everything.
+    ///
+    /// - Parameter batch: what was to be sent last.
+    package mutating func lose(_ batch: [RouterEvent]) {
+        self.statistics.sent -= batch.count
+        self.statistics.givenUp += batch.count
+        self.giveUpQueue()
     }
 
     /// Messages of a NATS server end at 1 MiB unless it is told otherwise.

@@ -1,10 +1,10 @@
 import NIOCore
-import RequestPlane
+package import RequestPlane
 
 /// Finds the address that other processes can reach this one at.
-enum LocalAddress {
+package enum LocalAddress {
     /// The first IPv4 address that is not loopback, or `127.0.0.1` when there is none.
-    static func firstRoutable() -> String {
+    package static func firstRoutable() -> String {
         let devices = (try? System.enumerateDevices()) ?? []
         for device in devices {
             guard let address = device.address, case .v4 = address, let text = address.ipAddress else { continue }
@@ -28,10 +28,15 @@ enum LocalAddress {
 
     /// The address of a network interface, IPv4 first.
     ///
-    /// - Parameter name: the interface, for example `lo`.
+    /// - Parameters:
+    ///   - name: the interface, for example `lo`.
+    ///   - variable: where the name stands, for errors.
     /// - Returns: an IP literal.
     /// - Throws: `RequestPlaneError` when there is no such interface or it has no address.
-    static func ofInterface(_ name: String) throws(RequestPlaneError) -> String {
+    package static func ofInterface(
+        _ name: String,
+        in variable: String = "DYN_TCP_RESPONSE_STREAM_HOST"
+    ) throws(RequestPlaneError) -> String {
         let devices: [NIONetworkDevice]
         do { devices = try System.enumerateDevices() } catch {
             throw RequestPlaneError(.invalidConfiguration, "cannot list the network interfaces", cause: error)
@@ -46,12 +51,12 @@ enum LocalAddress {
         let names = Set(devices.map(\.name)).sorted().joined(separator: ", ")
         throw RequestPlaneError(
             .invalidConfiguration,
-            "Interface not found: '\(name)' in DYN_TCP_RESPONSE_STREAM_HOST has no address; this machine has \(names)"
+            "Interface not found: '\(name)' in \(variable) has no address; this machine has \(names)"
         )
     }
 
     /// Whether the text is an IP literal; an IPv6 one may be in brackets.
-    static func literal(_ text: String) -> String? {
+    package static func literal(_ text: String) -> String? {
         var host = text
         if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
         return (try? SocketAddress(ipAddress: host, port: 0)) == nil ? nil : host

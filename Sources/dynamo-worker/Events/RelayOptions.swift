@@ -6,7 +6,7 @@ struct RelayOptions: ParsableArguments {
     @Option(
         name: .customLong("relay-kv-events"),
         help: ArgumentHelp(
-            "Publish the KV events of an engine (vLLM's and SGLang's format over ZeroMQ) as this worker's; needs DYN_EVENT_PLANE=nats.",
+            "Publish the KV events of an engine (vLLM's and SGLang's format over ZeroMQ) as this worker's; needs DYN_EVENT_PLANE.",
             valueName: "tcp://host:port"
         )
     )

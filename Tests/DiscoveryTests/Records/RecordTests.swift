@@ -91,6 +91,68 @@ struct RecordTests {
         #expect(try ModelRecord(json: record.json) == record)
     }
 
+    @Test("an event channel of each scope and way is read as it was written, under its own key")
+    func eventChannels() throws {
+        let endpoint = EndpointID(namespace: "n", component: "c", name: "e")
+        let cases: [(EventScope, String)] = [
+            (.namespace("n"), "v1/event_channels/n//kv_metrics/ff"),
+            (.component(namespace: "n", component: "c"), "v1/event_channels/n/c/kv_metrics/ff"),
+            (
+                .endpoint(endpoint),
+                "v1/event_channels/namespace/n/component/c/endpoint/e/topic/kv_metrics/ff"
+            ),
+        ]
+        for (scope, key) in cases {
+            for transport in [
+                EventChannelRecord.Transport.nats(subjectPrefix: "p"), .zmq(endpoint: "tcp://10.0.0.5:1"),
+            ] {
+                let record = EventChannelRecord(
+                    scope: scope,
+                    topic: "kv_metrics",
+                    publisher: InstanceID(rawValue: 255),
+                    transport: transport
+                )
+                #expect(record.key.full == key)
+                #expect(try EventChannelRecord(json: record.json) == record)
+                #expect(scope.covers(endpoint))
+                #expect(!scope.covers(EndpointID(namespace: "m", component: "c", name: "e")))
+            }
+        }
+    }
+
+    @Test(
+        "a record of the event plane that cannot be read says which field is wrong",
+        arguments: [
+            (
+                #"{"type":"EventChannel","namespace":"n","component":"c","transport":{"kind":"Quic"}}"#,
+                "`EventChannel` record: field `transport.kind` must be Nats or Zmq"
+            ),
+            (
+                #"{"type":"EventChannel","transport":{"kind":"Zmq","config":{}}}"#,
+                "`EventChannel` record: field `transport.config.endpoint` must be a string"
+            ),
+            (
+                #"{"type":"EventChannel","transport":{"kind":"Zmq","config":{"endpoint":"x"}},"scope":{"kind":"galaxy"}}"#,
+                "`EventChannel` record: field `scope` must be an endpoint with namespace, component and name"
+            ),
+            (
+                #"{"type":"EventSource","scope":{"kind":"endpoint","endpoint":{"namespace":"n","component":"c","name":"e"}}}"#,
+                "`EventSource` record: field `publisher_id` must be a number from 0 to 2^64-1"
+            ),
+        ]
+    )
+    func eventFaults(json: String, message: String) throws {
+        let value = try JSONValue(parsing: json)
+        let error = #expect(throws: DiscoveryError.self) {
+            if value["type"] == "EventSource" {
+                _ = try EventSourceRecord(json: value)
+            } else {
+                _ = try EventChannelRecord(json: value)
+            }
+        }
+        #expect(error?.description == message)
+    }
+
     private static func instance(transport: String) throws -> JSONValue {
         try JSONValue(
             parsing: #"{"type":"Endpoint","component":"backend","endpoint":"generate","namespace":"dynamo","#

@@ -41,6 +41,26 @@ enum EventFixture {
         return messages
     }
 
+    struct Frames {
+        var topic: String
+        var publisher: UInt64
+        var frames: [ByteBuffer]
+    }
+
+    /// Messages of Dynamo's own event plane on ZeroMQ.
+    static func frames(_ version: String) throws -> [Frames] {
+        let list = try #require(try self.file("zmq-event-plane-\(version)")["messages"] as? [[String: Any]])
+        try #require(!list.isEmpty)
+        return try list.map { entry in
+            let decoded = try #require(entry["decoded"] as? [String: Any])
+            return Frames(
+                topic: try #require(entry["topic"] as? String),
+                publisher: try #require(decoded["publisher_id"] as? NSNumber).uint64Value,
+                frames: try #require(entry["frames_hex"] as? [String]).map { ByteBuffer(hex: $0) }
+            )
+        }
+    }
+
     /// Questions to a real worker.
     static func exchanges(_ version: String) throws -> [Exchange] {
         let list = try #require(try self.file("worker-kv-query-\(version)")["exchanges"] as? [[String: Any]])
