@@ -119,6 +119,92 @@ import Testing
         }
     }
 
+    struct Case: Sendable, CustomTestStringConvertible {
+        var peer: TestEnvironment.DynamoPeer
+        var plane: String
+        var testDescription: String { "\(self.peer) on \(self.plane)" }
+    }
+
+    @Test(arguments: [
+        Case(peer: .v121, plane: "zmq"), Case(peer: .v161, plane: "nats-core"), Case(peer: .v161, plane: "zmq"),
+    ])
+    func `what only the engine says is what a real router believes`(_ example: Case) async throws {
+        let script = TestEnvironment.root.appending(path: "Tests/Fixtures/Engine/token_engine.py").path()
+        let worker = TestEnvironment.products.appending(path: "dynamo-worker").path()
+        let (model, port) = (try TestEnvironment.model(), try FreePort.next())
+        let prompt = String(repeating: "known ", count: 60)
+        // The worker's own publisher has no event plane; the engine has computed a prompt that the worker has never seen.
+        let manifest = """
+            name: foreign
+            planes: {request: tcp, events: \(example.plane)}
+            infrastructure: {nats: managed}
+            processes:
+              frontend: {module: dynamo.frontend, args: [--router-mode, kv]}
+              worker:
+                role: worker
+                command: [env, DYN_EVENT_PLANE=none, \(worker), --engine, mock, --model-path, \(model), --speedup, 20]
+                ports: {system: auto, kv: \(port)}
+                kvEvents: {engine: "tcp://127.0.0.1:{{port.kv}}", topic: kv-}
+              engine:
+                role: infrastructure
+                command: [python3, \(script), \(port), \(model)/tokenizer.json, 16, 0, "\(prompt)"]
+            """
+        try await withTemporaryDirectory { directory in
+            let file = directory.appending(path: "foreign.yaml")
+            try manifest.write(to: file, atomically: true, encoding: .utf8)
+            let environment = try RealDynamoTests.environment(example.peer)
+            let (_, exit) = try await Launcher.up([file.path()], environment: environment) { deployment in
+                try await deployment.waitUntilReady()
+                try await deployment.program.waitForOutput("are published for instance")
+                let name = try await Chat.firstModel(deployment.url)
+                // With each question the worker holds more of it, without saying so; only the engine's events can count.
+                try await eventually("the router knows what the engine said") {
+                    try await KVAnswer.complete(deployment.url, name, prompt).hitRate > 0.9
+                }
+                let relay = try await self.relay(deployment, "worker")
+                #expect(self.number(relay, "events") == 1 && self.number(relay, "refused") == 0, "\(relay)")
+                let other = String(repeating: "other ", count: 60)
+                for _ in 0..<3 {
+                    #expect(try await KVAnswer.complete(deployment.url, name, other).hitRate < 0.1, "nobody said it")
+                }
+            }
+            #expect(exit == .code(0))
+        }
+    }
+
+    @Test func `a worker of ours publishes an engine's events as its own`() async throws {
+        let script = TestEnvironment.root.appending(path: "Tests/Fixtures/Engine/token_engine.py").path()
+        let (model, port) = (try TestEnvironment.model(), try FreePort.next())
+        let manifest = """
+            name: inside
+            planes: {request: tcp, events: nats-core}
+            infrastructure: {nats: managed}
+            processes:
+              frontend: {module: dynamo.frontend, args: [--router-mode, kv]}
+              worker: {builtin: worker, args: [--relay-kv-events, "tcp://127.0.0.1:\(port)", --relay-block-size, 8]}
+              engine:
+                role: infrastructure
+                command: [python3, \(script), \(port), \(model)/tokenizer.json, 8, 0, "\(String(repeating: "a ", count: 60))"]
+            """
+        try await withTemporaryDirectory { directory in
+            let file = directory.appending(path: "inside.yaml")
+            try manifest.write(to: file, atomically: true, encoding: .utf8)
+            let environment = try RealDynamoTests.environment(.v121)
+            _ = try await Launcher.up([file.path()], environment: environment) { deployment in
+                try await deployment.waitUntilReady()
+                try await deployment.program.waitForOutput(" blocks\n")
+                let said = try #require(deployment.program.output.firstMatch(of: /published ([0-9]+) blocks/))
+                try await eventually("a router would know the blocks") {
+                    let (json, _) = try await deployment.command("kv", "--json", "--interval", "0.2")
+                    let report = try JSONSerialization.jsonObject(with: Data(json.utf8)) as? [String: Any]
+                    let ranks = report?["ranks"] as? [[String: Any]] ?? []
+                    return ranks.count == 1 && ranks[0]["process"] as? String == "worker"
+                        && ranks[0]["blocks"] as? Int == Int(said.1)
+                }
+            }
+        }
+    }
+
     @Test(arguments: [true, false])
     func `messages that are lost on purpose are had again, or everything is taken back`(
         _ replays: Bool
@@ -179,12 +265,22 @@ struct KVAnswer {
 
     /// Sends a prompt of some hundred tokens.
     static func ask(_ url: String, _ model: String, _ word: String) async throws -> KVAnswer {
-        let body: [String: Any] = [
+        let message = ["role": "user", "content": String(repeating: "\(word) ", count: 60)]
+        return try await self.send("\(url)/v1/chat/completions", model, ["messages": [message]])
+    }
+
+    /// Sends a prompt as it is.
+    static func complete(_ url: String, _ model: String, _ prompt: String) async throws -> KVAnswer {
+        try await self.send("\(url)/v1/completions", model, ["prompt": prompt])
+    }
+
+    private static func send(_ url: String, _ model: String, _ question: [String: Any]) async throws -> KVAnswer {
+        var body: [String: Any] = [
             "model": model, "max_tokens": 4, "nvext": ["extra_fields": ["worker_id", "timing"]],
-            "messages": [["role": "user", "content": String(repeating: "\(word) ", count: 60)]],
         ]
+        body.merge(question) { $1 }
         let json = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
-        let reply = try await HTTPRequests.post("\(url)/v1/chat/completions", json: json)
+        let reply = try await HTTPRequests.post(url, json: json)
         guard reply.status == 200 else {
             throw OutputMissing(text: "an answer", ended: false, output: "\(reply.status) \(reply.text)")
         }

@@ -1,7 +1,4 @@
 extension Planner {
-    /// The first release whose event plane counts an engine's events by event source.
-    private static let eventSources = DynamoRelease(1, 3, 0)
-
     /// What the launcher has to do for a replica whose engine publishes KV events of its own.
     mutating func kvEvents(
         of process: ProcessManifest,
@@ -10,21 +7,13 @@ extension Planner {
     ) -> KVRelayPlan? {
         guard let events = process.kvEvents else { return nil }
         let name = process.name.value
-        guard context.planes.events == .natsCore else {
+        guard [.natsCore, .zmq].contains(context.planes.events) else {
             // Said once, not for each replica.
             self.errorOnce(
                 at: events.location,
-                "the KV events of process '\(name)' would be published on NATS core, and the event plane is "
+                "the KV events of process '\(name)' would be published on NATS core or ZeroMQ, and the event plane is "
                     + context.planes.events.rawValue,
-                remedy: "write 'events: nats-core' under 'planes', or remove 'kvEvents'"
-            )
-            return nil
-        }
-        if let release = context.release, release >= Self.eventSources {
-            self.errorOnce(
-                at: events.location,
-                "the KV events of process '\(name)' are published as Dynamo 1.0 to 1.2 reads them, and the release is \(release)",
-                remedy: "use the publisher of that release in the worker, and remove 'kvEvents'"
+                remedy: "write 'events: nats-core' or 'events: zmq' under 'planes', or remove 'kvEvents'"
             )
             return nil
         }

@@ -46,7 +46,6 @@ package struct Planner {
         let ports = self.ports()
         let context = ReplicaContext(
             planes: planes,
-            release: release,
             row: release.map { ReleaseKnowledge.row(for: $0).row },
             directories: directories,
             discovery: services.discovery,

@@ -2,7 +2,6 @@
 struct ReplicaContext {
     let planes: PlaneSet
     /// nil: no process is Dynamo's own.
-    let release: DynamoRelease?
     let row: ReleaseKnowledge?
     let directories: DeploymentDirectories
     let discovery: DiscoveryPlan

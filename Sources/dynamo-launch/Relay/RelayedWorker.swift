@@ -1,18 +1,16 @@
 import Deployment
 import Discovery
-import KVEvents
 import RequestPlane
 
 /// A worker as discovery has it, for which KV events can be published.
-struct RelayedWorker: Sendable {
-    let id: InstanceID
+struct RelayedWorker: Sendable, Hashable {
+    var id: InstanceID
     /// Where its requests go.
-    let endpoint: EndpointID
+    var endpoint: EndpointID
     /// Tokens of a block, as routers hash prompts.
-    let blockSize: Int
-    let plane: NATSEventPlane
+    var blockSize: Int
     /// What is suspicious.
-    let warning: String?
+    var warning: String?
 
     /// Finds the endpoint and the block size of a worker.
     ///
@@ -20,43 +18,25 @@ struct RelayedWorker: Sendable {
     ///   - id: the worker's instance.
     ///   - snapshot: what discovery has of the deployment's namespace.
     ///   - events: what the manifest says.
-    ///   - plane: where is published.
     /// - Returns: the worker, or what is missing.
     static func find(
         _ id: InstanceID,
         in snapshot: DiscoverySnapshot,
-        _ events: KVRelayPlan,
-        plane: NATSEventPlane
-    ) -> Result<RelayedWorker, RelayTrouble> {
-        self.facts(of: id, in: snapshot, events).map { facts in
-            RelayedWorker(
-                id: id,
-                endpoint: facts.endpoint,
-                blockSize: facts.blockSize,
-                plane: plane,
-                warning: facts.warning
-            )
-        }
-    }
-
-    /// What discovery and the manifest say together.
-    struct Facts: Hashable {
-        var endpoint: EndpointID
-        var blockSize: Int
-        var warning: String?
-    }
-
-    static func facts(
-        of id: InstanceID,
-        in snapshot: DiscoverySnapshot,
         _ events: KVRelayPlan
-    ) -> Result<Facts, RelayTrouble> {
-        func trouble(_ text: String) -> Result<Facts, RelayTrouble> { .failure(RelayTrouble(description: text)) }
+    ) -> Result<RelayedWorker, RelayTrouble> {
+        func trouble(_ text: String) -> Result<RelayedWorker, RelayTrouble> {
+            .failure(RelayTrouble(description: text))
+        }
 
         let own = snapshot.instances.map(\.instance).filter { $0.id == id }.map(\.endpoint)
         if let query = own.first(where: { $0.name.hasPrefix("worker_kv_") }) {
             return trouble(
                 "instance \(id) publishes KV events itself (it serves \(query)); remove 'kvEvents' from the manifest"
+            )
+        }
+        if let source = snapshot.eventSources.first(where: { $0.worker == id }) {
+            return trouble(
+                "instance \(id) publishes KV events itself (as source \(source.publisher)); remove 'kvEvents' from the manifest"
             )
         }
         let cards = snapshot.models.filter { $0.id == id }
@@ -90,6 +70,6 @@ struct RelayedWorker: Sendable {
             warning =
                 "'kvEvents.blockSize' is \(blockSize), and the model card says \(size): routers that go by the card will find nothing"
         }
-        return .success(Facts(endpoint: endpoint, blockSize: blockSize, warning: warning))
+        return .success(RelayedWorker(id: id, endpoint: endpoint, blockSize: blockSize, warning: warning))
     }
 }

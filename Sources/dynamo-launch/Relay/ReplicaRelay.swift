@@ -2,6 +2,7 @@ import Deployment
 import Discovery
 import DynamoRuntime
 import KVEvents
+import KVRouting
 import Logging
 import RequestPlane
 import RequestPlaneTransports
@@ -32,7 +33,8 @@ final class ReplicaRelay: Sendable {
     private let relays: [EngineRelay]
     private let state = Mutex(State())
 
-    private static let form = DynamoEventForm.release12
+    /// The first release whose routers know workers' events by their source.
+    private static let eventSources = DynamoRelease(1, 3, 0)
     /// Between two looks for the worker.
     private static let lookPause: Duration = .milliseconds(200)
     /// Between two looks whether the worker is still there.
@@ -154,35 +156,71 @@ final class ReplicaRelay: Sendable {
         guard let id = await self.instance() else {
             return .failure(RelayTrouble(description: "its system server names no instance yet"))
         }
-        let plane: NATSEventPlane
-        switch self.connection.plane {
-        case .success(let connected): plane = connected
-        case .failure(let trouble): return .failure(trouble)
-        }
+        if let trouble = self.connection.trouble { return .failure(trouble) }
         let check = RegistrationCheck(plan: self.plan, logger: self.logger)
         guard let client = check.client else {
             return .failure(RelayTrouble(description: "discovery in memory cannot be read from outside"))
         }
         do {
             let snapshot = try await client.snapshot(.exact(self.plan.namespace))
-            return RelayedWorker.find(id, in: snapshot, self.events, plane: plane)
+            return RelayedWorker.find(id, in: snapshot, self.events)
         } catch {
             return .failure(RelayTrouble(description: "discovery cannot be read: \(error)"))
         }
     }
 
+    /// What speaks for one rank.
+    private struct Voice: Sendable {
+        var plane: any EventPlane
+        var channel: EventChannel
+        var publisher: KVEventPublisher
+    }
+
+    private func voice(of worker: RelayedWorker, rank: Int) async throws -> Voice {
+        let form: DynamoEventForm =
+            self.plan.release.map { $0 < Self.eventSources } ?? true ? .release12 : .release16
+        let configuration = PublisherConfiguration(
+            form: form,
+            endpoint: worker.endpoint,
+            worker: worker.id.rawValue,
+            rank: UInt32(rank),
+            // A source has an id of its own, below 2^53 (contract `discovery.md`, section 1).
+            publisher: form == .release12 ? nil : .random(in: 1..<(1 << 53))
+        )
+        let plane = try self.connection.plane()
+        do {
+            let channel = try await plane.channel(
+                .events,
+                form,
+                of: worker.endpoint,
+                publisher: configuration.publisher
+            )
+            let publisher = KVEventPublisher(configuration, sink: EventChannelSink(channel), logger: self.logger)
+            return Voice(plane: plane, channel: channel, publisher: publisher)
+        } catch {
+            await self.connection.giveBack(plane)
+            throw error
+        }
+    }
+
     /// Publishes for a worker until it is not in discovery any more.
     private func serve(_ worker: RelayedWorker) async throws {
-        let publishers = self.events.sources.indices.map { rank in
-            worker.plane.publisher(
-                PublisherConfiguration(
-                    form: Self.form,
-                    endpoint: worker.endpoint,
-                    worker: worker.id.rawValue,
-                    rank: UInt32(rank)
-                )
-            )
+        var voices: [Voice] = []
+        let result: Result<Void, any Error>
+        do {
+            for rank in self.events.sources.indices {
+                voices.append(try await self.voice(of: worker, rank: rank))
+            }
+            result = .success(try await self.serve(worker, voices))
+        } catch {
+            result = .failure(error)
         }
+        for voice in voices { await self.connection.giveBack(voice.plane) }
+        try result.get()
+    }
+
+    private func serve(_ worker: RelayedWorker, _ voices: [Voice]) async throws {
+        let publishers = voices.map(\.publisher)
         for relay in self.relays { relay.use(blockSize: worker.blockSize) }
         self.publication.attach(publishers, blockSize: worker.blockSize)
         self.state.withLock { $0.publishers = publishers }
@@ -199,23 +237,25 @@ final class ReplicaRelay: Sendable {
             logger: self.logger
         )
         let registration = self.registration(of: worker.id)
+        let result: Result<Void, any Error>
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for publisher in publishers { group.addTask { await publisher.run() } }
                 group.addTask { try await network.run() }
                 group.addTask { try await registration.run() }
                 group.addTask {
-                    try await self.register(worker, publishers, network, registration)
+                    try await self.register(worker, voices, network, registration)
                     try await self.waitForLeave(of: worker)
                 }
                 defer { group.cancelAll() }
                 try await group.next()
             }
+            result = .success(())
         } catch {
-            await registration.withdraw()
-            throw error
+            result = .failure(error)
         }
         await registration.withdraw()
+        try result.get()
     }
 
     private func registration(of id: InstanceID) -> CompanionRegistration {
@@ -237,18 +277,21 @@ final class ReplicaRelay: Sendable {
 
     private func register(
         _ worker: RelayedWorker,
-        _ publishers: [KVEventPublisher],
+        _ voices: [Voice],
         _ network: NetworkManager,
         _ registration: CompanionRegistration
     ) async throws {
-        var records: [DiscoveryRecord] = []
-        for publisher in publishers {
+        var instances: [InstanceRecord] = []
+        for publisher in voices.map(\.publisher) {
             let endpoint = publisher.queryEndpoint
             let address = try await network.server.register(endpoint, id: worker.id, handler: publisher.queryHandler)
-            let instance = Instance(endpoint: endpoint, id: worker.id, transport: address)
-            records.append(.instance(InstanceRecord(instance)))
+            instances.append(InstanceRecord(Instance(endpoint: endpoint, id: worker.id, transport: address)))
         }
-        try await registration.publish(records)
+        let sources = voices.compactMap { $0.publisher.configuration.sourceRecord(instances) }
+        try await registration.publish(
+            instances.map(DiscoveryRecord.instance) + sources.map(DiscoveryRecord.eventSource)
+                + voices.map { .eventChannel($0.channel.record) }
+        )
         self.state.withLock {
             $0.status.state = .publishing
             $0.status.reason = nil

@@ -26,8 +26,8 @@ import Testing
     private func facts(
         _ snapshot: DiscoverySnapshot,
         _ plan: KVRelayPlan? = nil
-    ) -> Result<RelayedWorker.Facts, RelayTrouble> {
-        RelayedWorker.facts(of: Self.id, in: snapshot, plan ?? self.plan)
+    ) -> Result<RelayedWorker, RelayTrouble> {
+        RelayedWorker.find(Self.id, in: snapshot, plan ?? self.plan)
     }
 
     private func trouble(_ snapshot: DiscoverySnapshot, _ plan: KVRelayPlan? = nil) -> String {
@@ -43,7 +43,7 @@ import Testing
             ],
             models: [self.model(other, InstanceID(rawValue: 1), blockSize: 64), self.model(mine, blockSize: 32)]
         )
-        #expect(self.facts(snapshot) == .success(RelayedWorker.Facts(endpoint: mine, blockSize: 32)))
+        #expect(self.facts(snapshot) == .success(RelayedWorker(id: Self.id, endpoint: mine, blockSize: 32)))
     }
 
     @Test func `what is missing yet is said`() {
@@ -75,7 +75,7 @@ import Testing
         #expect(self.trouble(snapshot).contains("backend.generate, prefill.generate"))
         var plan = self.plan
         plan.endpoint = KVEndpoint(component: "prefill", endpoint: "generate")
-        #expect(self.facts(snapshot, plan) == .success(RelayedWorker.Facts(endpoint: two, blockSize: 16)))
+        #expect(self.facts(snapshot, plan) == .success(RelayedWorker(id: Self.id, endpoint: two, blockSize: 16)))
         plan.endpoint = KVEndpoint(component: "prefil", endpoint: "generate")
         #expect(self.trouble(snapshot, plan).contains("does not serve prefil.generate"))
         plan.endpoint = KVEndpoint(component: "backend", endpoint: "generate")
