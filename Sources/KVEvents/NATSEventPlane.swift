@@ -75,6 +75,11 @@ package struct NATSEventPlane: EventPlane {
         ActiveSequenceChannel(self.connection, form: form, endpoint: endpoint, router: router, logger: self.logger)
     }
 
+    /// The durable stream of the workers of an endpoint.
+    package func durableStream(of endpoint: EndpointID) -> DurableEventStream {
+        DurableEventStream(JetStream(self.connection), namespace: endpoint.namespace, component: endpoint.component)
+    }
+
     /// Writes what waits, and closes the connection.
     package func close() async {
         do { try await self.connection.drain(timeout: .seconds(2)) } catch { await self.connection.close() }

@@ -9,9 +9,12 @@ import Synchronization
 ///
 /// It follows the workers' query endpoints in discovery, receives their events, and asks for what it has missed. Workers are
 /// first asked when their live events are received already, so that nothing lies between the two.
-package final class KVIndexFeed: OverlapSource, Sendable {
+package final class KVIndexFeed: IndexFeed {
     /// How the names of the workers' query endpoints begin; the rank follows (contract `kv-events.md`, section 3).
     package static let queryEndpointPrefix = "worker_kv_indexer_query_dp"
+
+    /// Workers that are asked at the same time; each answer may hold all that one has.
+    static let questionLimit = 32
 
     private struct State {
         var endpoints: [WorkerRank: Instance] = [:]
@@ -64,6 +67,8 @@ package final class KVIndexFeed: OverlapSource, Sendable {
         (self.index.blockCounts, self.index.counters, self.subscriber.statistics)
     }
 
+    package var blockCounts: [WorkerRank: Int] { self.index.blockCounts }
+
     /// Each rank that discovery has, that holds blocks, or that was heard of, in order.
     package var ranks: [RankStatus] {
         let (blocks, recovering) = (self.index.blockCounts, Set(self.index.recovering))
@@ -108,12 +113,9 @@ package final class KVIndexFeed: OverlapSource, Sendable {
                 for await _ in listening {}
                 for await snapshot in snapshots { self.follow(snapshot) }
             }
-            group.addTask {
-                // One task for each question, which may wait a long time for its worker.
-                await withDiscardingTaskGroup { questions in
-                    for await action in self.actions { questions.addTask { await self.perform(action) } }
-                }
-            }
+            let (due, isDue) = AsyncStream.makeStream(of: IndexQuery.self)
+            group.addTask { await self.perform(isDue) }
+            group.addTask { await self.ask(due) }
             try await group.waitForAll()
         }
     }
@@ -153,13 +155,37 @@ package final class KVIndexFeed: OverlapSource, Sendable {
 
     // MARK: Actions
 
-    private func perform(_ action: IndexerAction) async {
-        switch action {
-        case .query(let query, let pause):
-            guard (try? await Task.sleep(for: pause)) != nil else { return }
-            for next in await self.ask(query) { self.todo.yield(next) }
-        case .restore: break  // `KVIndexer.answered` restores by itself.
-        case .report(let report): self.log(report)
+    /// Performs what the index wants; a question whose pause is over goes on to be asked.
+    ///
+    /// A rank has one open question, so that no more of them wait than there are ranks.
+    private func perform(_ due: AsyncStream<IndexQuery>.Continuation) async {
+        await withDiscardingTaskGroup { pauses in
+            for await action in self.actions {
+                switch action {
+                case .query(let query, .zero): due.yield(query)
+                case .query(let query, let pause):
+                    pauses.addTask {
+                        guard (try? await Task.sleep(for: pause)) != nil else { return }
+                        due.yield(query)
+                    }
+                case .restore: break  // `KVIndexer.answered` restores by itself.
+                case .report(let report): self.log(report)
+                }
+            }
+        }
+    }
+
+    private func ask(_ due: AsyncStream<IndexQuery>) async {
+        await withTaskGroup(of: Void.self) { questions in
+            var open = 0
+            for await query in due {
+                if open == Self.questionLimit {
+                    await questions.next()
+                    open -= 1
+                }
+                open += 1
+                questions.addTask { for next in await self.ask(query) { self.todo.yield(next) } }
+            }
         }
     }
 

@@ -1,23 +1,13 @@
 import Discovery
 import DynamoRuntime
-import KVEvents
 import KVRouter
 import KVRouting
 import Logging
 import RequestPlane
 import RequestPlaneTransports
 
-/// The running router: its index, its replicas, its endpoints.
+/// The running router: what it knows, and its endpoints.
 struct RouterProcess: Sendable {
-    /// Where KV events come from.
-    enum Plane: String, CaseIterable {
-        case nats
-        case zmq
-    }
-
-    /// How often it is looked whether the index has caught up.
-    private static let lookPause: Duration = .milliseconds(20)
-
     let settings: RouterSettings
     let environment: ProcessEnvironment
 
@@ -27,19 +17,18 @@ struct RouterProcess: Sendable {
     /// - Throws: `ConfigurationError`, or what discovery, the request plane or NATS ends with.
     func run(in runtime: RuntimeService) async throws {
         let id = try await runtime.discovery.instanceID()
-        guard let plane = try await self.connect(runtime) else { return try await self.run(in: runtime, id, nil) }
-        do { try await self.run(in: runtime, id, plane) } catch {
-            await plane.close()
-            throw error
-        }
-        await plane.close()
+        let plane = try await self.connect(runtime)
+        let result: Result<Void, any Error>
+        do { result = .success(try await self.run(in: runtime, id, plane)) } catch { result = .failure(error) }
+        await plane?.close()
+        try result.get()
     }
 
     /// Connects to the event plane, if the router needs it.
-    private func connect(_ runtime: RuntimeService) async throws -> NATSEventPlane? {
-        guard self.settings.configuration.usesKVEvents || self.settings.configuration.syncsReplicas else { return nil }
+    private func connect(_ runtime: RuntimeService) async throws -> RoutingPlane? {
+        guard RoutingService.needsPlane(self.settings.configuration) else { return nil }
         var reader = EnvironmentReader(ProcessEnvironment.variables)
-        let plane = reader.choice("DYN_EVENT_PLANE", default: Plane.nats)
+        let plane = reader.choice("DYN_EVENT_PLANE", default: RoutingPlane.Kind.nats)
         guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
         guard plane == .nats else {
             throw ConfigurationError([
@@ -47,51 +36,26 @@ struct RouterProcess: Sendable {
                     + "set DYN_EVENT_PLANE=nats, or give --no-router-kv-events and --no-router-replica-sync"
             ])
         }
-        return try await NATSEventPlane.connect(
-            try self.environment.requestPlane.nats.connection.get(),
-            logger: runtime.logger
-        )
+        return try await .connect(try self.environment.requestPlane.nats.connection.get(), logger: runtime.logger)
     }
 
-    private func run(in runtime: RuntimeService, _ id: InstanceID, _ plane: NATSEventPlane?) async throws {
-        let configuration = self.settings.configuration
-        let feed = plane.flatMap { plane in
-            configuration.usesKVEvents
-                ? KVIndexFeed(
-                    of: self.settings.endpoint,
-                    plane: plane,
-                    client: runtime.client,
-                    logger: runtime.logger
-                ) : nil
-        }
-        let replicas = plane.flatMap { plane in
-            configuration.syncsReplicas
-                ? plane.activeSequences(.release12, of: self.settings.endpoint, router: id.rawValue) : nil
-        }
-        let router = WorkerRouter(
+    private func run(in runtime: RuntimeService, _ id: InstanceID, _ plane: RoutingPlane?) async throws {
+        let service = RoutingService(
             of: self.settings.endpoint,
             blockSize: self.settings.blockSize,
-            configuration: configuration,
+            configuration: self.settings.configuration,
             routerID: id.rawValue,
+            plane: plane,
             client: runtime.client,
-            overlaps: feed,
-            logger: runtime.logger,
-            tell: { replicas?.publish($0) }
+            logger: runtime.logger
         )
-        let endpoints = self.endpoints(router)
+        let endpoints = self.endpoints(service.router)
         runtime.prepare(endpoints)
-        let (listening, isListening) = AsyncStream.makeStream(of: Void.self)
-        if replicas == nil { isListening.finish() }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            if let feed { group.addTask { try await feed.run(runtime.discovery.watch(.all)) } }
-            if let replicas {
-                group.addTask { try await replicas.run(ready: { isListening.finish() }, consumer: router.apply) }
-            }
-            group.addTask { await self.follow(runtime, router) }
-            group.addTask { await router.run() }
+            group.addTask { try await service.run(runtime.discovery) }
+            group.addTask { await self.follow(runtime) }
             group.addTask {
-                for await _ in listening {}
-                try await self.waitUntilReady(feed, router, runtime.logger)
+                try await service.waitUntilReady()
                 try await runtime.serve(endpoints)
             }
             // The first error ends the others.
@@ -111,29 +75,12 @@ struct RouterProcess: Sendable {
         ]
     }
 
-    private func follow(_ runtime: RuntimeService, _ router: WorkerRouter) async {
+    private func follow(_ runtime: RuntimeService) async {
         var before: Set<Instance> = []
         for await snapshot in runtime.discovery.watch(.all) {
             let now = Set(snapshot.instances.map(\.instance))
             runtime.instancesHaveChanged(.init(left: before.subtracting(now), come: now.subtracting(before)))
             before = now
-            router.follow(snapshot)
         }
-    }
-
-    /// Waits until the workers have told what they hold: a router that does not know would spread what belongs together.
-    private func waitUntilReady(_ feed: KVIndexFeed?, _ router: WorkerRouter, _ logger: Logger) async throws {
-        let least = self.settings.configuration.minimalWorkers
-        var hasSaid = false
-        while !(feed?.isCaughtUp ?? true) || router.counts.workers < least {
-            if !hasSaid { logger.info("waiting for workers and for what they hold", metadata: ["workers": "\(least)"]) }
-            hasSaid = true
-            try await Task.sleep(for: Self.lookPause)
-        }
-        let blocks = feed?.status.blocks.values.reduce(0, +) ?? 0
-        logger.info(
-            "the router knows its workers",
-            metadata: ["workers": "\(router.counts.workers)", "blocks": "\(blocks)"]
-        )
     }
 }

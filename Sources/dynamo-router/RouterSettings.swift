@@ -1,16 +1,10 @@
 import DynamoRuntime
 import KVRouter
 import RequestPlane
+import RouterCommandLine
 
 /// What this router is to do, from its environment and its command line.
 struct RouterSettings: Hashable, Sendable {
-    /// A setting of the command line.
-    struct Given: Hashable, Sendable {
-        var name: RouterKnob.Name
-        var flag: String
-        var text: String
-    }
-
     /// The workers' endpoint.
     var endpoint: EndpointID
     var blockSize: Int
@@ -21,7 +15,7 @@ struct RouterSettings: Hashable, Sendable {
     static let honored: Set<RouterKnob.Name> = [
         .overlapCredit, .prefillLoadScale, .temperature, .kvEvents, .replicaSync, .trackActiveBlocks,
         .trackOutputBlocks, .assumeKVReuse, .trackPrefillTokens, .predictionLifetime, .queueThreshold, .queuePolicy,
-        .minimalWorkers,
+        .minimalWorkers, .durableKVEvents, .snapshotThreshold, .resetStates,
     ]
 
     /// Reads the settings.
@@ -36,7 +30,7 @@ struct RouterSettings: Hashable, Sendable {
         _ variables: [String: String],
         endpoint: String?,
         blockSize: String?,
-        flags: [Given]
+        flags: [RouterSetting]
     ) throws(ConfigurationError) {
         var problems: [String] = []
         let knobs = RouterKnob.all(of: .v1_2)
@@ -44,12 +38,7 @@ struct RouterSettings: Hashable, Sendable {
         for knob in knobs {
             guard let text = variables[knob.variable], !text.isEmpty else { continue }
             if Self.honored.contains(knob.name) { used[knob.variable] = text; continue }
-            if knob.name == .durableKVEvents, ["1", "true", "yes", "on"].contains(text.lowercased()) {
-                problems.append(
-                    "\(knob.variable) is '\(text)', but this router reads KV events from NATS core only; "
-                        + "unset it here, and start the workers without --durable-kv-events"
-                )
-            } else if knob.name != .mode {
+            if knob.name != .mode {
                 self.warnings.append("\(knob.variable) is set, but has no effect in this router")
             }
         }
@@ -63,6 +52,12 @@ struct RouterSettings: Hashable, Sendable {
             }
         }
         if problems.isEmpty, let problem = configuration.problem { problems.append(problem) }
+        let given = Set(flags.map(\.name)).union(knobs.filter { used[$0.variable] != nil }.map(\.name))
+        if !configuration.usesDurableKVEvents, !given.isDisjoint(with: [.snapshotThreshold, .resetStates]) {
+            self.warnings.append(
+                "a snapshot threshold or a reset of states has no effect without --router-durable-kv-events"
+            )
+        }
         // A router process knows one mode, and leaves it to frontends to turn requests away.
         configuration.mode = .kv
         configuration.busy = BusyThresholds()

@@ -180,7 +180,8 @@ import Testing
             planes: {request: tcp, events: nats-core}
             infrastructure: {nats: managed}
             processes:
-              frontend: {module: dynamo.frontend, args: [--router-mode, kv]}
+              # One that routes by KV events does not serve workers that take text.
+              frontend: {module: dynamo.frontend}
               worker: {builtin: worker, args: [--relay-kv-events, "tcp://127.0.0.1:\(port)", --relay-block-size, 8]}
               engine:
                 role: infrastructure

@@ -2,6 +2,7 @@ import ArgumentParser
 import DynamoRuntime
 import KVRouter
 import RequestPlane
+import RouterCommandLine
 import Testing
 
 @testable import dynamo_router
@@ -53,7 +54,7 @@ import Testing
         let error = #expect(throws: ConfigurationError.self) {
             try self.settings(
                 ["--endpoint", "backend.generate", "--router-queue-policy", "fcs", "--router-block-size", "0"],
-                ["DYN_ROUTER_TTL_SECS": "long", "DYN_ROUTER_DURABLE_KV_EVENTS": "true"]
+                ["DYN_ROUTER_TTL_SECS": "long", "DYN_ROUTER_DURABLE_KV_EVENTS": "perhaps"]
             )
         }
         let text = try #require(error).description
@@ -62,6 +63,23 @@ import Testing
             "DYN_ROUTER_TTL_SECS is 'long'", "DYN_ROUTER_DURABLE_KV_EVENTS",
         ] { #expect(text.contains(part), "\(text)") }
         #expect(throws: ConfigurationError.self) { try self.settings([]) }
+    }
+
+    @Test func `durable events have their own settings, which mean nothing without them`() throws {
+        let durable = try self.settings(
+            ["--endpoint", "a.b.c", "--router-durable-kv-events", "--router-snapshot-threshold", "5"],
+            ["DYN_ROUTER_RESET_STATES": "true"]
+        )
+        #expect(durable.configuration.usesDurableKVEvents)
+        #expect(durable.configuration.snapshotThreshold == 5)
+        #expect(durable.configuration.resetsStates)
+        #expect(durable.warnings.isEmpty)
+        let plain = try self.settings(["--endpoint", "a.b.c", "--router-snapshot-threshold", "5"])
+        #expect(plain.warnings.count == 1)
+        let error = #expect(throws: ConfigurationError.self) {
+            try self.settings(["--endpoint", "a.b.c", "--durable-kv-events", "--no-kv-events"])
+        }
+        #expect(try #require(error).description.contains("durable KV events are on although KV events are off"))
     }
 
     @Test func `a variable without effect is named`() throws {

@@ -25,21 +25,31 @@ package struct DurableEventReader: Sendable {
 
     /// Applies the stream's events in order, until the task is cancelled; then the router's place in the stream is given up.
     ///
-    /// The caller loads the snapshot first. A body that is no event is logged and never comes again.
+    /// The snapshot is read when the router has its place already, so that no other router purges what lies between the two. A body
+    /// that is no event is logged and never comes again.
     ///
     /// - Parameters:
+    ///   - restore: gets the last snapshot before any event, if there is one; what it throws ends the run.
+    ///   - caughtUp: called once, when everything that the stream holds was applied.
     ///   - apply: takes one event; when it returns, the event is acknowledged.
     ///   - snapshot: the state with all events that were applied.
     /// - Throws: `JetStreamError` when the consumer was lost, for example because the router was away for more than five minutes: the
     ///   router's state is then to be made anew.
     package func run(
+        restore: (([UInt8]) async throws -> Void)? = nil,
+        caughtUp: @escaping () -> Void = {},
         apply: (RouterEvent) async -> Void,
         snapshot: () async -> [UInt8]
     ) async throws {
         let consumer = try await self.stream.consumer(of: self.router)
         let result: Result<Void, any Error>
         do {
-            result = .success(try await self.read(consumer, apply: apply, snapshot: snapshot))
+            if let restore, let bytes = try await self.stream.snapshot() { try await restore(bytes) }
+            let isEmpty = try await consumer.info().pending == 0
+            if isEmpty { caughtUp() }
+            result = .success(
+                try await self.read(consumer, isEmpty ? nil : caughtUp, apply: apply, snapshot: snapshot)
+            )
         } catch {
             result = .failure(error)
         }
@@ -49,12 +59,20 @@ package struct DurableEventReader: Sendable {
 
     private func read(
         _ consumer: JetStreamConsumer,
+        _ caughtUp: (() -> Void)?,
         apply: (RouterEvent) async -> Void,
         snapshot: () async -> [UInt8]
     ) async throws {
+        var caughtUp = caughtUp
         // The first message is as far behind as the stream is long.
         var lastLook: UInt64?
         for try await message in consumer.messages(.init(window: 200)) {
+            defer {
+                if message.position.pending == 0 {
+                    caughtUp?()
+                    caughtUp = nil
+                }
+            }
             do {
                 await apply(try RouterEventJSON.read(message.payload))
             } catch {

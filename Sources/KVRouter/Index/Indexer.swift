@@ -21,6 +21,8 @@ package struct Indexer: Sendable {
 
     /// Attempts of a question, the first included.
     package static let attempts = 8
+    /// Attempts of a question about events that the worker says it does not have: meanwhile live ones are held back, so not many.
+    package static let attemptsAboutMissing = 4
     /// The pause after the first failed attempt; each further one is twice as long.
     package static let firstPause = Duration.milliseconds(200)
 
@@ -138,15 +140,25 @@ package struct Indexer: Sendable {
         self.tracks[rank]?.position = .at(event.event.id)
         self.tracks[rank]?.highest = nil
         var actions = self.enter(event)
-        // What was restored of the other ranks went too, and the rest of their answers has no parents now.
-        for other in self.tracks.keys.sorted() where other.worker == rank.worker {
-            if case .restoring? = self.tracks[other]?.phase { actions.append(self.ask(other, from: nil)) }
+        for other in self.tracks.keys.sorted() where other.worker == rank.worker && other != rank {
+            actions += self.emptied(other)
         }
         // An event above this one was held back, so this one came late: only the worker knows what is left.
         guard wasOpen, let held, held > event.event.id else { return actions }
         let action = self.ask(rank, from: event.event.id + 1)
         self.tracks[rank]?.highest = held
         return actions + [action]
+    }
+
+    /// A `cleared` of another rank of the worker has emptied this one too, as in Dynamo; what it really holds it is asked.
+    private mutating func emptied(_ rank: WorkerRank) -> [IndexerAction] {
+        guard let track = self.tracks[rank] else { return [] }
+        // An answer with everything that is still to come says it anyway.
+        if case .asking(let query, _) = track.phase, query.from == nil { return [] }
+        // A rest of an answer has no parents now; a rank that cannot be asked shows by its next event what it has.
+        guard track.hasEndpoint || !track.isLive else { return [] }
+        self.tracks[rank]?.position = .unknown
+        return [self.ask(rank, from: nil)]
     }
 
     private mutating func enter(_ event: RouterEvent) -> [IndexerAction] {
@@ -260,7 +272,7 @@ package struct Indexer: Sendable {
             return [.report(.restarted(query.rank, newest: newest)), self.ask(query.rank, from: nil)]
         }
         // The event that showed the gap may not have reached the worker's own index yet; if it never does, it never was.
-        guard attempt < Self.attempts else {
+        guard attempt < Self.attemptsAboutMissing else {
             self.tracks[query.rank]?.highest = nil
             return self.finish(query.rank, .at(applied))
         }

@@ -12,6 +12,8 @@ package struct SelectionRequest: Hashable, Sendable {
     package var blockSize = 16
     /// The worker that the request names.
     package var named: NamedWorker?
+    /// What the request wants otherwise than the router is set.
+    package var override: RouterOverride?
 
     package init() {}
 
@@ -73,20 +75,21 @@ package struct WorkerSelector: Sendable {
         load: ActiveLoad,
         using generator: inout some RandomNumberGenerator
     ) -> Selection {
-        if let named = request.named, self.configuration.mode == .direct || self.configuration.mode == .kv {
+        let configuration = self.configuration(of: request)
+        if let named = request.named, configuration.mode == .direct || configuration.mode == .kv {
             let ranks = candidates.filter {
                 $0.worker.worker == named.worker && (named.rank == nil || named.rank == $0.worker.rank)
             }
             guard !ranks.isEmpty else { return .unknownWorker(named) }
-            if self.configuration.mode == .kv { return self.cheapest(request, ranks, load, &generator) }
+            if configuration.mode == .kv { return self.cheapest(request, ranks, load, &generator) }
             return self.choice(ranks[0].worker, nil, request)
         }
-        if self.configuration.mode == .direct { return .unnamed }
+        if configuration.mode == .direct { return .unnamed }
         guard !candidates.isEmpty else { return .noWorker }
-        let free = candidates.filter { !self.configuration.busy.isBusy($0, load) }
+        let free = candidates.filter { !configuration.busy.isBusy($0, load) }
         guard !free.isEmpty else { return .allBusy }
         let chosen: Candidate
-        switch self.configuration.mode {
+        switch configuration.mode {
         case .roundRobin:
             chosen = free[self.turn % free.count]
             self.turn = (self.turn + 1) % Int.max
@@ -101,7 +104,7 @@ package struct WorkerSelector: Sendable {
             let index = Self.smallest(free.map { Double(load.requests(of: $0.worker)) }, &generator)
             chosen = free[index]
         case .kv:
-            guard !self.mustWait(free, load) else { return .wait }
+            guard !self.mustWait(free, load, configuration) else { return .wait }
             return self.cheapest(request, free, load, &generator)
         case .direct: return .unnamed
         }
@@ -110,25 +113,26 @@ package struct WorkerSelector: Sendable {
 
     /// The costs of all candidates, in their order.
     package func costs(_ request: SelectionRequest, _ candidates: [Candidate], _ load: ActiveLoad) -> [Double] {
+        let configuration = self.configuration(of: request)
         let least = candidates.map { load.prefillTokens(of: $0.worker) }.min() ?? 0
         return candidates.map { candidate in
             var situation = CostFunction.Situation(promptTokens: request.promptTokens)
-            if self.configuration.tracksPrefillTokens {
+            if configuration.tracksPrefillTokens {
                 situation.activePrefillTokens = load.prefillTokens(of: candidate.worker)
                 situation.leastPrefillTokens = least
             } else {
                 situation.promptTokens = 0
             }
             situation.overlap = request.overlaps[candidate.worker] ?? Overlap()
-            if self.configuration.tracksActiveBlocks {
+            if configuration.tracksActiveBlocks {
                 // Without reuse the prompt's blocks are new wherever it goes.
                 situation.decodeBlocks =
-                    self.configuration.assumesKVReuse
+                    configuration.assumesKVReuse
                     ? load.blocks(of: candidate.worker, adding: request.blocks)
                     : load.blocks(of: candidate.worker) + Double(request.blocks.count)
             }
             situation.activeRequests = load.requests(of: candidate.worker)
-            return self.configuration.cost.cost(situation, blockSize: request.blockSize)
+            return configuration.cost.cost(situation, blockSize: request.blockSize)
         }
     }
 
@@ -149,16 +153,17 @@ package struct WorkerSelector: Sendable {
         to load: inout ActiveLoad,
         now: ContinuousClock.Instant
     ) -> ActiveSequenceEvent {
+        let configuration = self.configuration(of: request)
         var blocks: [BlockHash] = []
-        if self.configuration.tracksActiveBlocks {
+        if configuration.tracksActiveBlocks {
             blocks =
-                self.configuration.assumesKVReuse ? request.blocks : load.makeBlocks(request.blocks.count)
+                configuration.assumesKVReuse ? request.blocks : load.makeBlocks(request.blocks.count)
         }
-        let tokens = self.configuration.tracksPrefillTokens ? choice.prefillTokens : 0
+        let tokens = configuration.tracksPrefillTokens ? choice.prefillTokens : 0
         load.add(id, to: choice.worker, blocks: blocks, prefillTokens: tokens, now: now)
         let added = ActiveSequenceEvent.Added(
             blocks: blocks,
-            tracksPrefill: self.configuration.tracksPrefillTokens,
+            tracksPrefill: configuration.tracksPrefillTokens,
             prefillTokens: UInt64(clamping: tokens)
         )
         return ActiveSequenceEvent(
@@ -169,12 +174,26 @@ package struct WorkerSelector: Sendable {
         )
     }
 
+    /// Whether a request would have to wait now, whatever workers hold of it.
+    package func mustWait(_ request: SelectionRequest, _ candidates: [Candidate], _ load: ActiveLoad) -> Bool {
+        let configuration = self.configuration(of: request)
+        guard configuration.mode == .kv, request.named == nil, !candidates.isEmpty else { return false }
+        let free = candidates.filter { !configuration.busy.isBusy($0, load) }
+        return !free.isEmpty && self.mustWait(free, load, configuration)
+    }
+
     // MARK: -
 
-    private func mustWait(_ candidates: [Candidate], _ load: ActiveLoad) -> Bool {
-        guard let threshold = self.configuration.queueThreshold, self.configuration.tracksPrefillTokens else {
-            return false
-        }
+    private func configuration(of request: SelectionRequest) -> RouterConfiguration {
+        request.override?.applied(to: self.configuration) ?? self.configuration
+    }
+
+    private func mustWait(
+        _ candidates: [Candidate],
+        _ load: ActiveLoad,
+        _ configuration: RouterConfiguration
+    ) -> Bool {
+        guard let threshold = configuration.queueThreshold, configuration.tracksPrefillTokens else { return false }
         return candidates.allSatisfy { candidate in
             guard let step = candidate.maxBatchedTokens, step > 0 else { return false }
             return Double(load.prefillTokens(of: candidate.worker)) > threshold * Double(step)
@@ -188,9 +207,9 @@ package struct WorkerSelector: Sendable {
         _ generator: inout some RandomNumberGenerator
     ) -> Selection {
         let costs = self.costs(request, candidates, load)
+        let temperature = request.override?.temperature ?? self.configuration.temperature
         let index =
-            self.configuration.temperature > 0
-            ? Self.softmax(costs, self.configuration.temperature, &generator) : Self.smallest(costs, &generator)
+            temperature > 0 ? Self.softmax(costs, temperature, &generator) : Self.smallest(costs, &generator)
         return self.choice(candidates[index].worker, costs[index], request)
     }
 

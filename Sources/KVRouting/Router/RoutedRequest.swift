@@ -8,6 +8,8 @@ package struct RoutedRequest: Hashable, Sendable {
     package var tokens: [UInt32]
     package var lora: String?
     package var named: SelectionRequest.NamedWorker?
+    /// What it wants otherwise than the router is set.
+    package var override: RouterOverride?
     private var fields: JSONFields
 
     /// What a worker of Dynamo requires and a caller may leave out.
@@ -33,6 +35,9 @@ package struct RoutedRequest: Hashable, Sendable {
         let rank = (routing?["dp_rank"] ?? fields["dp_rank"])?.uint64.flatMap(UInt32.init(exactly:))
         if let worker = routing?["decode_worker_id"]?.uint64 ?? routing?["backend_instance_id"]?.uint64 {
             self.named = SelectionRequest.NamedWorker(worker: worker, rank: rank)
+        }
+        if let override = fields["router_config_override"], !override.isNull {
+            self.override = try RouterOverride(override)
         }
     }
 
@@ -74,7 +79,7 @@ package struct RoutedRequest: Hashable, Sendable {
         return tokens
     }
 
-    private static func invalid(_ message: String) -> RemoteError {
+    static func invalid(_ message: String) -> RemoteError {
         RemoteError(kind: .invalidArgument, message: message)
     }
 }

@@ -1,3 +1,4 @@
+package import KVEvents
 package import KVRouter
 
 /// Which request goes to which worker, which one waits, and what the other routers should hear of it.
@@ -14,10 +15,13 @@ package struct RouterMachine: Sendable {
         case refuse(String, Selection)
         /// Other routers should know; only with replica sync.
         case tell(ActiveSequenceEvent)
+        /// What runs on a worker has changed by a request of this router.
+        case load(WorkerLoad)
     }
 
     private struct Pending: Sendable {
         var request: SelectionRequest
+        var hashes: [TokensHash]
         var excluded: Set<UInt64>
     }
 
@@ -30,6 +34,8 @@ package struct RouterMachine: Sendable {
     }
 
     private let configuration: RouterConfiguration
+    private let overlaps: (any OverlapSource)?
+    private let reportsLoad: Bool
     private var selector: WorkerSelector
     /// Answers at once where the other lets a request wait.
     private var adviser: WorkerSelector
@@ -45,8 +51,17 @@ package struct RouterMachine: Sendable {
     /// - Parameters:
     ///   - configuration: how workers are chosen.
     ///   - routerID: this router's among its replicas.
-    package init(_ configuration: RouterConfiguration, routerID: UInt64) {
+    ///   - overlaps: what workers hold when a request has waited; nil: what they held when it came.
+    ///   - reportsLoad: whether anybody wants to know what runs on the workers.
+    package init(
+        _ configuration: RouterConfiguration,
+        routerID: UInt64,
+        overlaps: (any OverlapSource)? = nil,
+        reportsLoad: Bool = false
+    ) {
         self.configuration = configuration
+        self.overlaps = overlaps
+        self.reportsLoad = reportsLoad
         self.selector = WorkerSelector(configuration: configuration)
         var patient = configuration
         patient.queueThreshold = nil
@@ -82,6 +97,7 @@ package struct RouterMachine: Sendable {
     /// - Parameters:
     ///   - id: the request's, which no other running or waiting request has.
     ///   - request: what the choice depends on; without KV events its overlaps are predicted here.
+    ///   - hashes: of the prompt's blocks, to look its overlaps up again if it has to wait.
     ///   - excluded: workers that have refused it.
     ///   - now: the time.
     ///   - generator: decides between equals.
@@ -89,11 +105,12 @@ package struct RouterMachine: Sendable {
     package mutating func submit(
         _ id: String,
         _ request: SelectionRequest,
+        hashes: [TokensHash] = [],
         excluding excluded: Set<UInt64> = [],
         now: ContinuousClock.Instant,
         using generator: inout some RandomNumberGenerator
     ) -> [Action] {
-        let pending = Pending(request: request, excluded: excluded)
+        let pending = Pending(request: request, hashes: hashes, excluded: excluded)
         // Those that wait come first, unless it says where it wants to go.
         if request.named == nil, self.queue.count > 0 {
             self.wait(id, pending)
@@ -115,7 +132,8 @@ package struct RouterMachine: Sendable {
         guard let running = self.running[id], !running.hasAnswered else { return [] }
         self.running[id]?.hasAnswered = true
         self.load.markPrefillCompleted(id)
-        return self.tell(id, running, .prefillCompleted) + self.admit(now: now, using: &generator)
+        return self.load(of: running.worker) + self.tell(id, running, .prefillCompleted)
+            + self.admit(now: now, using: &generator)
     }
 
     /// Tokens of an answer have come.
@@ -138,7 +156,7 @@ package struct RouterMachine: Sendable {
         if self.pending.removeValue(forKey: id) != nil { self.queue.remove(id) }
         guard let running = self.running.removeValue(forKey: id) else { return [] }
         self.load.free(id)
-        return self.tell(id, running, .freed) + self.admit(now: now, using: &generator)
+        return self.load(of: running.worker) + self.tell(id, running, .freed) + self.admit(now: now, using: &generator)
     }
 
     /// Where a request would go now; nothing is counted.
@@ -219,7 +237,10 @@ package struct RouterMachine: Sendable {
         using generator: inout some RandomNumberGenerator
     ) -> [Action] {
         var actions: [Action] = []
-        while let id = self.queue.peek(), let pending = self.pending[id] {
+        while let id = self.queue.peek(), var pending = self.pending[id] {
+            // Nobody is asked what workers hold before it matters.
+            guard !self.selector.mustWait(pending.request, self.candidates(of: pending), self.load) else { break }
+            if let overlaps = self.overlaps { pending.request.overlaps = overlaps.overlaps(pending.hashes) }
             guard let placed = self.place(id, pending, now: now, using: &generator) else { break }
             self.queue.remove(id)
             self.pending[id] = nil
@@ -239,10 +260,12 @@ package struct RouterMachine: Sendable {
     ) -> [Action]? {
         var request = pending.request
         self.predict(&request, now: now)
-        let candidates =
-            pending.excluded.isEmpty
-            ? self.candidates : self.candidates.filter { !pending.excluded.contains($0.worker.worker) }
-        let selection = self.selector.select(request, among: candidates, load: self.load, using: &generator)
+        let selection = self.selector.select(
+            request,
+            among: self.candidates(of: pending),
+            load: self.load,
+            using: &generator
+        )
         switch selection {
         case .wait: return nil
         case .allBusy, .noWorker, .unnamed, .unknownWorker: return [.refuse(id, selection)]
@@ -254,13 +277,32 @@ package struct RouterMachine: Sendable {
                 tail: request.promptTokens % request.blockSize,
                 blockSize: request.blockSize
             )
-            return [.send(id, choice)] + (self.configuration.syncsReplicas ? [.tell(event)] : [])
+            return [.send(id, choice)] + self.load(of: choice.worker)
+                + (self.configuration.syncsReplicas ? [.tell(event)] : [])
         }
+    }
+
+    private func candidates(of pending: Pending) -> [Candidate] {
+        pending.excluded.isEmpty
+            ? self.candidates : self.candidates.filter { !pending.excluded.contains($0.worker.worker) }
     }
 
     private mutating func predict(_ request: inout SelectionRequest, now: ContinuousClock.Instant) {
         guard !self.configuration.usesKVEvents else { return }
         request.overlaps = self.prediction.overlaps(request.blocks, now: now)
+    }
+
+    private func load(of worker: WorkerRank) -> [Action] {
+        guard self.reportsLoad else { return [] }
+        return [
+            .load(
+                WorkerLoad(
+                    worker: worker,
+                    activeDecodeBlocks: UInt64(self.load.blocks(of: worker).rounded()),
+                    activePrefillTokens: UInt64(self.load.prefillTokens(of: worker))
+                )
+            )
+        ]
     }
 
     private func tell(_ id: String, _ running: Running, _ change: ActiveSequenceEvent.Change) -> [Action] {

@@ -1,7 +1,8 @@
 package import Discovery
+package import KVEvents
 package import KVRouter
 package import Logging
-import NIOCore
+package import NIOCore
 package import RequestPlane
 import Synchronization
 
@@ -30,6 +31,7 @@ package final class WorkerRouter: Sendable {
     private let client: any RequestPlaneClient
     private let overlaps: (any OverlapSource)?
     private let tell: @Sendable (ActiveSequenceEvent) -> Void
+    private let report: @Sendable (WorkerLoad) -> Void
     private let logger: Logger
     private let state: Mutex<State>
 
@@ -43,6 +45,7 @@ package final class WorkerRouter: Sendable {
     ///   - client: sends the requests.
     ///   - overlaps: knows what workers hold; nil: it is predicted.
     ///   - logger: hears of workers that refuse.
+    ///   - report: hears what runs on a worker when that changes; it must not block. Nil: nobody wants to know.
     ///   - tell: hears what other routers should know; it must not block.
     package init(
         of endpoint: EndpointID,
@@ -52,6 +55,7 @@ package final class WorkerRouter: Sendable {
         client: any RequestPlaneClient,
         overlaps: (any OverlapSource)?,
         logger: Logger,
+        report: (@Sendable (WorkerLoad) -> Void)? = nil,
         tell: @escaping @Sendable (ActiveSequenceEvent) -> Void = { _ in }
     ) {
         self.endpoint = endpoint
@@ -59,8 +63,15 @@ package final class WorkerRouter: Sendable {
         self.client = client
         self.overlaps = overlaps
         self.tell = tell
+        self.report = report ?? { _ in }
         self.logger = logger
-        self.state = Mutex(State(machine: RouterMachine(configuration, routerID: routerID)))
+        let machine = RouterMachine(
+            configuration,
+            routerID: routerID,
+            overlaps: overlaps,
+            reportsLoad: report != nil
+        )
+        self.state = Mutex(State(machine: machine))
     }
 
     /// Workers and requests at present.
@@ -111,7 +122,7 @@ package final class WorkerRouter: Sendable {
         do throws(RemoteError) { tokens = try RoutedRequest.tokens(parsing: incoming.payload) } catch {
             return Self.failure(error)
         }
-        let request = self.selection(tokens)
+        let request = self.selection(tokens).request
         let selection = self.state.withLock { state in
             state.machine.best(request, now: .now, using: &state.generator)
         }
@@ -125,7 +136,7 @@ package final class WorkerRouter: Sendable {
         do throws(RemoteError) { request = try RoutedRequest(parsing: incoming.payload) } catch {
             return Self.failure(error)
         }
-        let selection = self.selection(request.tokens, lora: request.lora)
+        let selection = self.selection(request.tokens, lora: request.lora).request
         let (held, ranks) = self.state.withLock { state in
             let predicted = self.overlaps == nil ? state.machine.predicted(selection.blocks, now: .now) : nil
             return (predicted ?? selection.overlaps, state.workers.candidates.map(\.worker).sorted())
@@ -153,19 +164,60 @@ package final class WorkerRouter: Sendable {
     // MARK: Requests
 
     private func route(_ request: RoutedRequest, _ incoming: IncomingRequest) async throws -> RoutedAnswer {
-        var selection = self.selection(request.tokens, lora: request.lora)
-        selection.named = request.named
+        let call = try await self.send(
+            incoming.id,
+            request.tokens,
+            lora: request.lora,
+            naming: request.named,
+            override: request.override,
+            headers: incoming.headers.filter { ["traceparent", "tracestate"].contains($0.key.lowercased()) },
+            payload: request.payload
+        )
+        return RoutedAnswer(call.stream, ticket: call.ticket)
+    }
+
+    /// Sends a request to the worker where it costs least, waiting for one that has room.
+    ///
+    /// - Parameters:
+    ///   - wanted: the request's id, to which something is added when a running one has it.
+    ///   - tokens: of the prompt.
+    ///   - lora: the adapter that the prompt's blocks depend on.
+    ///   - named: the worker that the request names.
+    ///   - override: what the request wants otherwise than the router is set.
+    ///   - headers: go with the request.
+    ///   - payload: makes what the chosen rank gets.
+    /// - Returns: the answer, and the request's place in the router's load.
+    /// - Throws: `RemoteError` when there is no worker for it, `RequestPlaneError` of the last attempt, or
+    ///   `CancellationError`.
+    package func send(
+        _ wanted: String,
+        _ tokens: [UInt32],
+        lora: String? = nil,
+        naming named: SelectionRequest.NamedWorker? = nil,
+        override: RouterOverride? = nil,
+        headers: [String: String] = [:],
+        payload: (WorkerRank) -> ByteBuffer
+    ) async throws -> RoutedCall {
+        var (selection, hashes) = self.selection(tokens, lora: lora)
+        selection.named = named
+        selection.override = override
+        let waiting = self.counts.waiting
         var refused: Set<UInt64> = []
         while true {
-            let (id, choice, instance) = try await self.assign(incoming.id, selection, excluding: refused)
+            let (id, choice, instance) = try await self.assign(wanted, selection, hashes, excluding: refused)
             let ticket = RoutedTicket(id, on: choice.worker, of: self)
-            let trace = incoming.headers.filter { ["traceparent", "tracestate"].contains($0.key.lowercased()) }
-            let outgoing = OutgoingRequest(id: id, headers: trace, payload: request.payload(for: choice.worker))
+            let outgoing = OutgoingRequest(id: id, headers: headers, payload: payload(choice.worker))
             do {
-                return RoutedAnswer(try await self.client.send(outgoing, to: instance), ticket: ticket)
+                return RoutedCall(
+                    stream: try await self.client.send(outgoing, to: instance),
+                    ticket: ticket,
+                    choice: choice,
+                    blocks: selection.blocks.count,
+                    waiting: waiting
+                )
             } catch {
                 ticket.end()
-                guard refused.isEmpty, request.named == nil, Self.neverStarted(error.code), !Task.isCancelled,
+                guard refused.isEmpty, named == nil, Self.neverStarted(error.code), !Task.isCancelled,
                     self.counts.workers > 1
                 else { throw error }
                 self.logger.warning(
@@ -181,6 +233,7 @@ package final class WorkerRouter: Sendable {
     private func assign(
         _ wanted: String,
         _ selection: SelectionRequest,
+        _ hashes: [TokensHash],
         excluding refused: Set<UInt64>
     ) async throws -> (id: String, choice: Selection.Choice, instance: Instance) {
         let (outcomes, caller) = AsyncStream.makeStream(of: Outcome.self)
@@ -195,7 +248,14 @@ package final class WorkerRouter: Sendable {
             return id
         }
         self.step { state in
-            state.machine.submit(id, selection, excluding: refused, now: .now, using: &state.generator)
+            state.machine.submit(
+                id,
+                selection,
+                hashes: hashes,
+                excluding: refused,
+                now: .now,
+                using: &state.generator
+            )
         }
         for await outcome in outcomes {
             switch outcome {
@@ -220,14 +280,17 @@ package final class WorkerRouter: Sendable {
         self.step { state in state.machine.ended(id, now: .now, using: &state.generator) }
     }
 
-    private func selection(_ tokens: [UInt32], lora: String? = nil) -> SelectionRequest {
+    private func selection(
+        _ tokens: [UInt32],
+        lora: String? = nil
+    ) -> (request: SelectionRequest, hashes: [TokensHash]) {
         let hashes = BlockHashing(blockSize: self.blockSize, lora: lora).hashes(tokens)
         var selection = SelectionRequest()
         selection.promptTokens = tokens.count
         selection.blockSize = self.blockSize
         selection.blocks = BlockHashing.chained(hashes)
         selection.overlaps = self.overlaps?.overlaps(hashes) ?? [:]
-        return selection
+        return (selection, hashes)
     }
 
     // MARK: Actions
@@ -235,11 +298,13 @@ package final class WorkerRouter: Sendable {
     /// Changes the machine and performs what it wants, outside the lock.
     private func step(_ change: (inout State) -> [RouterMachine.Action]) {
         var events: [ActiveSequenceEvent] = []
+        var loads: [WorkerLoad] = []
         var outcomes: [(AsyncStream<Outcome>.Continuation, Outcome)] = []
         self.state.withLock { state in
             for action in change(&state) {
                 switch action {
                 case .tell(let event): events.append(event)
+                case .load(let load): loads.append(load)
                 case .refuse(let id, let selection):
                     guard let caller = state.callers.removeValue(forKey: id) else { continue }
                     outcomes.append((caller, .refuse(self.refusal(selection))))
@@ -253,6 +318,7 @@ package final class WorkerRouter: Sendable {
                 }
             }
         }
+        for load in loads { self.report(load) }
         for event in events { self.tell(event) }
         for (caller, outcome) in outcomes {
             caller.yield(outcome)

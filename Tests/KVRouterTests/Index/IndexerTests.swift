@@ -120,6 +120,45 @@ struct IndexerTests {
         #expect(self.indexer.tree.blockCount == 2)
     }
 
+    @Test("cleared of one rank empties the others too, which are asked what they really hold")
+    mutating func clearedOfAnotherRank() {
+        let other = WorkerRank(worker: 1, rank: 1)
+        self.goLive()
+        _ = self.indexer.found(other)
+        let dump = IndexAnswer.dump(events: [.stored(0, rank: 1, blocks(7, 8))], last: 4)
+        _ = self.indexer.answered(self.query(2, rank: 1), dump)
+        _ = self.indexer.restore(other)
+        #expect(self.indexer.tree.blockCounts == [self.rank: 2, other: 2])
+
+        let again = self.query(3, rank: 1)
+        #expect(self.indexer.apply(.cleared(2)) == [.query(again, after: .zero)])
+        #expect(self.indexer.tree.blockCount == 0)
+        // What it publishes meanwhile comes with the tail, though the answer is older.
+        #expect(self.indexer.apply(.stored(5, rank: 1, after: 8, blocks(9))).isEmpty)
+        _ = self.indexer.answered(again, dump)
+        let tail = self.query(4, from: 5, rank: 1)
+        #expect(self.indexer.restore(other).contains(.query(tail, after: .zero)))
+        let events = IndexAnswer.events([.stored(5, rank: 1, after: 8, blocks(9))], last: 5)
+        _ = self.indexer.answered(tail, events)
+        _ = self.indexer.restore(other)
+        #expect(self.indexer.tree.blockCounts == [other: 3])
+        #expect(self.indexer.recovering.isEmpty)
+    }
+
+    @Test("cleared of one rank while another one's tail is awaited asks that one for everything")
+    mutating func clearedWhileAnotherAsks() {
+        let other = WorkerRank(worker: 1, rank: 1)
+        self.goLive()
+        _ = self.indexer.found(other)
+        let dump = IndexAnswer.dump(events: [.stored(0, rank: 1, blocks(7))], last: 1)
+        _ = self.indexer.answered(self.query(2, rank: 1), dump)
+        _ = self.indexer.restore(other)
+        _ = self.indexer.apply(.stored(4, rank: 1, after: 7, blocks(8)))
+        #expect(self.indexer.apply(.cleared(2)) == [.query(self.query(4, rank: 1), after: .zero)])
+        // One that is asked for everything already is not asked twice.
+        #expect(self.indexer.apply(.cleared(3)).isEmpty)
+    }
+
     @Test("cleared ends an open question; what was held back above it is asked for")
     mutating func clearedWhileAsking() {
         _ = self.indexer.found(self.rank)
@@ -144,7 +183,7 @@ struct IndexerTests {
         self.goLive()
         _ = self.indexer.apply(.stored(5, blocks(1)))
         let query = self.query(2, from: 2)
-        for attempt in 1..<Indexer.attempts {
+        for attempt in 1..<Indexer.attemptsAboutMissing {
             #expect(self.indexer.answered(query, .tooNew(newest: 1)).count == 2, "\(attempt)")
         }
         #expect(self.indexer.answered(query, .tooNew(newest: 1)) == [.report(.recovered(self.rank, last: 1))])

@@ -1,5 +1,7 @@
+import KVEvents
 import KVRouter
 import KVRouting
+import TestSupport
 import Testing
 
 @Suite struct RouterMachineTests {
@@ -181,5 +183,84 @@ import Testing
         _ = machine.apply(event("y", added), now: self.now, using: &self.generator)
         _ = machine.expire(now: self.now + .seconds(301), using: &self.generator)
         #expect(machine.counts.counted == 0)
+    }
+
+    /// What workers hold, which a test changes.
+    final class Holdings: OverlapSource {
+        let held = Recorded<[WorkerRank: Overlap]>([:])
+        let lookups = Recorded(0)
+
+        func overlaps(_ hashes: [TokensHash]) -> [WorkerRank: Overlap] {
+            self.lookups.value += 1
+            return hashes.isEmpty ? [:] : self.held.value
+        }
+    }
+
+    @Test mutating func `a request that has waited goes where its blocks are now, not where they were`() {
+        let holdings = Holdings()
+        let configuration = self.configuration { $0.queueThreshold = 1 }
+        var machine = RouterMachine(configuration, routerID: 7, overlaps: holdings)
+        let candidates = [self.first, self.second].map { Candidate($0, maxBatchedTokens: 32) }
+        _ = machine.update(candidates, now: self.now, using: &self.generator)
+        for number in UInt64(0)..<2 {
+            _ = machine.submit("\(number)", self.prompt(number, blocks: 3), now: self.now, using: &self.generator)
+        }
+        let request = self.prompt(9, blocks: 3, overlaps: [self.first: Overlap(device: 3)])
+        let hashes = [TokensHash(rawValue: 9)]
+        #expect(machine.submit("r", request, hashes: hashes, now: self.now, using: &self.generator).isEmpty)
+        holdings.held.value = [self.second: Overlap(device: 3)]
+        // Nothing to be decided yet: nobody looks.
+        _ = machine.update(candidates, now: self.now, using: &self.generator)
+        #expect(holdings.lookups.value == 0)
+        // Both workers have room at the same moment, and equally much to do.
+        let wider = [self.first, self.second].map { Candidate($0, maxBatchedTokens: 64) }
+        let actions = machine.update(wider, now: self.now, using: &self.generator)
+        #expect(self.worker(actions) == self.second)
+        #expect(holdings.lookups.value == 1)
+        #expect(machine.counts.waiting == 0)
+    }
+
+    @Test mutating func `a request's own settings count for it alone`() {
+        var machine = self.machine(self.configuration())
+        var request = self.prompt(1, blocks: 4, overlaps: [self.second: Overlap(device: 4)])
+        var busy = self.prompt(2, blocks: 3)
+        busy.named = .init(worker: 2)
+        _ = machine.submit("busy", busy, now: self.now, using: &self.generator)
+        func choice() -> WorkerRank? {
+            guard case .chosen(let choice) = machine.best(request, now: self.now, using: &self.generator) else {
+                return nil
+            }
+            return choice.worker
+        }
+        // Six blocks more on the second worker, four blocks of the prompt there: at a credit of 1 the load decides.
+        #expect(choice() == self.first)
+        request.override = RouterOverride()
+        request.override?.prefillLoadScale = 10
+        #expect(choice() == self.second)
+        request.override = RouterOverride()
+        request.override?.temperature = 1e9
+        var chosen: Set<WorkerRank> = []
+        for _ in 0..<200 { if let worker = choice() { chosen.insert(worker) } }
+        #expect(chosen == [self.first, self.second], "chance decides")
+        request.override = nil
+        #expect(choice() == self.first, "and not for others")
+    }
+
+    @Test mutating func `what runs on a worker is reported when it changes`() {
+        var machine = RouterMachine(self.configuration(), routerID: 7, reportsLoad: true)
+        _ = machine.update([Candidate(self.first)], now: self.now, using: &self.generator)
+        func loads(_ actions: [RouterMachine.Action]) -> [[UInt64?]] {
+            actions.compactMap { action in
+                guard case .load(let load) = action else { return nil }
+                #expect(load.worker == self.first)
+                #expect(load.usedBlocks == nil)
+                return [load.activeDecodeBlocks, load.activePrefillTokens]
+            }
+        }
+        let request = self.prompt(1, blocks: 4)
+        #expect(loads(machine.submit("r", request, now: self.now, using: &self.generator)) == [[4, 64]])
+        #expect(loads(machine.answered("r", now: self.now, using: &self.generator)) == [[4, 0]])
+        #expect(loads(machine.ended("r", now: self.now, using: &self.generator)) == [[0, 0]])
+        #expect(loads(machine.ended("r", now: self.now, using: &self.generator)).isEmpty)
     }
 }

@@ -181,4 +181,45 @@ import Testing
             for plane in planes { await plane.close() }
         }
     }
+
+    @Test(arguments: [
+        (#"{"overlap_score_credit":2}"#, "`router_config_override.overlap_score_credit` must be a number from 0 to 1"),
+        (#"{"router_temperature":-1}"#, "`router_config_override.router_temperature` must be a number of 0 or more"),
+        (#"{"prefill_load_scale":"2"}"#, "`router_config_override.prefill_load_scale` must be a number of 0 or more"),
+        (#"{"assume_kv_reuse":1}"#, "`router_config_override.assume_kv_reuse` must be true or false, not a number"),
+        (#"{"router_temprature":1}"#, "`router_config_override` has no setting `router_temprature`"),
+        (#"[1]"#, "`router_config_override` must be an object, not an array"),
+    ])
+    func `a request's settings that nobody can follow are refused`(_ given: (String, String)) throws {
+        let payload = ByteBuffer(string: #"{"token_ids":[1],"router_config_override":\#(given.0)}"#)
+        let error = try #require(throws: RemoteError.self) { try RoutedRequest(parsing: payload) }
+        #expect(error.message.hasPrefix(given.1), "\(error.message)")
+    }
+
+    @Test func `a request's settings are read, the old name too, and go on to the worker`() throws {
+        func read(_ override: String) throws -> RoutedRequest {
+            try RoutedRequest(
+                parsing: ByteBuffer(string: #"{"token_ids":[1],"router_config_override":\#(override)}"#)
+            )
+        }
+        var expected = RouterOverride()
+        expected.overlapCredit = 0.5
+        expected.prefillLoadScale = 3
+        expected.temperature = 0.25
+        expected.assumesKVReuse = false
+        expected.tracksPrefillTokens = true
+        let text = """
+            {"overlap_score_credit":0.5,"prefill_load_scale":3,"router_temperature":0.25,"assume_kv_reuse":false,\
+            "track_prefill_tokens":true,"shared_cache_multiplier":null}
+            """
+        let request = try read(text)
+        #expect(request.override == expected)
+        let payload = String(buffer: request.payload(for: WorkerRank(worker: 1)))
+        #expect(payload.contains(#""router_config_override":\#(text)"#), "\(payload)")
+        #expect(try read("null").override == nil)
+        let old = try read(#"{"overlap_score_weight":0}"#).override
+        #expect(old?.prefillLoadScale == 0)
+        #expect(old?.overlapCredit == 0)
+        #expect(try read(#"{"overlap_score_weight":2}"#).override?.overlapCredit == nil)
+    }
 }

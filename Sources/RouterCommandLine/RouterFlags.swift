@@ -1,8 +1,23 @@
-import ArgumentParser
-import KVRouter
+package import ArgumentParser
+package import KVRouter
 
-/// The options of Dynamo's KV router that this router has; each wins over its variable.
-struct RouterFlags: ParsableArguments {
+/// A setting of a router that the command line gives.
+package struct RouterSetting: Hashable, Sendable {
+    package var name: RouterKnob.Name
+    package var flag: String
+    package var text: String
+
+    package init(name: RouterKnob.Name, flag: String, text: String) {
+        self.name = name
+        self.flag = flag
+        self.text = text
+    }
+}
+
+/// The options of Dynamo's KV router that are understood here; each wins over its variable.
+package struct RouterFlags: ParsableArguments {
+    package init() {}
+
     @Option(
         help: "What a block counts that a worker holds, from 0 to 1 (DYN_ROUTER_KV_OVERLAP_SCORE_CREDIT; default: 1)."
     )
@@ -23,6 +38,33 @@ struct RouterFlags: ParsableArguments {
         help: "Whether workers tell what they hold; otherwise it is predicted (DYN_ROUTER_USE_KV_EVENTS; default: on)."
     )
     var routerKvEvents: Bool?
+
+    @Flag(
+        name: [.long, .customLong("durable-kv-events")],
+        inversion: .prefixedNo,
+        help: """
+            Whether workers tell it on JetStream, as Dynamo's do with --durable-kv-events \
+            (DYN_ROUTER_DURABLE_KV_EVENTS; default: off).
+            """
+    )
+    var routerDurableKvEvents: Bool?
+
+    @Option(
+        help: """
+            With durable events: messages that the stream may hold before a snapshot of the index replaces them \
+            (DYN_ROUTER_SNAPSHOT_THRESHOLD; default: 1000000).
+            """
+    )
+    var routerSnapshotThreshold: String?
+
+    @Flag(
+        inversion: .prefixedNo,
+        help: """
+            With durable events: whether events and snapshots from before are forgotten at the start, for all routers \
+            (DYN_ROUTER_RESET_STATES; default: off).
+            """
+    )
+    var routerResetStates: Bool?
 
     @Flag(
         inversion: .prefixedNo,
@@ -78,18 +120,21 @@ struct RouterFlags: ParsableArguments {
     var routerMinInitialWorkers: String?
 
     /// What the command line sets.
-    var given: [RouterSettings.Given] {
-        func word(_ name: RouterKnob.Name, _ flag: String, _ text: String?) -> RouterSettings.Given? {
-            text.map { RouterSettings.Given(name: name, flag: "--\(flag)", text: $0) }
+    package var given: [RouterSetting] {
+        func word(_ name: RouterKnob.Name, _ flag: String, _ text: String?) -> RouterSetting? {
+            text.map { RouterSetting(name: name, flag: "--\(flag)", text: $0) }
         }
-        func flag(_ name: RouterKnob.Name, _ flag: String, _ isOn: Bool?) -> RouterSettings.Given? {
-            isOn.map { RouterSettings.Given(name: name, flag: $0 ? "--\(flag)" : "--no-\(flag)", text: "\($0)") }
+        func flag(_ name: RouterKnob.Name, _ flag: String, _ isOn: Bool?) -> RouterSetting? {
+            isOn.map { RouterSetting(name: name, flag: $0 ? "--\(flag)" : "--no-\(flag)", text: "\($0)") }
         }
         let all = [
             word(.overlapCredit, "router-kv-overlap-score-credit", self.routerKvOverlapScoreCredit),
             word(.prefillLoadScale, "router-prefill-load-scale", self.routerPrefillLoadScale),
             word(.temperature, "router-temperature", self.routerTemperature),
             flag(.kvEvents, "router-kv-events", self.routerKvEvents),
+            flag(.durableKVEvents, "router-durable-kv-events", self.routerDurableKvEvents),
+            word(.snapshotThreshold, "router-snapshot-threshold", self.routerSnapshotThreshold),
+            flag(.resetStates, "router-reset-states", self.routerResetStates),
             flag(.replicaSync, "router-replica-sync", self.routerReplicaSync),
             flag(.trackActiveBlocks, "router-track-active-blocks", self.routerTrackActiveBlocks),
             flag(.trackOutputBlocks, "router-track-output-blocks", self.routerTrackOutputBlocks),
