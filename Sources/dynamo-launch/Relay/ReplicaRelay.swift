@@ -27,6 +27,7 @@ final class ReplicaRelay: Sendable {
     private let events: KVRelayPlan
     private let plan: Plan
     private let connection: RelayConnection
+    private let discovery: (any DiscoveryClient)?
     private let logger: Logger
     private let say: @Sendable (String) -> Void
     private let publication: RelayPublication
@@ -55,6 +56,7 @@ final class ReplicaRelay: Sendable {
         self.events = events
         self.plan = plan
         self.connection = connection
+        self.discovery = RegistrationCheck(plan: plan, logger: logger).client
         self.logger = logger
         self.say = say
         let publication = RelayPublication(ranks: events.sources.count, logger: logger)
@@ -157,12 +159,11 @@ final class ReplicaRelay: Sendable {
             return .failure(RelayTrouble(description: "its system server names no instance yet"))
         }
         if let trouble = self.connection.trouble { return .failure(trouble) }
-        let check = RegistrationCheck(plan: self.plan, logger: self.logger)
-        guard let client = check.client else {
+        guard let discovery = self.discovery else {
             return .failure(RelayTrouble(description: "discovery in memory cannot be read from outside"))
         }
         do {
-            let snapshot = try await client.snapshot(.exact(self.plan.namespace))
+            let snapshot = try await discovery.snapshot(.exact(self.plan.namespace))
             return RelayedWorker.find(id, in: snapshot, self.events)
         } catch {
             return .failure(RelayTrouble(description: "discovery cannot be read: \(error)"))
@@ -304,10 +305,9 @@ final class ReplicaRelay: Sendable {
 
     /// Returns when the worker is gone, not when discovery cannot be read.
     private func waitForLeave(of worker: RelayedWorker) async throws {
-        let client = RegistrationCheck(plan: self.plan, logger: self.logger).client
         while true {
             try await Task.sleep(for: Self.watchPause)
-            guard let snapshot = try? await client?.snapshot(.exact(self.plan.namespace)) else { continue }
+            guard let snapshot = try? await self.discovery?.snapshot(.exact(self.plan.namespace)) else { continue }
             let isThere = snapshot.instances.contains {
                 $0.instance.id == worker.id && $0.instance.endpoint == worker.endpoint
             }
