@@ -20,6 +20,7 @@ struct ManifestValidation {
         self.checkVariables()
         self.checkFlags()
         self.checkRoles()
+        self.checkKVEvents()
     }
 
     /// What is allowed, since the rest may run elsewhere, but probably forgotten.
