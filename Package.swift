@@ -230,13 +230,13 @@ let package = Package(
             dependencies: ["dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", argumentParser]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
-        .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment"]),
+        .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment", "KVRouting"]),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
-                "TestSupport",
+                "KVRouter", "KVEvents", "KVRouting", "NATS", "TestSupport",
                 "dynamo-launch", "dynamo-frontend", "dynamo-router", "dynamo-worker", "ShoutWorker", "ShoutClient",
                 asyncHTTPClient,
                 subprocess, core, posix, logging,
