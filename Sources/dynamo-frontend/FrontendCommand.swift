@@ -2,10 +2,13 @@ import ArgumentParser
 import Discovery
 import DynamoRuntime
 import KVRouter
+import KVRouting
 import Logging
 import RequestPlane
+import RequestPlaneTransports
+import RouterCommandLine
 
-/// An OpenAI-compatible HTTP server in front of the text workers of a Dynamo deployment.
+/// An OpenAI-compatible HTTP server in front of the workers of a Dynamo deployment, whether they take text or token ids.
 @main
 struct FrontendCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -14,8 +17,8 @@ struct FrontendCommand: AsyncParsableCommand {
         discussion: """
             The environment decides about the rest, as for Dynamo's own frontend: DYN_DISCOVERY_BACKEND with DYN_FILE_KV or
             ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_HTTP_BODY_LIMIT_MB, DYN_LOG,
-            DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS; for --router-mode kv also DYN_ROUTER_TEMPERATURE and the other variables of
-            docs/environment.md.
+            DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS; for --router-mode kv also DYN_EVENT_PLANE with
+            NATS_SERVER, DYN_ROUTER_TEMPERATURE and the other variables of docs/environment.md.
             """,
         version: ProgramVersion.text
     )
@@ -41,6 +44,14 @@ struct FrontendCommand: AsyncParsableCommand {
     )
     var routerMode: RouterMode?
 
+    @Option(
+        help: "Tokens of a block of the workers' caches (DYN_KV_CACHE_BLOCK_SIZE; default: as the model's card says)."
+    )
+    var kvCacheBlockSize: String?
+
+    @OptionGroup(title: "How workers are chosen in mode kv")
+    var flags: RouterFlags
+
     func validate() throws {
         if let port = self.httpPort, !(0...65535).contains(port) {
             throw ValidationError("--http-port is \(port); it must be a number from 0 to 65535")
@@ -56,7 +67,14 @@ struct FrontendCommand: AsyncParsableCommand {
         guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
         let router: RouterConfiguration
         let warnings: [String]
-        do { (router, warnings) = try RouterSettings.read(variables, mode: self.routerMode) } catch {
+        do {
+            (router, warnings) = try RouterSettings.read(
+                variables,
+                mode: self.routerMode,
+                blockSize: self.kvCacheBlockSize,
+                flags: self.flags.given
+            )
+        } catch {
             throw ConfigurationError([error.description])
         }
         var environment = try ProcessEnvironment(variables, label: "dynamo_frontend")
@@ -83,9 +101,31 @@ struct FrontendCommand: AsyncParsableCommand {
                 metrics: runtime.metrics,
                 metricsText: { runtime.metricsText },
                 logger: runtime.logger,
+                plane: Self.plane(variables, environment, runtime),
                 onInstanceChange: { runtime.instancesHaveChanged($0) }
             )
         )
         try await ProcessRunner.run(runtime, logger: runtime.logger)
+    }
+
+    /// What connects to the event plane that the environment names.
+    private static func plane(
+        _ variables: [String: String],
+        _ environment: ProcessEnvironment,
+        _ runtime: RuntimeService
+    ) -> TokenServices.PlaneMaker {
+        let logger = runtime.logger
+        return {
+            var reader = EnvironmentReader(variables)
+            let kind = reader.choice("DYN_EVENT_PLANE", default: RoutingPlane.Kind.nats)
+            guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
+            guard kind == .nats else {
+                throw ConfigurationError([
+                    "DYN_EVENT_PLANE is zmq, but this frontend has KV events and replica sync on NATS only; "
+                        + "set DYN_EVENT_PLANE=nats, or give --no-router-kv-events and --no-router-replica-sync"
+                ])
+            }
+            return try await .connect(try environment.requestPlane.nats.connection.get(), logger: logger)
+        }
     }
 }

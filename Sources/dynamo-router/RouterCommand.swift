@@ -3,6 +3,7 @@ import DynamoRuntime
 import KVRouter
 import Logging
 import RequestPlane
+import RouterCommandLine
 
 /// A router of tokenized requests, in the place of `python -m dynamo.router`.
 @main

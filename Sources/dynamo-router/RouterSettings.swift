@@ -1,16 +1,10 @@
 import DynamoRuntime
 import KVRouter
 import RequestPlane
+import RouterCommandLine
 
 /// What this router is to do, from its environment and its command line.
 struct RouterSettings: Hashable, Sendable {
-    /// A setting of the command line.
-    struct Given: Hashable, Sendable {
-        var name: RouterKnob.Name
-        var flag: String
-        var text: String
-    }
-
     /// The workers' endpoint.
     var endpoint: EndpointID
     var blockSize: Int
@@ -36,7 +30,7 @@ struct RouterSettings: Hashable, Sendable {
         _ variables: [String: String],
         endpoint: String?,
         blockSize: String?,
-        flags: [Given]
+        flags: [RouterSetting]
     ) throws(ConfigurationError) {
         var problems: [String] = []
         let knobs = RouterKnob.all(of: .v1_2)

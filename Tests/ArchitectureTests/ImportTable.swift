@@ -14,9 +14,11 @@ enum ImportTable {
         "RequestPlaneTransports": ["RequestPlane", "NATS"],
         "Discovery": ["RequestPlane"],
         "DynamoRuntime": ["RequestPlaneTransports", "RequestPlane", "Discovery"],
+        "Tokenization": ["Discovery"],
         "KVRouter": ["CXXHash"],
         "KVEvents": ["KVRouter", "NATS", "RequestPlane", "CZeroMQ"],
         "KVRouting": ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane"],
+        "RouterCommandLine": ["KVRouter"],
         "LoadTest": ["RequestPlane"],
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
@@ -25,10 +27,12 @@ enum ImportTable {
             "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting",
         ],
         "dynamo-frontend": [
-            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
+            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "Tokenization", "KVRouter",
+            "KVEvents", "KVRouting", "RouterCommandLine",
         ],
         "dynamo-router": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "KVRouting",
+            "RouterCommandLine",
         ],
         "dynamo-worker": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
@@ -45,9 +49,11 @@ enum ImportTable {
         ],
         "Discovery": ["NIOCore", "NIOPosix", "NIOHTTP1", "NIOSSL", "AsyncHTTPClient", "Logging"],
         "DynamoRuntime": ["NIOCore", "NIOPosix", "NIOHTTP1", "ServiceLifecycle", "UnixSignals", "Logging"],
+        "Tokenization": ["HeapModule"],
         "KVRouter": ["DequeModule", "HeapModule", "OrderedCollections"],
         "KVEvents": ["NIOCore", "Logging", "DequeModule"],
         "KVRouting": ["NIOCore", "Logging"],
+        "RouterCommandLine": ["ArgumentParser"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [

@@ -2,6 +2,7 @@ import ArgumentParser
 import DynamoRuntime
 import KVRouter
 import RequestPlane
+import RouterCommandLine
 import Testing
 
 @testable import dynamo_router

@@ -1,4 +1,4 @@
-import KVRouter
+package import KVRouter
 package import RequestPlane
 import Synchronization
 
@@ -50,9 +50,22 @@ package struct RoutedAnswer: AsyncSequence, Sendable {
     }
 }
 
+/// A request that a router has sent, for a caller in the same process.
+package struct RoutedCall: Sendable {
+    /// The worker's own items.
+    package let stream: ResponseStream
+    /// To be told of tokens and of the end.
+    package let ticket: RoutedTicket
+    package let choice: Selection.Choice
+    /// Full blocks of the prompt.
+    package let blocks: Int
+    /// Requests that waited for a worker when this one came.
+    package let waiting: Int
+}
+
 /// A running request's place in the load of a router: gone with the last who holds it, so that no way out is forgotten.
-final class RoutedTicket: Sendable {
-    let worker: WorkerRank
+package final class RoutedTicket: Sendable {
+    package let worker: WorkerRank
     private let id: String
     private let router: WorkerRouter
     private let hasEnded = Atomic(false)
@@ -65,9 +78,11 @@ final class RoutedTicket: Sendable {
 
     deinit { self.end() }
 
-    func produced(_ tokens: Int) { self.router.produced(tokens, for: self.id) }
+    /// Tokens have come; with the first item the prompt is processed.
+    package func produced(_ tokens: Int) { self.router.produced(tokens, for: self.id) }
 
-    func end() {
+    /// The request has ended, in whatever way.
+    package func end() {
         guard !self.hasEnded.exchange(true, ordering: .relaxed) else { return }
         self.router.ended(self.id)
     }

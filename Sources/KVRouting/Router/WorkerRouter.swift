@@ -2,7 +2,7 @@ package import Discovery
 package import KVEvents
 package import KVRouter
 package import Logging
-import NIOCore
+package import NIOCore
 package import RequestPlane
 import Synchronization
 
@@ -164,20 +164,60 @@ package final class WorkerRouter: Sendable {
     // MARK: Requests
 
     private func route(_ request: RoutedRequest, _ incoming: IncomingRequest) async throws -> RoutedAnswer {
-        var (selection, hashes) = self.selection(request.tokens, lora: request.lora)
-        selection.named = request.named
-        selection.override = request.override
+        let call = try await self.send(
+            incoming.id,
+            request.tokens,
+            lora: request.lora,
+            naming: request.named,
+            override: request.override,
+            headers: incoming.headers.filter { ["traceparent", "tracestate"].contains($0.key.lowercased()) },
+            payload: request.payload
+        )
+        return RoutedAnswer(call.stream, ticket: call.ticket)
+    }
+
+    /// Sends a request to the worker where it costs least, waiting for one that has room.
+    ///
+    /// - Parameters:
+    ///   - wanted: the request's id, to which something is added when a running one has it.
+    ///   - tokens: of the prompt.
+    ///   - lora: the adapter that the prompt's blocks depend on.
+    ///   - named: the worker that the request names.
+    ///   - override: what the request wants otherwise than the router is set.
+    ///   - headers: go with the request.
+    ///   - payload: makes what the chosen rank gets.
+    /// - Returns: the answer, and the request's place in the router's load.
+    /// - Throws: `RemoteError` when there is no worker for it, `RequestPlaneError` of the last attempt, or
+    ///   `CancellationError`.
+    package func send(
+        _ wanted: String,
+        _ tokens: [UInt32],
+        lora: String? = nil,
+        naming named: SelectionRequest.NamedWorker? = nil,
+        override: RouterOverride? = nil,
+        headers: [String: String] = [:],
+        payload: (WorkerRank) -> ByteBuffer
+    ) async throws -> RoutedCall {
+        var (selection, hashes) = self.selection(tokens, lora: lora)
+        selection.named = named
+        selection.override = override
+        let waiting = self.counts.waiting
         var refused: Set<UInt64> = []
         while true {
-            let (id, choice, instance) = try await self.assign(incoming.id, selection, hashes, excluding: refused)
+            let (id, choice, instance) = try await self.assign(wanted, selection, hashes, excluding: refused)
             let ticket = RoutedTicket(id, on: choice.worker, of: self)
-            let trace = incoming.headers.filter { ["traceparent", "tracestate"].contains($0.key.lowercased()) }
-            let outgoing = OutgoingRequest(id: id, headers: trace, payload: request.payload(for: choice.worker))
+            let outgoing = OutgoingRequest(id: id, headers: headers, payload: payload(choice.worker))
             do {
-                return RoutedAnswer(try await self.client.send(outgoing, to: instance), ticket: ticket)
+                return RoutedCall(
+                    stream: try await self.client.send(outgoing, to: instance),
+                    ticket: ticket,
+                    choice: choice,
+                    blocks: selection.blocks.count,
+                    waiting: waiting
+                )
             } catch {
                 ticket.end()
-                guard refused.isEmpty, request.named == nil, Self.neverStarted(error.code), !Task.isCancelled,
+                guard refused.isEmpty, named == nil, Self.neverStarted(error.code), !Task.isCancelled,
                     self.counts.workers > 1
                 else { throw error }
                 self.logger.warning(

@@ -26,6 +26,7 @@ final class FrontendServer: Service {
     private let configuration: Configuration
     private let discovery: any DiscoveryClient
     private let models: ModelStore
+    private let tokens: TokenServices
     private let handler: RequestRouter
     private let logger: Logger
     private let onListening: @Sendable (Int) -> Void
@@ -39,6 +40,7 @@ final class FrontendServer: Service {
     ///   - metrics: where the frontend counts.
     ///   - metricsText: the text of `/metrics`, asked for at each request.
     ///   - logger: where problems go.
+    ///   - plane: connects to where workers that take tokens, and other routers, tell what happens; nil: it is predicted.
     ///   - onInstanceChange: told which instances have left discovery and which have come.
     ///   - onListening: called with the port once the server listens.
     init(
@@ -48,18 +50,34 @@ final class FrontendServer: Service {
         metrics: MetricsRegistry,
         metricsText: @escaping @Sendable () -> String,
         logger: Logger,
+        plane: @escaping TokenServices.PlaneMaker = { nil },
         onInstanceChange: @escaping @Sendable (RuntimeService.InstanceChange) -> Void = { _ in },
         onListening: @escaping @Sendable (Int) -> Void = { _ in }
     ) {
-        let models = ModelStore(logger: logger, onInstanceChange: onInstanceChange)
+        let (sources, source) = AsyncStream.makeStream(
+            of: [ModelDirectory.TokenModelSource].self,
+            bufferingPolicy: .bufferingNewest(1)
+        )
+        let models = ModelStore(logger: logger, onInstanceChange: onInstanceChange, onTokenModels: { source.yield($0) })
+        let tokens = TokenServices(
+            configuration: configuration.router,
+            discovery: discovery,
+            client: client,
+            connect: plane,
+            sources: sources,
+            logger: logger,
+            onChange: models.prepared
+        )
         let frontendMetrics = FrontendMetrics(registry: metrics)
         self.configuration = configuration
         self.discovery = discovery
         self.models = models
+        self.tokens = tokens
         self.handler = RequestRouter(
             models: models,
             generation: GenerationHandler(
                 models: models,
+                tokens: tokens,
                 dispatcher: Dispatcher(client: client, configuration: configuration.router, logger: logger),
                 metrics: frontendMetrics,
                 activity: Activity(),
@@ -94,6 +112,10 @@ final class FrontendServer: Service {
         try await withThrowingTaskGroup(of: Event?.self) { group in
             group.addTask {
                 await self.models.follow(self.discovery.watch(self.configuration.namespaces))
+                return nil
+            }
+            group.addTask {
+                await self.tokens.run()
                 return nil
             }
             group.addTask {

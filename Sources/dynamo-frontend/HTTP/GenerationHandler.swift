@@ -1,8 +1,10 @@
 import Discovery
 import DynamoRuntime
+import Glibc
 import HTTPTypes
 import HummingbirdCore
 import KVRouter
+import KVRouting
 import Logging
 import NIOCore
 import RequestPlane
@@ -14,7 +16,14 @@ struct GenerationHandler: Sendable {
     /// Bytes of events that are written at once although there are more.
     private static let mostAtOnce = 16 * 1024
 
+    /// Who can answer.
+    private enum Workers: Sendable {
+        case text([Instance])
+        case tokens([Instance], TokenService)
+    }
+
     let models: ModelStore
+    let tokens: TokenServices
     let dispatcher: Dispatcher
     let metrics: FrontendMetrics
     let activity: Activity
@@ -28,12 +37,15 @@ struct GenerationHandler: Sendable {
         guard self.activity.begin() else { return try await writer.write(.draining, headers: [.connection: "close"]) }
         defer { self.activity.end() }
 
+        let received = Self.now
         let parsed: TextRequest
-        let instances: [Instance]
+        let workers: Workers
+        var tokenRequest: TokenRequest?
         do throws(OpenAIError) {
             if request.headers[.expect]?.lowercased() == "100-continue" { try await self.continue(writer) }
             parsed = try await self.read(request, kind)
-            instances = try self.instances(for: parsed)
+            workers = try self.workers(for: parsed)
+            if case .tokens(_, let service) = workers { tokenRequest = try TokenRequest(parsed, service.model) }
         } catch {
             self.metrics.count(.failed(error.kind), kind: kind)
             // A body that was not read to its end makes the connection useless.
@@ -43,7 +55,8 @@ struct GenerationHandler: Sendable {
 
         var measurement = self.metrics.begin(parsed, started: started)
         do {
-            try await self.generate(parsed, request, instances, &measurement, writer)
+            let times = TokenAnswer.Times(received: received, start: started)
+            try await self.generate(parsed, tokenRequest, request, workers, times, &measurement, writer)
         } catch {
             // Only writing to a client that is gone, or being cancelled because it is gone, ends here.
             self.logger.debug("client went away", metadata: ["model": "\(parsed.model)", "error": "\(error)"])
@@ -98,9 +111,20 @@ struct GenerationHandler: Sendable {
         return parsed
     }
 
-    private func instances(for request: TextRequest) throws(OpenAIError) -> [Instance] {
+    /// Milliseconds since the epoch.
+    private static var now: Int {
+        var time = timespec()
+        clock_gettime(CLOCK_REALTIME, &time)
+        return time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+    }
+
+    private func workers(for request: TextRequest) throws(OpenAIError) -> Workers {
         switch self.models.lookup(request.model, request.kind) {
-        case .instances(let instances): return instances
+        case .instances(let instances): return .text(instances)
+        case .tokens(let instances):
+            guard let service = self.tokens.service(of: request.model) else { throw .unprepared(request.model) }
+            return .tokens(instances, service)
+        case .unprepared: throw .unprepared(request.model)
         case .unknown: throw .unknownModel(request.model)
         case .noInstance: throw .noInstance(request.model)
         case .wrongKind(let kinds):
@@ -114,8 +138,8 @@ struct GenerationHandler: Sendable {
             )
         case .wrongInput:
             throw .invalid(
-                "The workers of `\(request.model)` take token ids; this frontend serves workers that take text "
-                    + "(model_input Text). Use Dynamo's own frontend for this model.",
+                "The workers of `\(request.model)` take neither text nor token ids; this frontend serves those two kinds. "
+                    + "Use Dynamo's own frontend for this model.",
                 param: "model",
                 code: "model_not_supported"
             )
@@ -127,12 +151,61 @@ struct GenerationHandler: Sendable {
         max(1, self.dispatcher.configuration.blockSize ?? self.models.blockSize(of: model) ?? 16)
     }
 
-    private static func outgoing(_ parsed: TextRequest, _ request: Request) -> OutgoingRequest {
+    private static func outgoing(_ payload: ByteBuffer, _ request: Request) -> OutgoingRequest {
         var headers: [String: String] = [:]
         for name in ["x-request-id", "traceparent", "tracestate"] {
             if let field = HTTPField.Name(name), let value = request.headers[field] { headers[name] = value }
         }
-        return OutgoingRequest(id: RequestID.make(), headers: headers, payload: parsed.payload)
+        return OutgoingRequest(id: RequestID.make(), headers: headers, payload: payload)
+    }
+
+    /// Sends a request to a worker that takes text.
+    private func sendText(
+        _ outgoing: OutgoingRequest,
+        _ parsed: TextRequest,
+        _ instances: [Instance]
+    ) async throws -> AnswerItems {
+        AnswerItems(
+            try await self.dispatcher.send(
+                outgoing,
+                naming: parsed.named,
+                prompt: parsed.prompt.map { ($0, self.blockSize(of: parsed.model)) },
+                to: instances
+            )
+        )
+    }
+
+    /// Sends a request to a worker that takes tokens.
+    private func sendTokens(
+        _ outgoing: OutgoingRequest,
+        _ parsed: TextRequest,
+        _ request: TokenRequest,
+        _ instances: [Instance],
+        _ service: TokenService,
+        _ times: TokenAnswer.Times
+    ) async throws -> AnswerItems {
+        var answer = TokenAnswer(parsed, request, id: outgoing.id, model: service.model, times: times)
+        let annotations = parsed.streams ? request.annotationItems(id: outgoing.id) : []
+        guard let router = service.router else {
+            let stream = try await self.dispatcher.send(outgoing, naming: parsed.named, to: instances)
+            answer.times.sent = .now
+            return AnswerItems(TokenItems(stream, answer, annotations: annotations))
+        }
+        let call = try await router.send(
+            outgoing.id,
+            request.tokens,
+            naming: parsed.named,
+            headers: outgoing.headers,
+            payload: { request.payload(for: $0) }
+        )
+        answer.times.sent = .now
+        answer.route = TokenAnswer.Route(
+            prefill: call.choice.worker,
+            decode: call.choice.worker,
+            hitRate: call.blocks == 0 ? 0 : Double(call.choice.overlap.blocks) / Double(call.blocks),
+            waiting: call.waiting
+        )
+        return AnswerItems(TokenItems(call.stream, answer, ticket: call.ticket, annotations: annotations))
     }
 
     // MARK: With the worker
@@ -141,22 +214,24 @@ struct GenerationHandler: Sendable {
     @concurrent
     private func generate(
         _ parsed: TextRequest,
+        _ tokenRequest: TokenRequest?,
         _ request: Request,
-        _ instances: [Instance],
+        _ workers: Workers,
+        _ times: TokenAnswer.Times,
         _ measurement: inout FrontendMetrics.Measurement,
         _ writer: consuming ResponseWriter
     ) async throws {
         let first: ResponseItem?
-        var items: ResponseStream.AsyncIterator
-        let outgoing = Self.outgoing(parsed, request)
+        var items: AnswerItems
+        let outgoing = Self.outgoing(tokenRequest?.payload() ?? parsed.payload, request)
         defer { self.dispatcher.ended(outgoing.id) }
         do {
-            items = try await self.dispatcher.send(
-                outgoing,
-                naming: parsed.named,
-                prompt: parsed.prompt.map { ($0, self.blockSize(of: parsed.model)) },
-                to: instances
-            ).makeAsyncIterator()
+            switch (workers, tokenRequest) {
+            case (.tokens(let instances, let service), let tokenRequest?):
+                items = try await self.sendTokens(outgoing, parsed, tokenRequest, instances, service, times)
+            case (.text(let instances), _), (.tokens(let instances, _), nil):
+                items = try await self.sendText(outgoing, parsed, instances)
+            }
             first = try await items.next()
             if case .failure(let error)? = first { throw error }
         } catch {
@@ -178,7 +253,7 @@ struct GenerationHandler: Sendable {
     private func stream(
         _ parsed: TextRequest,
         _ first: ResponseItem?,
-        _ items: inout ResponseStream.AsyncIterator,
+        _ items: inout AnswerItems,
         _ measurement: FrontendMetrics.Measurement,
         _ writer: consuming ResponseWriter
     ) async throws {
@@ -237,7 +312,7 @@ struct GenerationHandler: Sendable {
     private func fold(
         _ parsed: TextRequest,
         _ first: ResponseItem?,
-        _ items: inout ResponseStream.AsyncIterator,
+        _ items: inout AnswerItems,
         _ measurement: FrontendMetrics.Measurement,
         _ writer: consuming ResponseWriter
     ) async throws {

@@ -15,8 +15,10 @@ struct ModelDirectory: Sendable {
         var contextLength: Int
         /// The namespaces that have a card, with the number of live workers in each.
         var namespaces: [String: Int]
+        /// Whether this frontend has all that it needs to serve the model.
+        var isPrepared = true
 
-        var isReady: Bool { self.namespaces.values.contains { $0 > 0 } }
+        var isReady: Bool { self.isPrepared && self.namespaces.values.contains { $0 > 0 } }
     }
 
     /// What came of looking a model up.
@@ -24,11 +26,26 @@ struct ModelDirectory: Sendable {
         case unknown
         /// Workers exist, but not for this kind of request.
         case wrongKind(ModelCard.Kind)
-        /// Workers exist, but they take something else than text.
+        /// Workers exist, but they take neither text nor tokens.
         case wrongInput
+        /// Workers that take tokens exist, but their tokenizer, or what they hold, is not known yet.
+        case unprepared
         /// Cards exist, but no instance is alive.
         case noInstance
+        /// Workers that take text.
         case instances([Instance])
+        /// Workers that take tokens.
+        case tokens([Instance])
+    }
+
+    /// A model whose workers take tokens, with what is needed to prepare it.
+    struct TokenModelSource: Sendable, Hashable {
+        var name: String
+        var card: ModelCard
+        /// Where its workers decode, or do everything.
+        var endpoint: EndpointID
+        /// Where its workers process prompts for the others.
+        var prefillEndpoint: EndpointID?
     }
 
     /// A card that was refused.
@@ -39,8 +56,10 @@ struct ModelDirectory: Sendable {
 
     private struct Worker: Sendable {
         var card: ModelCard
-        var namespace: String
+        var endpoint: EndpointID
         var instance: Instance?
+
+        var namespace: String { self.endpoint.namespace }
     }
 
     private struct Terms: Sendable, Hashable {
@@ -54,6 +73,10 @@ struct ModelDirectory: Sendable {
     }
 
     private var models: [String: [Worker]] = [:]
+    /// Workers that process prompts only, by model.
+    private var prefills: [String: [Worker]] = [:]
+    /// The models of workers that take tokens for which everything is there.
+    var prepared: Set<String> = []
     private var created: [String: Int] = [:]
     private var accepted: [Place: (terms: Terms, keys: Set<DiscoveryKey>)] = [:]
     /// All instances, for `/health`.
@@ -83,6 +106,7 @@ struct ModelDirectory: Sendable {
 
         var refusals: [Refusal] = []
         self.models = [:]
+        self.prefills = [:]
         for record in snapshot.models {
             guard let name = record.card.displayName else {
                 refusals.append(Refusal(key: record.key, reason: "the card has no `display_name`"))
@@ -92,10 +116,14 @@ struct ModelDirectory: Sendable {
                 refusals.append(Refusal(key: record.key, reason: reason))
                 continue
             }
-            if record.card.kind == .prefill || record.card.kind.isEmpty { continue }
+            if record.card.kind.isEmpty { continue }
             var base = record
             base.suffix = nil
-            let worker = Worker(card: record.card, namespace: record.endpoint.namespace, instance: alive[base.key])
+            let worker = Worker(card: record.card, endpoint: record.endpoint, instance: alive[base.key])
+            if record.card.kind == .prefill {
+                self.prefills[name, default: []].append(worker)
+                continue
+            }
             self.models[name, default: []].append(worker)
             if self.created[name] == nil { self.created[name] = now }
         }
@@ -131,10 +159,31 @@ struct ModelDirectory: Sendable {
         let fitting = workers.filter { $0.card.kind.contains(wanted) }
         guard !fitting.isEmpty else { return .wrongKind(workers.reduce(into: []) { $0.formUnion($1.card.kind) }) }
         let texts = fitting.filter { $0.card.input == .text }
-        guard !texts.isEmpty else { return .wrongInput }
         let instances = texts.compactMap(\.instance)
-        return instances.isEmpty ? .noInstance : .instances(instances)
+        if !instances.isEmpty { return .instances(instances) }
+        let tokens = fitting.filter { $0.card.input == .tokens }
+        guard !tokens.isEmpty else { return texts.isEmpty ? .wrongInput : .noInstance }
+        let takers = tokens.compactMap(\.instance)
+        if takers.isEmpty { return .noInstance }
+        return self.prepared.contains(model) ? .tokens(takers) : .unprepared
     }
+
+    /// The models whose workers take tokens; of several endpoints of a model the first one counts.
+    var tokenModels: [TokenModelSource] {
+        self.models.keys.sorted().compactMap { name in
+            guard let worker = self.models[name]?.first(where: { $0.card.input == .tokens }) else { return nil }
+            let prefill = self.prefills[name]?.first { $0.namespace == worker.namespace }
+            return TokenModelSource(
+                name: name,
+                card: worker.card,
+                endpoint: worker.endpoint,
+                prefillEndpoint: prefill?.endpoint
+            )
+        }
+    }
+
+    /// The workers that process prompts for others.
+    func prefillInstances(of model: String) -> [Instance] { (self.prefills[model] ?? []).compactMap(\.instance) }
 
     /// Tokens in a block of the workers' caches, which is the same for all of a model.
     func blockSize(of name: String) -> Int? { self.models[name]?.first?.card.kvCacheBlockSize }
@@ -150,7 +199,8 @@ struct ModelDirectory: Sendable {
             name: name,
             created: self.created[name] ?? 0,
             contextLength: card.contextLength ?? 0,
-            namespaces: namespaces
+            namespaces: namespaces,
+            isPrepared: self.prepared.contains(name) || !workers.allSatisfy { $0.card.input == .tokens }
         )
     }
 

@@ -69,6 +69,17 @@ struct OpenAIError: Error, Sendable, Hashable, CustomStringConvertible {
         )
     }
 
+    static func unprepared(_ name: String) -> OpenAIError {
+        OpenAIError(
+            status: .serviceUnavailable,
+            kind: .unavailable,
+            message:
+                "Model `\(name)` is known, but this frontend is not ready to serve it: it reads the model's files, or learns "
+                + "what its workers hold, or could not; its log tells. Please retry shortly.",
+            code: "model_not_ready"
+        )
+    }
+
     static let draining = OpenAIError(
         status: .serviceUnavailable,
         kind: .unavailable,

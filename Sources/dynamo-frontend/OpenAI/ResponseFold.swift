@@ -18,6 +18,8 @@ struct ResponseFold: Sendable {
     private var head = JSONFields()
     private var choices: [Int: Choice] = [:]
     private var usage: JSONValue = .null
+    /// What is said about the answer beside OpenAI's interface.
+    private var extra: JSONValue = .null
 
     init(kind: TextRequestKind) { self.kind = kind }
 
@@ -29,27 +31,33 @@ struct ResponseFold: Sendable {
     /// - Throws: `JSONError` when the worker sent something else than JSON.
     mutating func add(_ chunk: ByteBuffer) throws(JSONError) {
         // All chunks of an answer say the same about id, model and time: after the first one that is skipped.
-        if !self.isEmpty, let (choices, usage) = Self.slices(of: chunk) {
+        if !self.isEmpty, let (choices, usage, extra) = Self.slices(of: chunk) {
             let choices = try choices.map { (text) throws(JSONError) in try JSONValue(parsing: text) }
             let usage = try usage.map { (text) throws(JSONError) in try JSONValue(parsing: text) }
+            if let extra {
+                let value = try JSONValue(parsing: extra)
+                if !value.isNull { self.extra = Self.merged(self.extra, value) }
+            }
             return self.add(choices: choices, usage: usage)
         }
         guard case .object(let fields) = try JSONValue(parsing: chunk) else { return }
         if self.isEmpty {
             self.isEmpty = false
-            for member in fields.members where !["choices", "usage", "object"].contains(member.name) {
+            for member in fields.members where !["choices", "usage", "object", "nvext"].contains(member.name) {
                 self.head.append(member.name, member.value)
             }
         }
+        if let extra = fields["nvext"], !extra.isNull { self.extra = Self.merged(self.extra, extra) }
         self.add(choices: fields["choices"], usage: fields["usage"])
     }
 
     /// The text of the members that a later chunk is read for; nil when it is not an object.
-    private static func slices(of chunk: ByteBuffer) -> (choices: ByteBuffer?, usage: ByteBuffer?)? {
+    private static func slices(of chunk: ByteBuffer) -> (choices: ByteBuffer?, usage: ByteBuffer?, extra: ByteBuffer?)?
+    {
         let bytes = chunk.readableBytesUInt8Span
         var scanner = JSONScanner()
         guard scanner.beginObject(bytes) else { return nil }
-        var found: (choices: Range<Int>?, usage: Range<Int>?)
+        var found: (choices: Range<Int>?, usage: Range<Int>?, extra: Range<Int>?)
         do {
             var isFirst = true
             while let key = try scanner.nextKey(bytes, isFirst: isFirst) {
@@ -57,13 +65,14 @@ struct ResponseFold: Sendable {
                 let value = try scanner.skipValue(bytes)
                 if key.equals("choices", in: bytes) { found.choices = value }
                 if key.equals("usage", in: bytes) { found.usage = value }
+                if key.equals("nvext", in: bytes) { found.extra = value }
             }
             try scanner.finish(bytes)
         } catch { return nil }
         let slice: (Range<Int>) -> ByteBuffer? = {
             chunk.getSlice(at: chunk.readerIndex + $0.lowerBound, length: $0.count)
         }
-        return (found.choices.flatMap(slice), found.usage.flatMap(slice))
+        return (found.choices.flatMap(slice), found.usage.flatMap(slice), found.extra.flatMap(slice))
     }
 
     private mutating func add(choices: JSONValue?, usage: JSONValue?) {
@@ -124,6 +133,7 @@ struct ResponseFold: Sendable {
         response["object"] = .string(self.kind.responseObject)
         response["choices"] = .array(self.choices.sorted { $0.key < $1.key }.map { self.choice($0.key, $0.value) })
         response["usage"] = self.usage
+        if !self.extra.isNull { response["nvext"] = self.extra }
         return .object(response)
     }
 

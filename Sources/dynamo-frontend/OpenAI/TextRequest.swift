@@ -10,8 +10,10 @@ struct TextRequest: Sendable, Hashable {
     var kind: TextRequestKind
     var model: String
     var streams: Bool
-    /// What the worker gets.
+    /// What the worker gets that takes text.
     var payload: ByteBuffer
+    /// What the client has sent, without what it has not set.
+    var fields: JSONFields
     /// The worker that the request names, for router modes that heed it.
     var named: SelectionRequest.NamedWorker?
     /// What stands for the prompt's tokens; nil unless it was asked for.
@@ -35,6 +37,7 @@ struct TextRequest: Sendable, Hashable {
         self.prompt = readsPrompt ? PromptTokens.of(fields, kind) : nil
         let isChanged = try Self.normalize(&fields, streams: self.streams)
         self.payload = isChanged ? JSONValue.object(fields).buffer : body
+        self.fields = fields
     }
 
     /// Makes the few changes that Dynamo's frontend makes.

@@ -21,8 +21,9 @@ final class Dispatcher: Sendable {
     ) {
         self.client = client
         self.configuration = configuration
-        self.selector = Mutex(InstanceSelector(configuration))
-        self.overlaps = configuration.usesKVEvents ? overlaps : nil
+        let source = configuration.usesKVEvents ? overlaps : nil
+        self.selector = Mutex(InstanceSelector(configuration, predicts: source == nil))
+        self.overlaps = source
         self.logger = logger
     }
 

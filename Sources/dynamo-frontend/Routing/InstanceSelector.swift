@@ -14,13 +14,21 @@ struct InstanceSelector: Sendable {
     }
 
     private let configuration: RouterConfiguration
+    /// Whether nobody tells what workers hold.
+    private let predicts: Bool
     private var selectors: [EndpointID: WorkerSelector] = [:]
     private var load = ActiveLoad()
     private var prediction: BlockPrediction
     private var absent: [InstanceID: ContinuousClock.Instant] = [:]
 
-    init(_ configuration: RouterConfiguration) {
+    /// Creates a selector.
+    ///
+    /// - Parameters:
+    ///   - configuration: how instances are chosen.
+    ///   - predicts: whether in mode kv what instances hold is predicted, because nobody tells it.
+    init(_ configuration: RouterConfiguration, predicts: Bool = true) {
         self.configuration = configuration
+        self.predicts = predicts && configuration.mode == .kv
         self.prediction = BlockPrediction(lifetime: configuration.predictionLifetime)
     }
 
@@ -28,7 +36,7 @@ struct InstanceSelector: Sendable {
     ///
     /// - Parameters:
     ///   - id: the request's; it counts until `ended`.
-    ///   - request: what the choice depends on; without overlaps they are predicted.
+    ///   - request: what the choice depends on; its overlaps count only where they are not predicted.
     ///   - instances: who could serve the request.
     ///   - excluded: who has refused it already.
     ///   - now: the time.
@@ -49,9 +57,8 @@ struct InstanceSelector: Sendable {
         let pool = present.isEmpty || request.named != nil ? candidates : present
         guard let endpoint = (pool.first ?? instances.first)?.endpoint else { return .none(.noWorker) }
 
-        let isPredicted = self.configuration.mode == .kv && request.overlaps.isEmpty
         var request = request
-        if isPredicted { request.overlaps = self.prediction.overlaps(request.blocks, now: now) }
+        if self.predicts { request.overlaps = self.prediction.overlaps(request.blocks, now: now) }
         var selector = self.selectors[endpoint] ?? WorkerSelector(configuration: self.configuration)
         let selection = selector.select(
             request,
@@ -61,7 +68,7 @@ struct InstanceSelector: Sendable {
         )
         if self.configuration.mode.countsRequests, case .chosen(let choice) = selection {
             selector.commit(id, request, choice, to: &self.load, now: now)
-            if isPredicted { self.prediction.record(request.blocks, on: choice.worker, now: now) }
+            if self.predicts { self.prediction.record(request.blocks, on: choice.worker, now: now) }
         }
         self.selectors[endpoint] = selector
         guard case .chosen(let choice) = selection,

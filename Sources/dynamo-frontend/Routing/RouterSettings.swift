@@ -1,13 +1,14 @@
 import DynamoRuntime
 import KVRouter
+import RouterCommandLine
 
 /// The settings of Dynamo's router that this frontend has.
 enum RouterSettings {
-    /// Those that take effect here; the others belong to KV events and to replicas, which workers that take text have not.
+    /// Those that take effect here.
     static let honored: Set<RouterKnob.Name> = [
-        .mode, .overlapCredit, .prefillLoadScale, .temperature, .trackActiveBlocks, .assumeKVReuse,
-        .trackPrefillTokens,
-        .predictionLifetime, .prefillTokensThreshold, .blockSize,
+        .mode, .overlapCredit, .prefillLoadScale, .temperature, .kvEvents, .replicaSync, .trackActiveBlocks,
+        .trackOutputBlocks, .assumeKVReuse, .trackPrefillTokens, .predictionLifetime, .queueThreshold, .queuePolicy,
+        .minimalWorkers, .prefillTokensThreshold, .blockSize, .durableKVEvents, .snapshotThreshold, .resetStates,
     ]
 
     static var knobs: [RouterKnob] {
@@ -19,11 +20,15 @@ enum RouterSettings {
     /// - Parameters:
     ///   - variables: the environment.
     ///   - mode: wins over the variable.
+    ///   - blockSize: wins over its variable.
+    ///   - flags: win over their variables.
     /// - Returns: the settings, and a sentence for each that is set and has no effect.
     /// - Throws: an error that names every value that cannot be used.
     static func read(
         _ variables: [String: String],
-        mode: RouterMode?
+        mode: RouterMode?,
+        blockSize: String? = nil,
+        flags: [RouterSetting] = []
     ) throws(RouterConfigurationError) -> (configuration: RouterConfiguration, warnings: [String]) {
         var used: [String: String] = [:]
         var warnings: [String] = []
@@ -43,6 +48,15 @@ enum RouterSettings {
             }
         }
         if let mode { configuration.mode = mode }
+        var settings = flags
+        if let blockSize {
+            settings.append(RouterSetting(name: .blockSize, flag: "--kv-cache-block-size", text: blockSize))
+        }
+        for setting in settings {
+            guard let knob = self.knobs.first(where: { $0.name == setting.name }) else { continue }
+            try configuration.set(knob, setting.text, named: setting.flag)
+        }
+        if let problem = configuration.problem { throw RouterConfigurationError(problem) }
         return (configuration, warnings)
     }
 

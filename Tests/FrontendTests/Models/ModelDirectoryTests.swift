@@ -46,7 +46,7 @@ struct ModelDirectoryTests {
         #expect(Set(found) == Set(workers.map(\.instance.instance)))
     }
 
-    @Test("requests go to workers of their kind that take text")
+    @Test("requests go to workers of their kind that take text, and to those that take tokens once these are prepared")
     func kinds() {
         let chat = FrontendFixture.worker(1, component: "a", kind: .chat)
         let completions = FrontendFixture.worker(2, component: "b", kind: .completions)
@@ -58,7 +58,13 @@ struct ModelDirectoryTests {
         _ = directory.update(self.snapshot([chat, completions, tokens, prefill]), now: 5)
         #expect(directory.lookup("m", .chat) == .instances([chat.instance.instance]))
         #expect(directory.lookup("m", .completions) == .instances([completions.instance.instance]))
-        #expect(directory.lookup("tok", .chat) == .wrongInput)
+        #expect(directory.lookup("tok", .chat) == .unprepared)
+        #expect(directory.listing(of: "tok")?.isReady == false)
+        #expect(directory.tokenModels.map(\.name) == ["tok"])
+        #expect(directory.tokenModels.first?.endpoint == tokens.instance.instance.endpoint)
+        directory.prepared = ["tok"]
+        #expect(directory.lookup("tok", .chat) == .tokens([tokens.instance.instance]))
+        #expect(directory.listing(of: "tok")?.isReady == true)
         #expect(directory.lookup("pre", .chat) == .unknown)
         #expect(directory.listings.map(\.name) == ["m", "tok"])
         _ = directory.update(self.snapshot([chat]), now: 6)

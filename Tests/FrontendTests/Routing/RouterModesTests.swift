@@ -142,13 +142,13 @@ struct RouterModesTests {
         }
         let (router, warnings) = try RouterSettings.read(
             [
-                "DYN_ROUTER_MODE": "Random", "DYN_ROUTER_REPLICA_SYNC": "true",
+                "DYN_ROUTER_MODE": "Random", "DYN_ROUTER_EVENT_THREADS": "5",
                 "DYN_ROUTER_TEMPERATURE": "0.5",
             ],
             mode: nil
         )
         #expect((router.mode, router.temperature, router.syncsReplicas) == (.random, 0.5, false))
-        #expect(warnings == ["DYN_ROUTER_REPLICA_SYNC is set, but has no effect in this frontend"])
+        #expect(warnings == ["DYN_ROUTER_EVENT_THREADS is set, but has no effect in this frontend"])
         #expect(
             try RouterSettings.read(["DYN_ROUTER_MODE": "nonsense"], mode: .kv).configuration.mode == .kv
         )

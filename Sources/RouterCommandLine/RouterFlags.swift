@@ -1,8 +1,23 @@
-import ArgumentParser
-import KVRouter
+package import ArgumentParser
+package import KVRouter
 
-/// The options of Dynamo's KV router that this router has; each wins over its variable.
-struct RouterFlags: ParsableArguments {
+/// A setting of a router that the command line gives.
+package struct RouterSetting: Hashable, Sendable {
+    package var name: RouterKnob.Name
+    package var flag: String
+    package var text: String
+
+    package init(name: RouterKnob.Name, flag: String, text: String) {
+        self.name = name
+        self.flag = flag
+        self.text = text
+    }
+}
+
+/// The options of Dynamo's KV router that are understood here; each wins over its variable.
+package struct RouterFlags: ParsableArguments {
+    package init() {}
+
     @Option(
         help: "What a block counts that a worker holds, from 0 to 1 (DYN_ROUTER_KV_OVERLAP_SCORE_CREDIT; default: 1)."
     )
@@ -105,12 +120,12 @@ struct RouterFlags: ParsableArguments {
     var routerMinInitialWorkers: String?
 
     /// What the command line sets.
-    var given: [RouterSettings.Given] {
-        func word(_ name: RouterKnob.Name, _ flag: String, _ text: String?) -> RouterSettings.Given? {
-            text.map { RouterSettings.Given(name: name, flag: "--\(flag)", text: $0) }
+    package var given: [RouterSetting] {
+        func word(_ name: RouterKnob.Name, _ flag: String, _ text: String?) -> RouterSetting? {
+            text.map { RouterSetting(name: name, flag: "--\(flag)", text: $0) }
         }
-        func flag(_ name: RouterKnob.Name, _ flag: String, _ isOn: Bool?) -> RouterSettings.Given? {
-            isOn.map { RouterSettings.Given(name: name, flag: $0 ? "--\(flag)" : "--no-\(flag)", text: "\($0)") }
+        func flag(_ name: RouterKnob.Name, _ flag: String, _ isOn: Bool?) -> RouterSetting? {
+            isOn.map { RouterSetting(name: name, flag: $0 ? "--\(flag)" : "--no-\(flag)", text: "\($0)") }
         }
         let all = [
             word(.overlapCredit, "router-kv-overlap-score-credit", self.routerKvOverlapScoreCredit),

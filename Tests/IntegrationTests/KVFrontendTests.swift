@@ -1,0 +1,147 @@
+import Foundation
+import RequestPlane
+import TestSupport
+import Testing
+
+/// Our frontend with a router inside, over workers that tell what they hold.
+@Suite("Our frontend in mode kv", .serialized, .timeLimit(.minutes(3)))
+struct KVFrontendTests {
+    /// A prompt of ten blocks of 16 that begins like no other.
+    static func prompt(_ number: Int) -> [Int] { (0..<160).map { ($0 * 7 + number * 131) % 250 + 1 } }
+
+    /// Where a request went, and how much of its prompt was there.
+    struct Routed {
+        var worker: UInt64
+        var prefillWorker: UInt64
+        var hitRate: Double
+        var text: String
+    }
+
+    static func ask(
+        _ place: MixedPlace,
+        _ model: String,
+        _ prompt: [Int],
+        tokens: Int = 3,
+        worker: UInt64? = nil
+    ) async throws -> Routed {
+        let named = worker.map { #""backend_instance_id":\#($0),"# } ?? ""
+        let reply = try await HTTPRequests.post(
+            place.url + "/v1/completions",
+            json: #"{"model":"\#(model)","prompt":\#(prompt),"max_tokens":\#(tokens),"ignore_eos":true,"#
+                + #""nvext":{\#(named)"extra_fields":["worker_id","timing"]}}"#
+        )
+        try #require(reply.status == 200, "\(reply.text)")
+        let answer = try reply.object()
+        let usage = answer["usage"] as? [String: Any]
+        #expect(usage?["completion_tokens"] as? Int == tokens, "\(reply.text)")
+        let extra = try #require(answer["nvext"] as? [String: Any], "\(reply.text)")
+        let timing = extra["timing"] as? [String: Any]
+        let ids = extra["worker_id"] as? [String: Any]
+        let text = (answer["choices"] as? [[String: Any]])?.first?["text"] as? String
+        return Routed(
+            worker: (ids?["decode_worker_id"] as? NSNumber)?.uint64Value ?? 0,
+            prefillWorker: (ids?["prefill_worker_id"] as? NSNumber)?.uint64Value ?? 0,
+            hitRate: (timing?["kv_hit_rate"] as? NSNumber)?.doubleValue ?? -1,
+            text: text ?? ""
+        )
+    }
+
+    private static let frontend = TestEnvironment.products.appending(path: "dynamo-frontend").path
+
+    /// Runs one of our frontends until the body ends.
+    private static func withFrontend<Value: Sendable>(
+        _ place: MixedPlace,
+        _ model: String,
+        _ environment: [String: String?],
+        _ body: () async throws -> Value
+    ) async throws -> Value {
+        let flags = ["--http-port", "\(place.port)", "--router-mode", "kv", "--router-replica-sync"]
+        return try await withProgram(self.frontend, flags, environment: environment) { frontend in
+            try await place.waitForModel(model, frontend)
+            return try await body()
+        }.value
+    }
+
+    @Test func `over real mockers prompts go to who holds them, for a late frontend too, and two share their load`()
+        async throws
+    {
+        let python = try TestEnvironment.python(.v121)
+        let model = try TestEnvironment.model()
+        try await NATSServerFixture.run { server in
+            try await withTemporaryDirectory { directory in
+                var first = MixedPlace(directory: directory.appending(path: "kv"), port: try freePort())
+                first.nats = server.url
+                var second = first
+                second.port = try freePort()
+                var environment = first.environment()
+                environment["DYN_EVENT_PLANE"] = "nats"
+                let (early, late, all) = (first, second, environment)
+                let mocker = [
+                    "-m", "dynamo.mocker", "--model-path", model, "--model-name", "mock", "--block-size", "16",
+                    "--num-workers", "2", "--speedup-ratio", "2",
+                ]
+                _ = try await withProgram(python, mocker, environment: all) { mockers in
+                    try await Self.withFrontend(early, "mock", all) {
+                        try await eventually("both workers are there; \(mockers.output)") {
+                            var seen: Set<UInt64> = []
+                            for number in 100..<104 {
+                                seen.insert(try await Self.ask(early, "mock", Self.prompt(number), tokens: 1).worker)
+                            }
+                            return seen.count == 2
+                        }
+                        let holders = try await self.checkHolders(early)
+                        try await Self.withFrontend(late, "mock", all) {
+                            for (number, holder) in holders {
+                                let routed = try await Self.ask(late, "mock", Self.prompt(number))
+                                #expect(routed.worker == holder)
+                                #expect(routed.hitRate > 0.8)
+                            }
+                            try await self.checkReplicas(early, late, Set(holders.values))
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Each prompt stays with the worker that had it first.
+    private func checkHolders(_ place: MixedPlace) async throws -> [Int: UInt64] {
+        var holders: [Int: UInt64] = [:]
+        for number in 0..<6 {
+            let first = try await Self.ask(place, "mock", Self.prompt(number))
+            #expect(first.hitRate == 0)
+            #expect(first.worker != 0)
+            try await eventually("the frontend hears of the blocks") {
+                let again = try await Self.ask(place, "mock", Self.prompt(number))
+                #expect(again.worker == first.worker)
+                return again.hitRate > 0.8
+            }
+            holders[number] = first.worker
+        }
+        #expect(Set(holders.values).count == 2, "new prompts are spread")
+        return holders
+    }
+
+    /// What one frontend has sent to a worker keeps the other from sending there.
+    private func checkReplicas(_ one: MixedPlace, _ other: MixedPlace, _ workers: Set<UInt64>) async throws {
+        let busy = try #require(workers.min())
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in 0..<8 {
+                group.addTask {
+                    _ = try await Self.ask(one, "mock", Self.prompt(200 + number), tokens: 2000, worker: busy)
+                }
+            }
+            var number = 300
+            try await eventually("the other frontend hears of the load") {
+                var seen: Set<UInt64> = []
+                for _ in 0..<6 {
+                    number += 1
+                    seen.insert(try await Self.ask(other, "mock", Self.prompt(number), tokens: 1).worker)
+                }
+                return seen == workers.subtracting([busy])
+            }
+            group.cancelAll()
+            while let result = await group.nextResult() { _ = result }
+        }
+    }
+}
