@@ -241,13 +241,16 @@ let package = Package(
             ]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
-        .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment", "Discovery", "RequestPlane"]),
+        .testTarget(
+            name: "LaunchTests",
+            dependencies: ["dynamo-launch", "Deployment", "Discovery", "KVRouting", "RequestPlane"]
+        ),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
-                "TestSupport",
+                "KVRouter", "KVEvents", "KVRouting", "NATS", "TestSupport",
                 "dynamo-launch", "dynamo-frontend", "dynamo-router", "dynamo-worker", "ShoutWorker", "ShoutClient",
                 asyncHTTPClient,
                 subprocess, core, posix, logging,

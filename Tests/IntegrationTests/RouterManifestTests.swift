@@ -94,7 +94,7 @@ import Testing
 
     private func expectFollowing(_ deployment: LaunchedDeployment) async throws {
         let model = try await Chat.firstModel(deployment.url)
-        func ask(_ word: String) async throws -> (worker: UInt64, hitRate: Double) {
+        func ask(_ word: String) async throws -> KVAnswer {
             try await self.ask(deployment.url, model, word)
         }
         try await eventually("the router knows who holds a prompt") { try await ask("alpha").hitRate > 0.9 }
