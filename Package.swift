@@ -131,8 +131,7 @@ let package = Package(
             name: "dynamo-worker",
             dependencies: [
                 "DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", "KVRouter", "KVEvents",
-                argumentParser, core, logging,
-                lifecycle,
+                "KVRouting", argumentParser, core, logging, lifecycle,
             ]
         ),
 
@@ -208,9 +207,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport",
-                argumentParser,
-                core,
+                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "TestSupport",
+                argumentParser, core,
             ]
         ),
         .testTarget(
@@ -243,13 +241,16 @@ let package = Package(
             ]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
-        .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment"]),
+        .testTarget(
+            name: "LaunchTests",
+            dependencies: ["dynamo-launch", "Deployment", "Discovery", "KVRouting", "RequestPlane"]
+        ),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
-                "TestSupport",
+                "KVRouter", "KVEvents", "KVRouting", "NATS", "TestSupport",
                 "dynamo-launch", "dynamo-frontend", "dynamo-router", "dynamo-worker", "ShoutWorker", "ShoutClient",
                 asyncHTTPClient,
                 subprocess, core, posix, logging,

@@ -94,7 +94,7 @@ import Testing
 
     private func expectFollowing(_ deployment: LaunchedDeployment) async throws {
         let model = try await Chat.firstModel(deployment.url)
-        func ask(_ word: String) async throws -> (worker: UInt64, hitRate: Double) {
+        func ask(_ word: String) async throws -> KVAnswer {
             try await self.ask(deployment.url, model, word)
         }
         try await eventually("the router knows who holds a prompt") { try await ask("alpha").hitRate > 0.9 }
@@ -135,23 +135,7 @@ import Testing
         }
     }
 
-    /// Sends a prompt of some hundred tokens.
-    private func ask(
-        _ url: String,
-        _ model: String,
-        _ word: String
-    ) async throws -> (worker: UInt64, hitRate: Double) {
-        let body: [String: Any] = [
-            "model": model, "max_tokens": 4, "nvext": ["extra_fields": ["worker_id", "timing"]],
-            "messages": [["role": "user", "content": String(repeating: "\(word) ", count: 60)]],
-        ]
-        let json = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
-        let reply = try await HTTPRequests.post("\(url)/v1/chat/completions", json: json)
-        guard reply.status == 200 else {
-            throw OutputMissing(text: "an answer", ended: false, output: "\(reply.status) \(reply.text)")
-        }
-        let extras = try reply.object()["nvext"] as? [String: Any]
-        let worker = ((extras?["worker_id"] as? [String: Any])?["prefill_worker_id"] as? NSNumber)?.uint64Value
-        return (worker ?? 0, ((extras?["timing"] as? [String: Any])?["kv_hit_rate"] as? NSNumber)?.doubleValue ?? -1)
+    private func ask(_ url: String, _ model: String, _ word: String) async throws -> KVAnswer {
+        try await KVAnswer.ask(url, model, word)
     }
 }

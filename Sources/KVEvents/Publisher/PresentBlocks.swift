@@ -27,6 +27,11 @@ package struct PresentBlocks: Sendable, Equatable {
     package var count: Int { self.places.count }
     package var isEmpty: Bool { self.count == 0 }
 
+    /// The blocks, in no order.
+    package var blocks: [BlockHash] {
+        (0..<self.places.slots).compactMap { slot in self.places[slot: slot]?.block }
+    }
+
     package func contains(_ block: BlockHash) -> Bool { self.places.node(of: block) != 0 }
 
     private func entry(_ block: BlockHash) -> Entry? {

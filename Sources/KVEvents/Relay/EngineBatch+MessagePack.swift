@@ -47,7 +47,8 @@ extension EngineBatch {
     private static func readEvents(_ reader: inout MessagePackReader) throws(MessagePackError) -> [EngineEvent] {
         let count = try reader.readArrayCount()
         var events: [EngineEvent] = []
-        events.reserveCapacity(count)
+        // What is announced need not come, and an event here is far larger than the least that announces it.
+        events.reserveCapacity(min(count, 256))
         for _ in 0..<count {
             var fields = EngineEventFields()
             switch try reader.kind {

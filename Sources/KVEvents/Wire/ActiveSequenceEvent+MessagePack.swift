@@ -105,6 +105,14 @@ extension ActiveSequenceEvent.Change {
 }
 
 extension ByteBuffer {
+    /// Several in one message, as 1.6 has them on ZeroMQ.
+    package mutating func writeActiveSequenceEvents(_ events: some Collection<ActiveSequenceEvent>) {
+        self.writeMessagePack(mapCount: 1)
+        self.writeMessagePack(key: "events")
+        self.writeMessagePack(arrayCount: events.count)
+        for event in events { self.writeActiveSequenceEvent(event) }
+    }
+
     package mutating func writeActiveSequenceEvent(_ event: ActiveSequenceEvent) {
         self.writeMessagePack(mapCount: 5)
         self.writeMessagePack(key: "request_id")
