@@ -77,26 +77,26 @@ struct KVFrontendTests {
                 environment["DYN_EVENT_PLANE"] = "nats"
                 let (early, late, all) = (first, second, environment)
                 let mocker = [
-                    "-m", "dynamo.mocker", "--model-path", model, "--model-name", "mock", "--block-size", "16",
-                    "--num-workers", "2", "--speedup-ratio", "2",
+                    "-m", "dynamo.mocker", "--model-path", model, "--block-size", "16", "--num-workers", "2",
+                    "--speedup-ratio", "2",
                 ]
                 _ = try await withProgram(python, mocker, environment: all) { mockers in
-                    try await Self.withFrontend(early, "mock", all) {
+                    try await Self.withFrontend(early, model, all) {
                         try await eventually("both workers are there; \(mockers.output)") {
                             var seen: Set<UInt64> = []
                             for number in 100..<104 {
-                                seen.insert(try await Self.ask(early, "mock", Self.prompt(number), tokens: 1).worker)
+                                seen.insert(try await Self.ask(early, model, Self.prompt(number), tokens: 1).worker)
                             }
                             return seen.count == 2
                         }
-                        let holders = try await self.checkHolders(early)
-                        try await Self.withFrontend(late, "mock", all) {
+                        let holders = try await self.checkHolders(early, model)
+                        try await Self.withFrontend(late, model, all) {
                             for (number, holder) in holders {
-                                let routed = try await Self.ask(late, "mock", Self.prompt(number))
+                                let routed = try await Self.ask(late, model, Self.prompt(number))
                                 #expect(routed.worker == holder)
                                 #expect(routed.hitRate > 0.8)
                             }
-                            try await self.checkReplicas(early, late, Set(holders.values))
+                            try await self.checkReplicas(early, late, model, Set(holders.values))
                         }
                     }
                 }
@@ -105,14 +105,14 @@ struct KVFrontendTests {
     }
 
     /// Each prompt stays with the worker that had it first.
-    private func checkHolders(_ place: MixedPlace) async throws -> [Int: UInt64] {
+    private func checkHolders(_ place: MixedPlace, _ model: String) async throws -> [Int: UInt64] {
         var holders: [Int: UInt64] = [:]
         for number in 0..<6 {
-            let first = try await Self.ask(place, "mock", Self.prompt(number))
+            let first = try await Self.ask(place, model, Self.prompt(number))
             #expect(first.hitRate == 0)
             #expect(first.worker != 0)
             try await eventually("the frontend hears of the blocks") {
-                let again = try await Self.ask(place, "mock", Self.prompt(number))
+                let again = try await Self.ask(place, model, Self.prompt(number))
                 #expect(again.worker == first.worker)
                 return again.hitRate > 0.8
             }
@@ -123,12 +123,17 @@ struct KVFrontendTests {
     }
 
     /// What one frontend has sent to a worker keeps the other from sending there.
-    private func checkReplicas(_ one: MixedPlace, _ other: MixedPlace, _ workers: Set<UInt64>) async throws {
+    private func checkReplicas(
+        _ one: MixedPlace,
+        _ other: MixedPlace,
+        _ model: String,
+        _ workers: Set<UInt64>
+    ) async throws {
         let busy = try #require(workers.min())
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<8 {
                 group.addTask {
-                    _ = try await Self.ask(one, "mock", Self.prompt(200 + number), tokens: 2000, worker: busy)
+                    _ = try await Self.ask(one, model, Self.prompt(200 + number), tokens: 2000, worker: busy)
                 }
             }
             var number = 300
@@ -136,7 +141,7 @@ struct KVFrontendTests {
                 var seen: Set<UInt64> = []
                 for _ in 0..<6 {
                     number += 1
-                    seen.insert(try await Self.ask(other, "mock", Self.prompt(number), tokens: 1).worker)
+                    seen.insert(try await Self.ask(other, model, Self.prompt(number), tokens: 1).worker)
                 }
                 return seen == workers.subtracting([busy])
             }
