@@ -150,3 +150,64 @@ struct KVFrontendTests {
         }
     }
 }
+
+extension KVFrontendTests {
+    @Test(arguments: ["kv", "round-robin", "least-loaded"])
+    func `prompts are processed by real prefill mockers, and answers made by real decode mockers`(
+        _ mode: String
+    )
+        async throws
+    {
+        let python = try TestEnvironment.python(.v121)
+        let model = try TestEnvironment.model()
+        try await NATSServerFixture.run { server in
+            try await withTemporaryDirectory { directory in
+                var deployment = MixedPlace(directory: directory.appending(path: "kv"), port: try freePort())
+                deployment.nats = server.url
+                var environment = deployment.environment()
+                environment["DYN_EVENT_PLANE"] = "nats"
+                let (place, all) = (deployment, environment)
+                let mocker = [
+                    "-m", "dynamo.mocker", "--model-path", model, "--block-size", "16", "--disaggregation-mode",
+                ]
+                let prefill = mocker + ["prefill", "--endpoint", "dyn://dynamo.prefill.generate"]
+                _ = try await withProgram(python, prefill, environment: all) { _ in
+                    try await withProgram(python, mocker + ["decode"], environment: all) { decoder in
+                        let flags = ["--http-port", "\(place.port)", "--router-mode", mode]
+                        _ = try await withProgram(Self.program, flags, environment: all) { frontend in
+                            try await place.waitForModel(model, frontend)
+                            try await eventually("both pools are known") {
+                                FileManager.default.subpaths(atPath: place.directory.path)?
+                                    .filter { $0.contains("mdc") && $0.contains("generate") }.count == 2
+                            }
+                            try await self.checkPools(place, model, mode)
+                            #expect(!frontend.output.contains("was not processed elsewhere"), "\(frontend.output)")
+                        }
+                        #expect(decoder.output.contains("request received"), "\(decoder.output)")
+                    }
+                }
+            }
+        }
+    }
+
+    private static let program = TestEnvironment.products.appending(path: "dynamo-frontend").path
+
+    private func checkPools(_ place: MixedPlace, _ model: String, _ mode: String) async throws {
+        guard mode == "kv" else {
+            let reply = try await HTTPRequests.post(
+                place.url + "/v1/completions",
+                json: #"{"model":"\#(model)","prompt":\#(Self.prompt(1)),"max_tokens":3,"ignore_eos":true}"#
+            )
+            #expect(reply.status == 200, "\(reply.text)")
+            #expect(reply.text.contains(#""completion_tokens":3"#), "\(reply.text)")
+            return
+        }
+        try await eventually("the prompt and the answer are made by two workers") {
+            let routed = try await Self.ask(place, model, Self.prompt(0))
+            return routed.prefillWorker != routed.worker && routed.prefillWorker != 0
+        }
+        try await eventually("the prefill worker is known to hold the prompt") {
+            try await Self.ask(place, model, Self.prompt(0)).hitRate > 0.8
+        }
+    }
+}
