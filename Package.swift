@@ -131,8 +131,7 @@ let package = Package(
             name: "dynamo-worker",
             dependencies: [
                 "DynamoRuntime", "RequestPlane", "RequestPlaneTransports", "Discovery", "KVRouter", "KVEvents",
-                argumentParser, core, logging,
-                lifecycle,
+                "KVRouting", argumentParser, core, logging, lifecycle,
             ]
         ),
 
@@ -208,9 +207,8 @@ let package = Package(
         .testTarget(
             name: "WorkerTests",
             dependencies: [
-                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "TestSupport",
-                argumentParser,
-                core,
+                "dynamo-worker", "DynamoRuntime", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "TestSupport",
+                argumentParser, core,
             ]
         ),
         .testTarget(
@@ -225,7 +223,9 @@ let package = Package(
         ),
         .testTarget(
             name: "KVEventsTests",
-            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", core, logging],
+            dependencies: [
+                "KVEvents", "KVRouter", "NATS", "RequestPlane", "TestSupport", "FuzzSupport", core, logging,
+            ],
             exclude: ["Fixtures"]
         ),
         .testTarget(
@@ -241,13 +241,16 @@ let package = Package(
             ]
         ),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
-        .testTarget(name: "LaunchTests", dependencies: ["dynamo-launch", "Deployment"]),
+        .testTarget(
+            name: "LaunchTests",
+            dependencies: ["dynamo-launch", "Deployment", "Discovery", "KVRouting", "RequestPlane"]
+        ),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(
             name: "IntegrationTests",
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
-                "TestSupport",
+                "KVRouter", "KVEvents", "KVRouting", "NATS", "TestSupport",
                 "dynamo-launch", "dynamo-frontend", "dynamo-router", "dynamo-worker", "ShoutWorker", "ShoutClient",
                 asyncHTTPClient,
                 subprocess, core, posix, logging,
@@ -274,6 +277,13 @@ if Context.environment["DYNAMO_BENCHMARKS"] != nil {
     )
     package.targets.append(
         .executableTarget(name: "index-benchmark", dependencies: ["KVRouter"], path: "Tests/Benchmarks/Index")
+    )
+    package.targets.append(
+        .executableTarget(
+            name: "event-benchmark",
+            dependencies: ["KVEvents", "KVRouter", "NATS", "RequestPlane", core, logging],
+            path: "Tests/Benchmarks/Events"
+        )
     )
 }
 

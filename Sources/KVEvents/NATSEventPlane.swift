@@ -70,10 +70,19 @@ package struct NATSEventPlane: EventPlane {
     package func activeSequences(
         _ form: DynamoEventForm,
         of endpoint: EndpointID,
-        router: UInt64
+        publisher: UInt64
     ) -> ActiveSequenceChannel {
-        ActiveSequenceChannel(self.connection, form: form, endpoint: endpoint, router: router, logger: self.logger)
+        ActiveSequenceChannel(
+            self.connection,
+            form: form,
+            endpoint: endpoint,
+            publisher: publisher,
+            logger: self.logger
+        )
     }
+
+    /// Whether the server can be reached, each time this changes.
+    package func linkChanges() -> any AsyncSequence<Bool, Never> & Sendable { self.connection.linkChanges() }
 
     /// The durable stream of the workers of an endpoint.
     package func durableStream(of endpoint: EndpointID) -> DurableEventStream {

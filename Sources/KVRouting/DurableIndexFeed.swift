@@ -119,7 +119,7 @@ package final class DurableIndexFeed: IndexFeed {
             do {
                 try await self.readOnce()
                 return
-            } catch let error as JetStreamError where Self.isTemporary(error.code) && !Task.isCancelled {
+            } catch  where Self.isTemporary(error) && !Task.isCancelled {
                 self.logger.warning(
                     "the durable stream of KV events is read anew",
                     metadata: ["stream": "\(self.stream.name)", "error": "\(error)"]
@@ -129,10 +129,11 @@ package final class DurableIndexFeed: IndexFeed {
         }
     }
 
-    private static func isTemporary(_ code: JetStreamError.Code) -> Bool {
-        switch code {
-        case .streamMissing, .consumerMissing, .unavailable, .timedOut: true
-        default: false
+    private static func isTemporary(_ error: any Error) -> Bool {
+        guard let error = error as? JetStreamError else { return error is DurableStreamGap }
+        switch error.code {
+        case .streamMissing, .consumerMissing, .unavailable, .timedOut, .connection: return true
+        default: return false
         }
     }
 

@@ -17,46 +17,75 @@ package final class KVIndexFeed: IndexFeed {
     static let questionLimit = 32
 
     private struct State {
-        var endpoints: [WorkerRank: Instance] = [:]
+        var sources: [WorkerRank: KVSource] = [:]
+        /// On ZeroMQ: who publishes where.
+        var publishers: [String: EventChannelRecord] = [:]
         var isFollowing = false
     }
 
+    /// What receives live events.
+    private enum Ears {
+        /// One for each form.
+        case nats([KVEventSubscriber], NATSEventPlane)
+        case zmq(ZMQTopicSubscriber)
+    }
+
     private let endpoint: EndpointID
-    private let recovery: KVRecovery
+    private let client: any RequestPlaneClient
     private let logger: Logger
-    private let index: KVIndexer
-    private let activity: ActivityLog
+    private let index = KVIndexer()
+    private let activity = ActivityLog()
     private let state = Mutex(State())
     private let actions: AsyncStream<IndexerAction>
     private let todo: AsyncStream<IndexerAction>.Continuation
-    private let subscriber: KVEventSubscriber
+    private let ears: Mutex<Ears?> = Mutex(nil)
 
     /// Starts with nothing.
     ///
     /// - Parameters:
     ///   - endpoint: the one that requests are sent to.
-    ///   - form: which release's events the workers publish.
-    ///   - plane: where they publish.
+    ///   - plane: where its workers publish, in the form of any release.
     ///   - client: asks the workers.
     ///   - logger: hears of gaps and of what could not be recovered.
     package init(
         of endpoint: EndpointID,
-        form: DynamoEventForm = .release12,
-        plane: NATSEventPlane,
+        plane: RoutingPlane,
         client: any RequestPlaneClient,
         logger: Logger
     ) {
         self.endpoint = endpoint
-        self.recovery = KVRecovery(client, form: form)
+        self.client = client
         self.logger = logger
-        let index = KVIndexer()
-        let activity = ActivityLog()
-        let (actions, todo) = AsyncStream.makeStream(of: IndexerAction.self)
-        (self.index, self.activity, self.actions, self.todo) = (index, activity, actions, todo)
-        self.subscriber = plane.subscriber(form, of: endpoint) { events, _ in
-            activity.received(events)
-            for event in events { for action in index.apply(event) { todo.yield(action) } }
-        }
+        (self.actions, self.todo) = AsyncStream.makeStream(of: IndexerAction.self)
+        let ears: Ears =
+            switch plane.way {
+            case .nats(let plane):
+                .nats(
+                    DynamoEventForm.allCases.map { form in
+                        plane.subscriber(form, of: endpoint) { [weak self] events, _ in self?.receive(events, form) }
+                    },
+                    plane
+                )
+            case .zmq(let plane):
+                .zmq(
+                    plane.subscriber(.events) { [weak self] message, form in
+                        self?.receive(message, form)
+                    } linked: { [weak self] address in
+                        self?.checkAgain(address)
+                    }
+                )
+            }
+        self.ears.withLock { $0 = ears }
+    }
+
+    /// Starts with nothing, on a connection to NATS.
+    package convenience init(
+        of endpoint: EndpointID,
+        plane: NATSEventPlane,
+        client: any RequestPlaneClient,
+        logger: Logger
+    ) {
+        self.init(of: endpoint, plane: RoutingPlane(plane), client: client, logger: logger)
     }
 
     /// What each rank holds of a prompt.
@@ -64,7 +93,21 @@ package final class KVIndexFeed: IndexFeed {
 
     /// Blocks of each rank, and what has happened so far.
     package var status: (blocks: [WorkerRank: Int], index: IndexerCounters, subscriber: SubscriberStatistics) {
-        (self.index.blockCounts, self.index.counters, self.subscriber.statistics)
+        (self.index.blockCounts, self.index.counters, self.received)
+    }
+
+    private var received: SubscriberStatistics {
+        let all: [SubscriberStatistics] =
+            switch self.ears.withLock({ $0 }) {
+            case .nats(let subscribers, _): subscribers.map(\.statistics)
+            case .zmq(let subscriber): [subscriber.statistics]
+            case nil: []
+            }
+        return all.reduce(into: SubscriberStatistics()) { sum, one in
+            sum.messages += one.messages
+            sum.events += one.events
+            sum.refused += one.refused
+        }
     }
 
     package var blockCounts: [WorkerRank: Int] { self.index.blockCounts }
@@ -72,7 +115,7 @@ package final class KVIndexFeed: IndexFeed {
     /// Each rank that discovery has, that holds blocks, or that was heard of, in order.
     package var ranks: [RankStatus] {
         let (blocks, recovering) = (self.index.blockCounts, Set(self.index.recovering))
-        let registered = Set(self.state.withLock { $0.endpoints.keys })
+        let registered = Set(self.state.withLock { $0.sources.keys })
         let activity = self.activity.all
         return registered.union(blocks.keys).union(activity.keys).sorted().map { rank in
             RankStatus(
@@ -101,56 +144,100 @@ package final class KVIndexFeed: IndexFeed {
     /// - Parameter snapshots: the states of discovery.
     /// - Throws: what the connection to NATS ends with.
     package func run(_ snapshots: AsyncStream<DiscoverySnapshot>) async throws {
-        let (listening, isListening) = AsyncStream.makeStream(of: Void.self)
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                try await self.subscriber.run {
-                    isListening.yield()
-                    isListening.finish()
-                }
-            }
-            group.addTask {
-                for await _ in listening {}
-                for await snapshot in snapshots { self.follow(snapshot) }
-            }
             let (due, isDue) = AsyncStream.makeStream(of: IndexQuery.self)
             group.addTask { await self.perform(isDue) }
             group.addTask { await self.ask(due) }
+            switch self.ears.withLock({ $0 }) {
+            case .nats(let subscribers, let plane): self.listen(subscribers, plane, snapshots, in: &group)
+            case .zmq(let subscriber):
+                group.addTask {
+                    for await snapshot in snapshots {
+                        let publishers = snapshot.zmqPublishers(.events, of: self.endpoint)
+                        self.state.withLock { $0.publishers = publishers }
+                        subscriber.follow(publishers.mapValues(\.form))
+                        self.follow(snapshot)
+                    }
+                    subscriber.close()
+                }
+            case nil: break
+            }
             try await group.waitForAll()
         }
+    }
+
+    private func listen(
+        _ subscribers: [KVEventSubscriber],
+        _ plane: NATSEventPlane,
+        _ snapshots: AsyncStream<DiscoverySnapshot>,
+        in group: inout ThrowingTaskGroup<Void, any Error>
+    ) {
+        let (listening, isListening) = AsyncStream.makeStream(of: Void.self)
+        for subscriber in subscribers {
+            group.addTask { try await subscriber.run { isListening.yield() } }
+        }
+        group.addTask {
+            for await _ in listening.prefix(subscribers.count) {}
+            for await snapshot in snapshots { self.follow(snapshot) }
+        }
+        group.addTask {
+            // What was published while the server was away is nowhere but at the workers.
+            for await isUp in plane.linkChanges() where isUp { self.checkAgain(nil) }
+        }
+    }
+
+    // MARK: Live events
+
+    private func receive(_ message: EventEnvelope, _ form: DynamoEventForm) {
+        do throws(MessagePackError) { self.receive(try RouterEvent.read(message.payload), form) } catch {
+            self.logger.warning("a KV event cannot be read and is left out", metadata: ["error": "\(error)"])
+        }
+    }
+
+    private func receive(_ events: [RouterEvent], _ form: DynamoEventForm) {
+        // What a worker tells routers of both forms counts once, and a publisher of 1.6 that nobody knows does not count.
+        let events = self.state.withLock { state in
+            events.filter { event in
+                let rank = WorkerRank(worker: event.worker, rank: event.event.rank)
+                return (state.sources[rank]?.form ?? .release12) == form
+            }
+        }
+        self.activity.received(events)
+        for event in events { for action in self.index.apply(event) { self.todo.yield(action) } }
+    }
+
+    /// Asks what ranks hold whose events may have been missed unnoticed.
+    ///
+    /// - Parameter address: of the publisher that there is a new connection to; nil: all.
+    private func checkAgain(_ address: String?) {
+        let ranks = self.state.withLock { state -> [WorkerRank] in
+            guard let address else { return Array(state.sources.keys) }
+            guard let record = state.publishers[address] else { return [] }
+            return state.sources.filter {
+                $0.value.publisher == record.publisher.rawValue && $0.value.form == record.form
+            }.map(\.key)
+        }
+        for rank in ranks.sorted() { for action in self.index.check(rank) { self.todo.yield(action) } }
     }
 
     // MARK: Discovery
 
     private func follow(_ snapshot: DiscoverySnapshot) {
-        var found: [WorkerRank: Instance] = [:]
-        for record in snapshot.instances {
-            guard let rank = self.rank(of: record.instance) else { continue }
-            found[rank] = record.instance
-        }
-        let all = found
+        let all = KVSource.all(of: self.endpoint, in: snapshot)
         let before = self.state.withLock { state in
-            defer { state.endpoints = all }
-            return Set(state.endpoints.keys)
+            defer { state.sources = all }
+            return state.sources
         }
-        for rank in before.subtracting(all.keys).sorted() {
+        // A source in another form counts its events by itself.
+        let left = before.filter { all[$0.key]?.form != $0.value.form }.keys
+        for rank in left.sorted() {
             self.index.lost(rank)
             self.activity.forget(rank)
         }
-        for rank in Set(all.keys).subtracting(before).sorted() {
+        for rank in Set(all.keys).subtracting(Set(before.keys).subtracting(left)).sorted() {
             for action in self.index.found(rank) { self.todo.yield(action) }
         }
         self.state.withLock { $0.isFollowing = true }
-    }
-
-    /// The rank whose query endpoint this is.
-    private func rank(of instance: Instance) -> WorkerRank? {
-        let prefix = Self.queryEndpointPrefix
-        guard instance.endpoint.namespace == self.endpoint.namespace,
-            instance.endpoint.component == self.endpoint.component, instance.endpoint.name.hasPrefix(prefix),
-            let rank = UInt32(instance.endpoint.name.dropFirst(prefix.count))
-        else { return nil }
-        return WorkerRank(worker: instance.id.rawValue, rank: rank)
     }
 
     // MARK: Actions
@@ -190,11 +277,12 @@ package final class KVIndexFeed: IndexFeed {
     }
 
     private func ask(_ query: IndexQuery) async -> [IndexerAction] {
-        guard let instance = self.state.withLock({ $0.endpoints[query.rank] }) else {
+        guard let source = self.state.withLock({ $0.sources[query.rank] }) else {
             return self.index.failed(query, reason: "the worker is not in discovery any more")
         }
         do {
-            let answer = try await self.recovery.recover(query.rank, from: query.from, at: instance)
+            let recovery = KVRecovery(self.client, form: source.form)
+            let answer = try await recovery.recover(query.rank, from: query.from, at: source.query)
             return await self.index.answered(query, IndexAnswer(answer))
         } catch {
             return self.index.failed(query, reason: "\(error)")

@@ -23,8 +23,10 @@ package final class Supervisor: Sendable {
     private let verification: Verification?
     private let logs: LogSink
     private let notices: @Sendable (SupervisorNotice) -> Void
-    /// Called as soon as stopping begins, also when the receiver of the notices is held up.
-    private let onStopping: @Sendable () -> Void
+    /// Gets every notice at once, also when the receiver of the notices is held up; must not block.
+    private let observer: @Sendable (SupervisorNotice) -> Void
+    /// What is known of the KV events that are relayed for each replica, by its name.
+    private let relays: @Sendable () -> [String: KVRelayStatus]
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
     private let sender: AsyncStream<SupervisorEvent>.Continuation
@@ -36,7 +38,8 @@ package final class Supervisor: Sendable {
         onReady verification: Verification? = nil,
         logs: @escaping LogSink,
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
-        onStopping: @escaping @Sendable () -> Void = {},
+        observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
+        relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
         logger: Logger
     ) {
         self.plan = plan
@@ -45,7 +48,8 @@ package final class Supervisor: Sendable {
         self.verification = verification
         self.logs = logs
         self.notices = notices
-        self.onStopping = onStopping
+        self.observer = observer
+        self.relays = relays
         self.logger = logger
         (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
     }
@@ -131,9 +135,10 @@ package final class Supervisor: Sendable {
                 probes: ProbeRunner(namespace: self.plan.namespace, requestPlane: self.requestPlaneProbe),
                 verification: self.verification,
                 notices: {
-                    if case .stopping = $0 { self.onStopping() }
+                    self.observer($0)
                     speaker.yield($0)
                 },
+                relays: self.relays,
                 sender: sender
             )
             // Probes and the like are no longer of interest when the loop has ended.

@@ -39,6 +39,7 @@ extension SupervisorLoop {
             case .stopping: self.machine.failure == nil ? .stopping : .failed
             case .finished: self.machine.failure == nil ? .stopped : .failed
             }
+        let relays = self.relays()
         return DeploymentStatus(
             deployment: self.plan.deployment,
             state: state,
@@ -51,13 +52,17 @@ extension SupervisorLoop {
             launcherPID: getpid(),
             uptime: (now - self.startedAt).inSeconds,
             readyAfter: self.machine.readyAfter,
-            replicas: self.machine.replicas.indices.map { self.replicaStatus($0, at: now) },
+            replicas: self.machine.replicas.indices.map { self.replicaStatus($0, relays, at: now) },
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []
         )
     }
 
-    private func replicaStatus(_ index: Int, at now: ContinuousClock.Instant) -> ReplicaStatus {
+    private func replicaStatus(
+        _ index: Int,
+        _ relays: [String: KVRelayStatus],
+        at now: ContinuousClock.Instant
+    ) -> ReplicaStatus {
         let replica = self.machine.replicas[index]
         var waitingFor = replica.waitingFor
         if replica.state == .waiting, let missing = self.machine.missingDependency(of: index) {
@@ -76,7 +81,8 @@ extension SupervisorLoop {
             lastExit: replica.lastExit,
             ports: replica.plan.ports,
             logFile: self.plan.logFile(of: replica.plan),
-            uptime: replica.run.map { (now - $0.startedAt).inSeconds }
+            uptime: replica.run.map { (now - $0.startedAt).inSeconds },
+            kvEvents: relays[replica.plan.name]
         )
     }
 }

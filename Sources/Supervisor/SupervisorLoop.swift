@@ -31,6 +31,7 @@ final class SupervisorLoop {
     /// Known once everything is ready.
     var servingModel: String?
     let notices: @Sendable (SupervisorNotice) -> Void
+    let relays: @Sendable () -> [String: KVRelayStatus]
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
     let startedAt = ContinuousClock.now
@@ -79,6 +80,7 @@ final class SupervisorLoop {
         probes: ProbeRunner,
         verification: Supervisor.Verification?,
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
+        relays: @escaping @Sendable () -> [String: KVRelayStatus],
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
         self.plan = plan
@@ -89,6 +91,7 @@ final class SupervisorLoop {
         self.probes = probes
         self.verification = verification
         self.notices = notices
+        self.relays = relays
         self.sender = sender
         self.machine = DeploymentMachine(
             plan: plan,

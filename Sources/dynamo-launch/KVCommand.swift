@@ -3,7 +3,7 @@ import Deployment
 import Discovery
 import FoundationEssentials
 import Glibc
-import KVEvents
+import KVRouting
 import Logging
 import RequestPlaneTransports
 import Supervisor
@@ -72,11 +72,15 @@ struct KVCommand: AsyncParsableCommand {
             throw self.failure(plan, "it has discovery in memory: its workers cannot be found from outside")
         }
         let network: NetworkManager
-        let plane: NATSEventPlane
+        let plane: RoutingPlane
         do {
             let access = try KVPlaneAccess(plan, caller: ProcessInfo.processInfo.environment)
             let configuration = try NetworkManager.Configuration(environment: access.environment, logger: logger)
-            plane = try await .connect(try configuration.nats.connection.get(), logger: logger)
+            switch access.plane {
+            case .nats: plane = try await .connect(try configuration.nats.connection.get(), logger: logger)
+            // Nothing is published here, so that nobody is told an address.
+            case .zmq: plane = try .zmq(announcing: "127.0.0.1", logger: logger)
+            }
             network = NetworkManager(configuration: configuration, logger: logger)
         } catch {
             throw self.failure(plan, "\(error)")

@@ -40,7 +40,7 @@ struct RegistrationCheck: Sendable {
     }
 
     /// The environment of a process that registers or looks up: what etcd asks of it, it asks of the launcher too.
-    private var credentials: [String: String] {
+    var credentials: [String: String] {
         let replica = self.plan.replicas.first { $0.role != .infrastructure }
         return Dictionary(replica?.environment.map { ($0.name, $0.value) } ?? []) { first, _ in first }
     }
@@ -76,7 +76,8 @@ struct RegistrationCheck: Sendable {
         }
     }
 
-    private static func instance(systemPort: Int) async -> InstanceID? {
+    /// The instance that a worker's system server names; nil while it does not.
+    static func instance(systemPort: Int) async -> InstanceID? {
         guard let request = try? HTTPRequest(url: "http://127.0.0.1:\(systemPort)/metrics"),
             let answer = try? await HTTPClient.send(request, timeout: .seconds(5)), answer.isSuccess
         else { return nil }

@@ -16,7 +16,22 @@ enum StatusRendering {
         lines += self.table(
             [["PROCESS", "STATE", "LAYER", "PID", "UP", "RESTARTS", "PORTS", "NOTE"]] + status.replicas.map(self.row)
         )
+        let relayed = status.replicas.filter { $0.kvEvents != nil }
+        if !relayed.isEmpty {
+            lines.append("")
+            lines += self.table(
+                [["KV EVENTS OF", "STATE", "FOR", "BLOCKS", "EVENTS", "PUBLISHED", "GAPS", "LOSSES", "NOTE"]]
+                    + relayed.compactMap { replica in replica.kvEvents.map { self.row($0, of: replica.name) } }
+            )
+        }
         return lines.joined(separator: "\n")
+    }
+
+    private static func row(_ relay: KVRelayStatus, of replica: String) -> [String] {
+        [
+            replica, relay.state.rawValue, relay.worker ?? "-", "\(relay.blocks)", "\(relay.events)",
+            "\(relay.published)", "\(relay.gaps)", "\(relay.losses)", relay.reason ?? "",
+        ]
     }
 
     private static func headline(_ status: DeploymentStatus) -> String {

@@ -61,6 +61,13 @@ struct UpCommand: AsyncParsableCommand {
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
         let check = RegistrationCheck(plan: plan, logger: logger)
         let notifier = ServiceNotifier()
+        let relays = KVRelays(
+            plan: plan,
+            makeLogger: { replica in
+                Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: replica) }
+            },
+            say: { output.say($0) }
+        )
         let progress = Progress(plan: plan, output: output, notifier: notifier)
         let supervisor = Supervisor(
             plan: plan,
@@ -69,7 +76,11 @@ struct UpCommand: AsyncParsableCommand {
             onReady: { await check.mismatches(at: $0) },
             logs: { output.show($0) },
             notices: { progress.show($0) },
-            onStopping: { Terminal.hurry() },
+            observer: { notice in
+                if case .stopping = notice { Terminal.hurry() }
+                relays.observe(notice)
+            },
+            relays: { relays.statuses },
             logger: logger
         )
         let signals = await UnixSignalsSequence(
@@ -77,6 +88,10 @@ struct UpCommand: AsyncParsableCommand {
         )
         return await withTaskGroup(of: SupervisorOutcome?.self) { group in
             group.addTask { await supervisor.run() }
+            group.addTask {
+                await relays.run()
+                return nil
+            }
             group.addTask {
                 // timeout(1) and others signal a process and then its group: signals that come together are one.
                 var first: ContinuousClock.Instant?
@@ -139,6 +154,8 @@ private final class Progress: Sendable {
 /// Sends the launcher's own log where its other lines go.
 private struct LauncherLogHandler: LogHandler {
     let output: ForegroundOutput
+    /// What the log is about, in front of each line.
+    var subject: String?
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level = .warning
 
@@ -148,6 +165,7 @@ private struct LauncherLogHandler: LogHandler {
     }
 
     func log(event: LogEvent) {
-        self.output.say("\(event.level): \(event.message)")
+        let subject = self.subject.map { "\($0): " } ?? ""
+        self.output.say("\(subject)\(event.level): \(event.message)")
     }
 }

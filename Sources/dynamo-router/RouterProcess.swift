@@ -26,17 +26,43 @@ struct RouterProcess: Sendable {
 
     /// Connects to the event plane, if the router needs it.
     private func connect(_ runtime: RuntimeService) async throws -> RoutingPlane? {
-        guard RoutingService.needsPlane(self.settings.configuration) else { return nil }
-        var reader = EnvironmentReader(ProcessEnvironment.variables)
-        let plane = reader.choice("DYN_EVENT_PLANE", default: RoutingPlane.Kind.nats)
-        guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
-        guard plane == .nats else {
+        let configuration = self.settings.configuration
+        guard RoutingService.needsPlane(configuration) else { return nil }
+        let variables = ProcessEnvironment.variables
+        var reader = EnvironmentReader(variables)
+        let kind = reader.choice("DYN_EVENT_PLANE", default: RoutingPlane.Kind.nats)
+        var problems = reader.problems
+        switch kind {
+        case .nats:
+            guard problems.isEmpty else { throw ConfigurationError(problems) }
+            return try await .connect(try self.environment.requestPlane.nats.connection.get(), logger: runtime.logger)
+        case .zmq:
+            if configuration.usesDurableKVEvents {
+                problems.append(
+                    "durable KV events are on NATS only, and DYN_EVENT_PLANE is zmq; set DYN_EVENT_PLANE=nats"
+                )
+            }
+            for name in ["DYN_ZMQ_BROKER_URL", "DYN_ZMQ_BROKER_ENABLED"] where reader.string(name) != nil {
+                problems.append("\(name) is set, but this router connects to each publisher by itself; unset it")
+            }
+            guard problems.isEmpty else { throw ConfigurationError(problems) }
+            return try .zmq(announcing: try Self.host(reader.string("DYN_EVENT_PLANE_HOST")), logger: runtime.logger)
+        }
+    }
+
+    /// The address that other routers are told on ZeroMQ: a literal, an interface's, or that which others can reach.
+    private static func host(_ text: String?) throws -> String {
+        guard let text else { return LocalAddress.firstRoutable() }
+        guard let literal = LocalAddress.literal(text) else {
+            return try LocalAddress.ofInterface(text, in: "DYN_EVENT_PLANE_HOST")
+        }
+        guard literal != "0.0.0.0", literal != "::" else {
             throw ConfigurationError([
-                "DYN_EVENT_PLANE is zmq, but this router has KV events and replica sync on NATS only; "
-                    + "set DYN_EVENT_PLANE=nats, or give --no-router-kv-events and --no-router-replica-sync"
+                "DYN_EVENT_PLANE_HOST is '\(text)', which is no address that others can connect to; "
+                    + "write one of this machine, or unset it"
             ])
         }
-        return try await .connect(try self.environment.requestPlane.nats.connection.get(), logger: runtime.logger)
+        return literal
     }
 
     private func run(in runtime: RuntimeService, _ id: InstanceID, _ plane: RoutingPlane?) async throws {
@@ -55,8 +81,9 @@ struct RouterProcess: Sendable {
             group.addTask { try await service.run(runtime.discovery) }
             group.addTask { await self.follow(runtime) }
             group.addTask {
+                let records = try await service.announcement()
                 try await service.waitUntilReady()
-                try await runtime.serve(endpoints)
+                try await runtime.serve(endpoints) { _ in records }
             }
             // The first error ends the others.
             while try await group.next() != nil {}
@@ -72,7 +99,18 @@ struct RouterProcess: Sendable {
             endpoint("generate") { await router.generate($0) },
             endpoint("best_worker_id") { router.bestWorker($0) },
             endpoint("get_overlap_scores") { router.overlapScores($0) },
+            self.discoveryEndpoint,
         ]
+    }
+
+    /// By this endpoint beside the workers' routers of Dynamo 1.2 see each other in discovery (contract `kv-events.md`, section 9);
+    /// nobody calls it.
+    private var discoveryEndpoint: RuntimeService.Endpoint {
+        let workers = self.settings.endpoint
+        let id = EndpointID(namespace: workers.namespace, component: workers.component, name: "router-discovery")
+        return RuntimeService.Endpoint(id: id, card: nil) { _ in
+            throw RemoteError(kind: .invalidArgument, message: "\(id) only says that a router is here")
+        }
     }
 
     private func follow(_ runtime: RuntimeService) async {

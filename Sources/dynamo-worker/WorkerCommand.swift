@@ -1,6 +1,7 @@
 import ArgumentParser
 import Discovery
 import DynamoRuntime
+import KVEvents
 import KVRouter
 import Logging
 import RequestPlane
@@ -75,8 +76,14 @@ struct WorkerCommand: AsyncParsableCommand {
     @OptionGroup(title: "Options of --engine mock")
     var mock: MockOptions
 
-    @OptionGroup(title: "KV events of --engine mock")
+    @OptionGroup(title: "KV events")
     var events: EventOptions
+
+    @OptionGroup(title: "KV events of an engine elsewhere")
+    var relay: RelayOptions
+
+    /// Whether there are KV events to publish.
+    private var publishes: Bool { self.engine == .mock || self.relay.engine != nil }
 
     private var role: PoolRole { self.mock.role ?? .aggregated }
 
@@ -90,10 +97,15 @@ struct WorkerCommand: AsyncParsableCommand {
         }
         switch self.engine {
         case .echo:
-            if let flag = (self.mock.given + self.events.given).first {
+            if let flag = (self.mock.given + (self.publishes ? [] : self.events.given)).first {
                 throw ValidationError("\(flag) is for --engine mock; leave it out, or choose that engine")
             }
         case .mock:
+            if let flag = self.relay.given.first {
+                throw ValidationError(
+                    "\(flag) is for workers whose engine is elsewhere; the mock engine publishes its KV events itself"
+                )
+            }
             guard self.rate == nil else {
                 throw ValidationError(
                     "--rate is for --engine echo; the mock engine takes --decode-tokens-per-second and --speedup"
@@ -118,7 +130,10 @@ struct WorkerCommand: AsyncParsableCommand {
 
     func run() async throws {
         let environment = try ProcessEnvironment(ProcessEnvironment.variables, label: "dynamo_worker")
-        let settings = self.engine == .mock ? try EventSettings(self.events, ProcessEnvironment.variables) : nil
+        let settings = self.publishes ? try EventSettings(self.events, ProcessEnvironment.variables) : nil
+        let events: @Sendable (EndpointID, RuntimeService) async throws -> WorkerEvents? = { id, runtime in
+            if let settings { try await .connect(id, settings, environment, runtime) } else { nil }
+        }
         let runtime = RuntimeService(environment) { runtime in
             let id = EndpointID(
                 namespace: runtime.configuration.workerNamespace,
@@ -126,10 +141,13 @@ struct WorkerCommand: AsyncParsableCommand {
                 name: self.endpoint
             )
             switch self.engine {
-            case .echo: try await self.publish([self.echo(id)], in: runtime)
+            case .echo:
+                guard let relay = self.relay.configuration else {
+                    return try await self.publish([self.echo(id)], in: runtime)
+                }
+                try await self.publish(self.echo(id), relaying: relay, try await events(id, runtime), in: runtime)
             case .mock:
-                let events: WorkerEvents? =
-                    if let settings { try await .connect(id, settings, environment, runtime) } else { nil }
+                let events = try await events(id, runtime)
                 let (endpoint, service) = try self.mock(id, events, in: runtime)
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     if let events { group.addTask { await events.run() } }
@@ -157,11 +175,41 @@ struct WorkerCommand: AsyncParsableCommand {
         try await runtime.serve(endpoints) { events?.records($0) ?? [] }
     }
 
+    /// Serves an endpoint and publishes an engine's KV events beside it, until cancelled.
+    private func publish(
+        _ endpoint: RuntimeService.Endpoint,
+        relaying relay: EngineRelay.Configuration,
+        _ events: WorkerEvents?,
+        in runtime: RuntimeService
+    ) async throws {
+        guard let events else {
+            throw ConfigurationError(
+                ["--relay-kv-events needs an event plane: set DYN_EVENT_PLANE to nats, with NATS_SERVER, or to zmq"]
+            )
+        }
+        let engine = try EngineEvents(relay, events, blockSize: self.blockSize, logger: runtime.logger)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await events.run() }
+            group.addTask { try await engine.run() }
+            try await self.publish([endpoint], events, in: runtime)
+            // The first error ends the others.
+            while try await group.next() != nil {}
+        }
+    }
+
+    /// Of the model card that goes with an engine elsewhere.
+    private var blockSize: Int { self.relay.blockSize ?? RelayOptions.defaultBlockSize }
+
     private func echo(_ id: EndpointID) -> RuntimeService.Endpoint {
         let engine = EchoEngine(contextLength: self.contextLength, rate: self.rate ?? 200)
         return RuntimeService.Endpoint(
             id: id,
-            card: .text(name: self.model, kind: self.serve.kind, contextLength: self.contextLength),
+            card: .text(
+                name: self.model,
+                kind: self.serve.kind,
+                contextLength: self.contextLength,
+                blockSize: self.blockSize
+            ),
             handler: { engine.answer($0) }
         )
     }

@@ -35,7 +35,7 @@ enum ImportTable {
             "RouterCommandLine",
         ],
         "dynamo-worker": [
-            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents",
+            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "KVRouter", "KVEvents", "KVRouting",
         ],
     ]
 

@@ -98,4 +98,27 @@ struct KVCommandTests {
         }
         #expect(exit == .code(0))
     }
+
+    @Test(
+        "mock engines of Dynamo are followed on the event plane of their release",
+        arguments: [
+            TestEnvironment.DynamoPeer.v121, .v161,
+        ]
+    )
+    func real(_ peer: TestEnvironment.DynamoPeer) async throws {
+        let manifest = TestEnvironment.root.appending(path: "launch/mocker/agg_router.yaml").path()
+        let environment = try RealDynamoTests.environment(peer)
+        let (_, exit) = try await Launcher.up([manifest], environment: environment) { deployment in
+            try await deployment.waitUntilReady()
+            try await self.ask(deployment, "gamma")
+            try await eventually("the blocks of the prompt are seen") {
+                let (json, exit) = try await deployment.command("kv", "--json", "--interval", "0.2")
+                #expect(exit == .code(0), "\(json)")
+                let (blocks, ranks) = try self.blocks(json)
+                #expect(ranks.count == 2, "\(json)")
+                return blocks > 10
+            }
+        }
+        #expect(exit == .code(0))
+    }
 }

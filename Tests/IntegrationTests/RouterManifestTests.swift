@@ -75,15 +75,33 @@ import Testing
         #expect(exit == .code(0))
     }
 
-    @Test("a real router follows our mock engines' KV events: what they hold, evict and lose")
-    func steering() async throws {
+    /// A plane on which our workers tell a real router what they hold.
+    struct EventCase: Sendable, CustomTestStringConvertible {
+        var peer: TestEnvironment.DynamoPeer
+        var events: String
+        var testDescription: String { "\(self.peer) on \(self.events)" }
+
+        /// What a manifest needs beside the processes.
+        var infrastructure: String { self.events == "zmq" ? "" : "infrastructure: {nats: managed}" }
+    }
+
+    static let eventCases = [
+        EventCase(peer: .v121, events: "nats-core"), EventCase(peer: .v121, events: "jetstream"),
+        EventCase(peer: .v121, events: "zmq"), EventCase(peer: .v161, events: "nats-core"),
+        EventCase(peer: .v161, events: "zmq"),
+    ]
+
+    @Test(arguments: Self.eventCases)
+    func `a real router follows our mock engines' KV events: what they hold, evict and lose`(
+        _ example: EventCase
+    ) async throws {
         try await withTemporaryDirectory { directory in
             let manifest = directory.appending(path: "steering.yaml")
             // A prompt takes some twenty blocks, so that a worker holds two of them.
             try """
             name: steering
-            planes: {request: tcp, events: nats-core}
-            infrastructure: {nats: managed}
+            planes: {request: tcp, events: \(example.events)}
+            \(example.infrastructure)
             processes:
               frontend: {module: dynamo.frontend, args: [--router-mode, kv]}
               worker:
@@ -92,33 +110,37 @@ import Testing
                 args: [--engine, mock, --num-blocks, 64, --speedup, 10]
                 restart: {initialDelay: 100ms}
             """.write(to: manifest, atomically: true, encoding: .utf8)
-            let environment = try RealDynamoTests.environment(.v121)
+            let environment = try RealDynamoTests.environment(example.peer)
             let (_, exit) = try await Launcher.up([manifest.path()], environment: environment) { deployment in
                 try await deployment.waitUntilReady()
-                let model = try await Chat.firstModel(deployment.url)
-                func ask(_ word: String) async throws -> (worker: UInt64, hitRate: Double) {
-                    try await self.ask(deployment.url, model, word)
-                }
-                try await eventually("the router knows who holds a prompt") { try await ask("alpha").hitRate > 0.9 }
-                let urls = [deployment.url, deployment.url]
-                for number in 0..<12 { try await self.expectSteering(urls, model, "word\(number)") }
-                #expect(try await ask("word0").hitRate < 0.5, "it was evicted long ago")
-
-                var holder: UInt64 = 0
-                try await eventually("the router knows who holds it now") {
-                    let again = try await ask("word0")
-                    holder = again.worker
-                    return again.hitRate > 0.9
-                }
-                for worker in deployment.processes where SystemProcesses.command(of: worker).contains("--engine mock") {
-                    kill(worker, SIGKILL)
-                }
-                try await eventually(within: .seconds(20), "new workers serve, and hold nothing") {
-                    guard let again = try? await ask("word0") else { return false }
-                    return again.worker != holder && again.hitRate < 0.5
-                }
+                try await self.expectFollowing(deployment)
             }
             #expect(exit == .code(0))
+        }
+    }
+
+    private func expectFollowing(_ deployment: LaunchedDeployment) async throws {
+        let model = try await Chat.firstModel(deployment.url)
+        func ask(_ word: String) async throws -> KVAnswer {
+            try await self.ask(deployment.url, model, word)
+        }
+        try await eventually("the router knows who holds a prompt") { try await ask("alpha").hitRate > 0.9 }
+        let urls = [deployment.url, deployment.url]
+        for number in 0..<12 { try await self.expectSteering(urls, model, "word\(number)") }
+        #expect(try await ask("word0").hitRate < 0.5, "it was evicted long ago")
+
+        var holder: UInt64 = 0
+        try await eventually("the router knows who holds it now") {
+            let again = try await ask("word0")
+            holder = again.worker
+            return again.hitRate > 0.9
+        }
+        for worker in deployment.processes where SystemProcesses.command(of: worker).contains("--engine mock") {
+            kill(worker, SIGKILL)
+        }
+        try await eventually(within: .seconds(20), "new workers serve, and hold nothing") {
+            guard let again = try? await ask("word0") else { return false }
+            return again.worker != holder && again.hitRate < 0.5
         }
     }
 
@@ -140,23 +162,7 @@ import Testing
         }
     }
 
-    /// Sends a prompt of some hundred tokens.
-    private func ask(
-        _ url: String,
-        _ model: String,
-        _ word: String
-    ) async throws -> (worker: UInt64, hitRate: Double) {
-        let body: [String: Any] = [
-            "model": model, "max_tokens": 4, "nvext": ["extra_fields": ["worker_id", "timing"]],
-            "messages": [["role": "user", "content": String(repeating: "\(word) ", count: 60)]],
-        ]
-        let json = String(decoding: try JSONSerialization.data(withJSONObject: body), as: UTF8.self)
-        let reply = try await HTTPRequests.post("\(url)/v1/chat/completions", json: json)
-        guard reply.status == 200 else {
-            throw OutputMissing(text: "an answer", ended: false, output: "\(reply.status) \(reply.text)")
-        }
-        let extras = try reply.object()["nvext"] as? [String: Any]
-        let worker = ((extras?["worker_id"] as? [String: Any])?["prefill_worker_id"] as? NSNumber)?.uint64Value
-        return (worker ?? 0, ((extras?["timing"] as? [String: Any])?["kv_hit_rate"] as? NSNumber)?.doubleValue ?? -1)
+    private func ask(_ url: String, _ model: String, _ word: String) async throws -> KVAnswer {
+        try await KVAnswer.ask(url, model, word)
     }
 }

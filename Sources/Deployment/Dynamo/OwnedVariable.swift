@@ -3,6 +3,8 @@ enum OwnedVariable: String, Sendable, Hashable, CaseIterable {
     case requestPlane = "DYN_REQUEST_PLANE"
     case responsePlane = "DYN_RESPONSE_PLANE"
     case eventPlane = "DYN_EVENT_PLANE"
+    case durableEvents = "DYN_DURABLE_KV_EVENTS"
+    case routerDurableEvents = "DYN_ROUTER_DURABLE_KV_EVENTS"
     case discoveryBackend = "DYN_DISCOVERY_BACKEND"
     case storeKV = "DYN_STORE_KV"
     case fileKV = "DYN_FILE_KV"
@@ -33,7 +35,7 @@ enum OwnedVariable: String, Sendable, Hashable, CaseIterable {
         switch self {
         case .requestPlane: "planes.request"
         case .responsePlane: "planes.response"
-        case .eventPlane: "planes.events"
+        case .eventPlane, .durableEvents, .routerDurableEvents: "planes.events"
         case .discoveryBackend, .storeKV: "discovery"
         case .fileKV: "discovery.directory"
         case .namespace, .namespacePrefix, .namespaceSuffix: "namespace"

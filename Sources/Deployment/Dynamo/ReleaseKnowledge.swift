@@ -17,6 +17,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
     let defaultEvents: DefaultEvents
     /// Whether discovery is chosen by `DYN_STORE_KV` rather than `DYN_DISCOVERY_BACKEND`.
     let usesStoreKV: Bool
+    /// Whether workers and routers can keep KV events in JetStream.
+    let hasDurableEvents: Bool
 
     /// One row for each line that differs, oldest first.
     static let rows: [Self] = [
@@ -26,7 +28,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
             requestPlanes: [.tcp, .http, .nats],
             responsePlanes: [.tcp],
             defaultEvents: .natsCore,
-            usesStoreKV: true
+            usesStoreKV: true,
+            hasDurableEvents: true
         ),
         Self(
             since: DynamoRelease(1, 0, 0),
@@ -34,7 +37,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
             requestPlanes: [.tcp, .http, .nats],
             responsePlanes: [.tcp],
             defaultEvents: .natsCore,
-            usesStoreKV: false
+            usesStoreKV: false,
+            hasDurableEvents: true
         ),
         Self(
             since: DynamoRelease(1, 1, 0),
@@ -42,7 +46,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
             requestPlanes: [.tcp, .http, .nats],
             responsePlanes: [.tcp],
             defaultEvents: .natsCore,
-            usesStoreKV: false
+            usesStoreKV: false,
+            hasDurableEvents: true
         ),
         Self(
             since: DynamoRelease(1, 2, 0),
@@ -50,7 +55,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
             requestPlanes: [.tcp, .http, .nats],
             responsePlanes: [.tcp],
             defaultEvents: .byDiscovery,
-            usesStoreKV: false
+            usesStoreKV: false,
+            hasDurableEvents: true
         ),
         Self(
             since: DynamoRelease(1, 3, 0),
@@ -58,7 +64,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
             requestPlanes: [.tcp, .nats],
             responsePlanes: [.tcp],
             defaultEvents: .zmq,
-            usesStoreKV: false
+            usesStoreKV: false,
+            hasDurableEvents: true
         ),
         Self(
             since: DynamoRelease(1, 4, 0),
@@ -66,7 +73,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
             requestPlanes: [.tcp, .nats],
             responsePlanes: [.tcp],
             defaultEvents: .zmq,
-            usesStoreKV: false
+            usesStoreKV: false,
+            hasDurableEvents: false
         ),
         Self(
             since: DynamoRelease(1, 6, 0),
@@ -74,7 +82,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
             requestPlanes: [.tcp, .nats],
             responsePlanes: [.tcp, .quic],
             defaultEvents: .zmq,
-            usesStoreKV: false
+            usesStoreKV: false,
+            hasDurableEvents: false
         ),
     ]
 

@@ -54,6 +54,20 @@ struct RemovedFlag: Sendable, Hashable {
             remedy: "remove it: the router keeps no state that could be reset"
         ),
         Self(
+            kind: .flag("--router-durable-kv-events"),
+            component: nil,
+            since: DynamoRelease(1, 0, 0),
+            until: DynamoRelease(1, 4, 0),
+            remedy: "remove it: routers ask workers for what they have missed"
+        ),
+        Self(
+            kind: .flag("--durable-kv-events"),
+            component: nil,
+            since: DynamoRelease(1, 0, 0),
+            until: DynamoRelease(1, 4, 0),
+            remedy: "remove it: routers ask workers for what they have missed"
+        ),
+        Self(
             kind: .flag("--response-plane"),
             component: nil,
             since: DynamoRelease(1, 6, 0),

@@ -17,8 +17,9 @@ enum ManifestKey {
     static let process = [
         "role", "command", "builtin", "module", "python", "args", "replicas", "env", "unset", "workingDirectory",
         "ports",
-        "gpus", "dependsOn", "probes", "timing", "restart", "stop",
+        "gpus", "kvEvents", "dependsOn", "probes", "timing", "restart", "stop",
     ]
+    static let kvEvents = ["engine", "replay", "topic", "blockSize", "ranks", "endpoint"]
     static let conditionalArguments = ["when", "equals", "args"]
     static let timing = ["startupInterval", "startupTimeout", "steadyInterval", "probeTimeout", "failureThreshold"]
     static let restart = ["policy", "initialDelay", "maxDelay", "jitter", "stableAfter", "maxRestarts"]

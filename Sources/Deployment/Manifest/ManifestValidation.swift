@@ -20,6 +20,7 @@ struct ManifestValidation {
         self.checkVariables()
         self.checkFlags()
         self.checkRoles()
+        self.checkKVEvents()
     }
 
     /// What is allowed, since the rest may run elsewhere, but probably forgotten.
@@ -188,12 +189,12 @@ struct ManifestValidation {
         guard let first = builtins.first else { return }
         let planes = self.manifest.planes
         let routers = builtins.filter { if case .builtin(.router) = $0.program { true } else { false } }
-        if let router = routers.first, planes.events?.value.rawValue != "nats-core" {
+        if let router = routers.first, planes.events?.value != .natsCore, planes.events?.value != .zmq {
             self.error(
                 at: planes.events?.location ?? router.programLocation,
-                "process '\(router.name.value)' is a router that takes KV events from NATS core only, and the event plane is "
+                "process '\(router.name.value)' is a router that takes KV events from NATS core or ZeroMQ, and the event plane is "
                     + (planes.events?.value.rawValue ?? "not given"),
-                remedy: "write 'events: nats-core' under 'planes', or use 'module: dynamo.router'"
+                remedy: "write 'events: nats-core' or 'events: zmq' under 'planes', or use 'module: dynamo.router'"
             )
         }
         if planes.response.value != .tcp {

@@ -49,6 +49,7 @@ struct ProcessDecoder {
             workingDirectory: nil,
             ports: ports,
             gpus: nil,
+            kvEvents: nil,
             dependsOn: [],
             probes: [],
             timing: ProbeTiming(),
@@ -77,6 +78,7 @@ struct ProcessDecoder {
             workingDirectory: nil,
             ports: [],
             gpus: nil,
+            kvEvents: nil,
             dependsOn: [],
             probes: [],
             timing: ProbeTiming(),
@@ -121,6 +123,7 @@ struct ProcessDecoder {
             process.workingDirectory = template
         }
         process.gpus = fields["gpus"].flatMap { self.gpus($0.value, replicas: process.replicas) }
+        process.kvEvents = fields["kvEvents"].flatMap { self.kvEvents($0) }
         process.dependsOn = fields["dependsOn"].map { self.dependencies($0.value) } ?? []
         process.probes = fields["probes"].map { self.probes($0.value, of: process) } ?? []
         if let timing = fields["timing"] { process.timing = self.timing(timing.value) }

@@ -36,6 +36,7 @@ package struct ProcessManifest: Sendable, Hashable {
     var workingDirectory: Located<Template>?
     var ports: [PortManifest]
     var gpus: GPUManifest?
+    var kvEvents: KVEventsManifest?
     var dependsOn: [DependencyManifest]
     var probes: [ProbeManifest]
     var timing: ProbeTiming
@@ -95,6 +96,22 @@ struct GPUManifest: Sendable, Hashable {
     }
 
     var selection: Selection
+    var location: Location
+}
+
+/// Where the engine of a worker publishes KV events of its own, for the launcher to pass on.
+struct KVEventsManifest: Sendable, Hashable {
+    var engine: Located<Template>
+    var replay: Located<Template>?
+    /// nil: every topic.
+    var topic: Located<Template>?
+    /// nil: what the worker's model card says.
+    var blockSize: Int?
+    /// Data-parallel ranks, which publish at ports in a row.
+    var ranks: Int
+    /// nil: the one that the worker's model card belongs to.
+    var endpoint: KVEndpoint?
+    /// Of the key.
     var location: Location
 }
 

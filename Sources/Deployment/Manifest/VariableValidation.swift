@@ -142,6 +142,12 @@ struct KnownValues {
             case .zmq: return .set("zmq")
             case .some(.none): return self.manifest.usesDynamo ? .set("zmq") : .removed
             }
+        case .durableEvents, .routerDurableEvents:
+            switch self.manifest.planes.events?.value {
+            case nil: return .later
+            case .jetstream: return .set("true")
+            default: return .removed
+            }
         case .discoveryBackend: return .set(self.manifest.discovery.backend.value.rawValue)
         case .storeKV: return .later
         case .fileKV:

@@ -120,6 +120,10 @@ extension Planner {
             // Dynamo has no word for none, and its default may be NATS: zmq needs no server and opens nothing by itself.
             if context.row != nil { result[.eventPlane] = "zmq" }
         }
+        if context.planes.events == .jetstream {
+            result[.durableEvents] = "true"
+            result[.routerDurableEvents] = "true"
+        }
         if let row = context.row, row.responsePlanes.count > 1 {
             result[.responsePlane] = context.planes.response.rawValue
         }
@@ -163,6 +167,7 @@ extension Planner {
         case .requestPlane, .discoveryBackend, .namespace: return "the plan decides it"
         case .responsePlane: return "this release of Dynamo has one response plane"
         case .eventPlane: return "the event plane is none"
+        case .durableEvents, .routerDurableEvents: return "the event plane is not jetstream"
         case .storeKV: return "this release of Dynamo does not read it"
         case .fileKV: return "discovery is not file"
         case .namespacePrefix, .namespaceSuffix: return "every process has exactly the deployment's namespace"

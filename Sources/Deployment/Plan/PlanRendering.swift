@@ -84,6 +84,7 @@ extension ReplicaPlan {
         }
         for port in self.ports { add("port", "\(port.name) \(port.port)\(port.leased ? " (leased)" : "")") }
         if !self.gpus.isEmpty { add("gpus", self.gpus.joined(separator: ", ")) }
+        if let events = self.kvEvents { add("kv events", events.rendered) }
         for layer in self.readiness { add("ready", "\(layer.layer.rawValue): \(layer.probe.rendered)") }
         add("probes", self.timing.rendered)
         add("restart", self.restart.rendered)

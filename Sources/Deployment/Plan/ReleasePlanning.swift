@@ -93,6 +93,13 @@ extension Planner {
                     remedy: "use \(others), or install Dynamo 1.2.1"
                 )
             }
+            if let events = planes.events, events.value == .jetstream, !row.hasDurableEvents {
+                self.error(
+                    at: events.location,
+                    "Dynamo \(release) has no durable KV events: only releases 1.0 to 1.3 read them from JetStream",
+                    remedy: "write 'events: nats-core' or 'events: zmq', or install Dynamo 1.2.1"
+                )
+            }
             if !row.responsePlanes.contains(planes.response.value) {
                 self.error(
                     at: planes.response.location,

@@ -25,6 +25,8 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
     package var ports: [PortPlan]
     /// Device identifiers, as given to `CUDA_VISIBLE_DEVICES`.
     package var gpus: [String]
+    /// The engine's own KV events, which the launcher publishes for this replica.
+    package var kvEvents: KVRelayPlan?
     /// What must be true before this replica is started.
     package var dependencies: [Dependency]
     /// The layers that this replica passes on its way to ready, lowest first; never empty.
@@ -47,6 +49,7 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
         workingDirectory: String,
         ports: [PortPlan] = [],
         gpus: [String] = [],
+        kvEvents: KVRelayPlan? = nil,
         dependencies: [Dependency] = [],
         readiness: [LayerProbe] = [LayerProbe(layer: .alive, probe: .process)],
         timing: ProbeTiming = ProbeTiming(),
@@ -65,6 +68,7 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
         self.workingDirectory = workingDirectory
         self.ports = ports
         self.gpus = gpus
+        self.kvEvents = kvEvents
         self.dependencies = dependencies
         self.readiness = readiness
         self.timing = timing

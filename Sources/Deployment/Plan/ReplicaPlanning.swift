@@ -73,6 +73,7 @@ extension Planner {
             workingDirectory: directory,
             ports: draft.ports,
             gpus: draft.gpus ?? [],
+            kvEvents: self.kvEvents(of: process, values, context),
             dependencies: self.dependencies(of: process, context),
             readiness: self.readiness(draft, values, context),
             timing: process.timing,

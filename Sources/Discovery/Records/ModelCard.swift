@@ -61,13 +61,20 @@ public struct ModelCard: Sendable, Hashable {
     /// The smallest card that every supported release accepts for a worker that takes un-tokenized requests.
     ///
     /// Without `worker_type` and `needs` Dynamo 1.6 serves it in a compatibility mode that it announces will go away.
-    public static func text(name: String, kind: Kind, contextLength: Int) -> ModelCard {
+    ///
+    /// - Parameters:
+    ///   - name: the name that clients use.
+    ///   - kind: what the model can do.
+    ///   - contextLength: the most tokens that prompt and answer may have together.
+    ///   - blockSize: tokens of a block of the KV cache; only routers that go by KV events care.
+    /// - Returns: the card.
+    public static func text(name: String, kind: Kind, contextLength: Int, blockSize: Int = 16) -> ModelCard {
         ModelCard(
             fields: [
                 "display_name": .string(name),
                 "slug": .string(Self.slug(of: name)),
                 "context_length": JSONValue(contextLength),
-                "kv_cache_block_size": 16,
+                "kv_cache_block_size": JSONValue(blockSize),
                 "migration_limit": 0,
                 "model_type": .string(kind.text),
                 "model_input": .string(Input.text.rawValue),

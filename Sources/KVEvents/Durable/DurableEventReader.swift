@@ -33,7 +33,7 @@ package struct DurableEventReader: Sendable {
     ///   - caughtUp: called once, when everything that the stream holds was applied.
     ///   - apply: takes one event; when it returns, the event is acknowledged.
     ///   - snapshot: the state with all events that were applied.
-    /// - Throws: `JetStreamError` when the consumer was lost, for example because the router was away for more than five minutes: the
+    /// - Throws: `DurableStreamGap`, or `JetStreamError` when the consumer was lost, for example because the router was away for more than five minutes: the
     ///   router's state is then to be made anew.
     package func run(
         restore: (([UInt8]) async throws -> Void)? = nil,
@@ -66,7 +66,20 @@ package struct DurableEventReader: Sendable {
         var caughtUp = caughtUp
         // The first message is as far behind as the stream is long.
         var lastLook: UInt64?
+        var last: UInt64?
         for try await message in consumer.messages(.init(window: 200)) {
+            let sequence = message.position.streamSequence
+            if let last {
+                // It comes again because its acknowledgement was lost: a block that was removed since must not come back.
+                guard sequence > last else {
+                    try message.acknowledge()
+                    continue
+                }
+                guard sequence == last + 1 else {
+                    throw DurableStreamGap(stream: self.stream.name, after: last, sequence)
+                }
+            }
+            last = sequence
             defer {
                 if message.position.pending == 0 {
                     caughtUp?()
@@ -82,7 +95,6 @@ package struct DurableEventReader: Sendable {
                 try message.giveUp(reason: "no router event")
                 continue
             }
-            let sequence = message.position.streamSequence
             let base = lastLook ?? max(sequence, 1) - 1
             lastLook = base
             // Numbers only grow, so the stream cannot be above the threshold before that many have come.
@@ -115,5 +127,22 @@ package struct DurableEventReader: Sendable {
             }
         }
         await leaving.value
+    }
+}
+
+/// Events of a durable stream were given out, lost on their way, and followed by others: the state is to be made anew.
+package struct DurableStreamGap: Error, Hashable, CustomStringConvertible {
+    package var stream: String
+    /// The last event before the gap.
+    package var last: UInt64
+    /// The first one after it.
+    package var next: UInt64
+
+    init(stream: String, after last: UInt64, _ next: UInt64) {
+        (self.stream, self.last, self.next) = (stream, last, next)
+    }
+
+    package var description: String {
+        "after event \(self.last) of '\(self.stream)' came event \(self.next); those between were lost with a connection"
     }
 }

@@ -1,16 +1,30 @@
 package import NIOCore
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
 /// Reads MessagePack value by value.
 ///
 /// The caller asks for what it expects; anything else is an error that says what was found where. Lengths are believed only as far as
 /// there are bytes, and nothing recurses here: hostile bytes cost no more than their own size.
-package struct MessagePackReader: Sendable {
-    private var bytes: ByteBuffer
-    private let start: Int
+package struct MessagePackReader {
+    /// Owns what ``base`` points to, and is never changed: as long as it lives, nobody else can write there.
+    private let bytes: ByteBuffer
+    private let base: UnsafeRawPointer?
+    private let count: Int
+    /// Bytes that were read so far.
+    package private(set) var offset = 0
 
     package init(_ bytes: ByteBuffer) {
         self.bytes = bytes
-        self.start = bytes.readerIndex
+        (self.base, self.count) = bytes.withUnsafeReadableBytesWithStorageManagement { memory, _ in
+            (memory.baseAddress, memory.count)
+        }
     }
 
     /// What comes next.
@@ -26,15 +40,15 @@ package struct MessagePackReader: Sendable {
         case `extension`
     }
 
-    /// Bytes that were read so far.
-    package var offset: Int { self.bytes.readerIndex - self.start }
+    /// Bytes that are left.
+    package var left: Int { self.count - self.offset }
 
     /// Whether nothing is left.
-    package var isAtEnd: Bool { self.bytes.readableBytes == 0 }
+    package var isAtEnd: Bool { self.left == 0 }
 
     /// - Throws: `MessagePackError` when something is left.
     package func finish() throws(MessagePackError) {
-        guard self.isAtEnd else { throw self.error("\(self.bytes.readableBytes) bytes are left over") }
+        guard self.isAtEnd else { throw self.error("\(self.left) bytes are left over") }
     }
 
     /// The kind of the next value, which is not read.
@@ -64,17 +78,17 @@ package struct MessagePackReader: Sendable {
     /// - Throws: `MessagePackError` at the end of the bytes.
     package mutating func readNil() throws(MessagePackError) -> Bool {
         guard try self.peek() == 0xC0 else { return false }
-        self.bytes.moveReaderIndex(forwardBy: 1)
+        self.offset += 1
         return true
     }
 
     package mutating func readBool() throws(MessagePackError) -> Bool {
         switch try self.peek() {
         case 0xC2:
-            self.bytes.moveReaderIndex(forwardBy: 1)
+            self.offset += 1
             return false
         case 0xC3:
-            self.bytes.moveReaderIndex(forwardBy: 1)
+            self.offset += 1
             return true
         default: throw try self.unexpected("a boolean")
         }
@@ -82,31 +96,31 @@ package struct MessagePackReader: Sendable {
 
     /// Reads a number that is not negative.
     package mutating func readUInt64() throws(MessagePackError) -> UInt64 {
-        let start = self.bytes.readerIndex
+        let start = self.offset
         let number = try self.readInteger()
         guard case .unsigned(let value) = number else {
-            self.bytes.moveReaderIndex(to: start)
+            self.offset = start
             throw self.error("a number below zero where none may be")
         }
         return value
     }
 
     package mutating func readUInt32() throws(MessagePackError) -> UInt32 {
-        let start = self.bytes.readerIndex
+        let start = self.offset
         guard let value = UInt32(exactly: try self.readUInt64()) else {
-            self.bytes.moveReaderIndex(to: start)
+            self.offset = start
             throw self.error("a number above 2^32 - 1")
         }
         return value
     }
 
     package mutating func readInt64() throws(MessagePackError) -> Int64 {
-        let start = self.bytes.readerIndex
+        let start = self.offset
         switch try self.readInteger() {
         case .negative(let value): return value
         case .unsigned(let value):
             if let value = Int64(exactly: value) { return value }
-            self.bytes.moveReaderIndex(to: start)
+            self.offset = start
             throw self.error("a number above 2^63 - 1")
         }
     }
@@ -127,26 +141,31 @@ package struct MessagePackReader: Sendable {
 
     /// Reads a text, which must be UTF-8.
     package mutating func readString() throws(MessagePackError) -> String {
-        let bytes = try self.readStringBytes()
-        guard let text = String(validating: bytes.readableBytesView, as: UTF8.self) else {
+        let size = try self.readStringSize()
+        let memory = try self.pass(size)
+        guard let text = String(validating: memory, as: UTF8.self) else {
             throw self.error("a string that is not UTF-8")
         }
         return text
     }
 
-    /// Reads a text as its bytes, which are not looked at.
-    package mutating func readStringBytes() throws(MessagePackError) -> ByteBuffer {
+    /// Reads a text that is only compared, such as the key of a map; its bytes are not looked at otherwise.
+    package mutating func readKey() throws(MessagePackError) -> MessagePackKey {
+        MessagePackKey(try self.pass(try self.readStringSize()))
+    }
+
+    private mutating func readStringSize() throws(MessagePackError) -> Int {
         let size: Int
         switch try self.peek() {
         case let byte where byte & 0xE0 == 0xA0:
-            self.bytes.moveReaderIndex(forwardBy: 1)
+            self.offset += 1
             size = Int(byte & 0x1F)
         case 0xD9: size = Int(try self.readTagged(UInt8.self))
         case 0xDA: size = Int(try self.readTagged(UInt16.self))
         case 0xDB: size = Int(try self.readTagged(UInt32.self))
         default: throw try self.unexpected("a string")
         }
-        return try self.readSlice(size)
+        return size
     }
 
     /// Reads binary data; nothing is copied.
@@ -171,13 +190,13 @@ package struct MessagePackReader: Sendable {
         let count: Int
         switch try self.peek() {
         case let byte where byte & 0xF0 == 0x90:
-            self.bytes.moveReaderIndex(forwardBy: 1)
+            self.offset += 1
             count = Int(byte & 0x0F)
         case 0xDC: count = Int(try self.readTagged(UInt16.self))
         case 0xDD: count = Int(try self.readTagged(UInt32.self))
         default: throw try self.unexpected("an array")
         }
-        guard count <= self.bytes.readableBytes else { throw self.cut(count, "elements") }
+        guard count <= self.left else { throw self.cut(count, "elements") }
         return count
     }
 
@@ -189,13 +208,13 @@ package struct MessagePackReader: Sendable {
         let count: Int
         switch try self.peek() {
         case let byte where byte & 0xF0 == 0x80:
-            self.bytes.moveReaderIndex(forwardBy: 1)
+            self.offset += 1
             count = Int(byte & 0x0F)
         case 0xDE: count = Int(try self.readTagged(UInt16.self))
         case 0xDF: count = Int(try self.readTagged(UInt32.self))
         default: throw try self.unexpected("a map")
         }
-        guard count <= self.bytes.readableBytes / 2 else { throw self.cut(count, "pairs") }
+        guard count <= self.left / 2 else { throw self.cut(count, "pairs") }
         return count
     }
 
@@ -207,17 +226,17 @@ package struct MessagePackReader: Sendable {
         while open > 0 {
             open -= 1
             switch try self.kind {
-            case .null, .boolean: self.bytes.moveReaderIndex(forwardBy: 1)
+            case .null, .boolean: self.offset += 1
             case .integer: _ = try self.readInteger()
             case .float: _ = try self.readDouble()
-            case .string: _ = try self.readStringBytes()
+            case .string: _ = try self.readKey()
             case .binary: _ = try self.readBinary()
             case .extension: try self.skipExtension()
             case .array: open += try self.readArrayCount()
             case .map: open += 2 * (try self.readMapCount())
             }
             // Each open value needs a byte at least, which also keeps the sum small.
-            guard open <= self.bytes.readableBytes else { throw self.cut(open, "values") }
+            guard open <= self.left else { throw self.cut(open, "values") }
         }
     }
 
@@ -234,10 +253,10 @@ package struct MessagePackReader: Sendable {
         let byte = try self.peek()
         switch byte {
         case 0x00...0x7F:
-            self.bytes.moveReaderIndex(forwardBy: 1)
+            self.offset += 1
             return .unsigned(UInt64(byte))
         case 0xE0...0xFF:
-            self.bytes.moveReaderIndex(forwardBy: 1)
+            self.offset += 1
             return .negative(Int64(Int8(bitPattern: byte)))
         case 0xCC: return .unsigned(UInt64(try self.readTagged(UInt8.self)))
         case 0xCD: return .unsigned(UInt64(try self.readTagged(UInt16.self)))
@@ -259,37 +278,52 @@ package struct MessagePackReader: Sendable {
         case 0xC8: size = Int(try self.readTagged(UInt16.self))
         case 0xC9: size = Int(try self.readTagged(UInt32.self))
         case 0xD4...0xD8:
-            self.bytes.moveReaderIndex(forwardBy: 1)
+            self.offset += 1
             size = 1 << Int(byte - 0xD4)
         default: throw try self.unexpected("an extension")
         }
         // One byte more: the extension's type.
-        _ = try self.readSlice(size + 1)
+        _ = try self.pass(size + 1)
     }
 
     private func peek() throws(MessagePackError) -> UInt8 {
-        guard let byte = self.bytes.getInteger(at: self.bytes.readerIndex, as: UInt8.self) else {
+        guard let base = self.base, self.offset < self.count else {
             throw self.error("the bytes end where a value must be")
         }
-        return byte
+        return base.load(fromByteOffset: self.offset, as: UInt8.self)
     }
 
     /// Reads the number after the first byte of a value.
-    private mutating func readTagged<Value: FixedWidthInteger>(_: Value.Type) throws(MessagePackError) -> Value {
-        guard let value = self.bytes.getInteger(at: self.bytes.readerIndex + 1, as: Value.self) else {
+    private mutating func readTagged<Value: FixedWidthInteger & BitwiseCopyable>(
+        _: Value.Type
+    ) throws(MessagePackError) -> Value {
+        guard let base = self.base, self.left > MemoryLayout<Value>.size else {
             throw self.error("the bytes end in the middle of a value")
         }
-        self.bytes.moveReaderIndex(forwardBy: 1 + MemoryLayout<Value>.size)
-        return value
+        let value = base.loadUnaligned(fromByteOffset: self.offset + 1, as: Value.self)
+        self.offset += 1 + MemoryLayout<Value>.size
+        return Value(bigEndian: value)
+    }
+
+    /// Passes over bytes.
+    ///
+    /// - Returns: them, for as long as this reader lives.
+    /// - Throws: `MessagePackError` when there are not so many.
+    private mutating func pass(_ size: Int) throws(MessagePackError) -> UnsafeRawBufferPointer {
+        guard size <= self.left else { throw self.cut(size, "bytes") }
+        defer { self.offset += size }
+        return UnsafeRawBufferPointer(start: self.base.map { $0 + self.offset }, count: size)
     }
 
     private mutating func readSlice(_ size: Int) throws(MessagePackError) -> ByteBuffer {
-        guard let slice = self.bytes.readSlice(length: size) else { throw self.cut(size, "bytes") }
-        return slice
+        let start = self.bytes.readerIndex + self.offset
+        _ = try self.pass(size)
+        // There are so many: they were passed.
+        return self.bytes.getSlice(at: start, length: size) ?? ByteBuffer()
     }
 
     private func cut(_ count: Int, _ what: String) -> MessagePackError {
-        self.error("\(count) \(what) should follow, which cannot be: \(self.bytes.readableBytes) bytes are left")
+        self.error("\(count) \(what) should follow, which cannot be: \(self.left) bytes are left")
     }
 
     private func unexpected(_ expected: String) throws(MessagePackError) -> MessagePackError {
@@ -297,4 +331,22 @@ package struct MessagePackReader: Sendable {
     }
 
     private func error(_ message: String) -> MessagePackError { MessagePackError(message, at: self.offset) }
+}
+
+/// A text inside the bytes of a ``MessagePackReader``, to be compared with texts that are known beforehand.
+///
+/// It must not outlive its reader.
+package struct MessagePackKey {
+    private let bytes: UnsafeRawBufferPointer
+
+    fileprivate init(_ bytes: UnsafeRawBufferPointer) { self.bytes = bytes }
+
+    /// As text, for an error.
+    package var text: String { String(decoding: self.bytes, as: UTF8.self) }
+
+    package static func ~= (text: StaticString, key: MessagePackKey) -> Bool {
+        guard text.utf8CodeUnitCount == key.bytes.count else { return false }
+        guard let start = key.bytes.baseAddress else { return true }
+        return memcmp(text.utf8Start, start, key.bytes.count) == 0
+    }
 }

@@ -32,12 +32,12 @@ extension KVEvent.Change {
 }
 
 extension RouterEvent {
-    /// Bytes in a message, at most: a stored block takes 57 of them, a removed one 9, what is around them 160.
+    /// Bytes in a message, at most: a stored block takes 57 of them, a removed one 9, what is around them 192.
     var estimatedSize: Int {
         switch self.event.change {
-        case .stored(_, let blocks): 160 + 57 * blocks.count
-        case .removed(let blocks): 160 + 9 * blocks.count
-        case .cleared: 160
+        case .stored(_, let blocks): 192 + 57 * blocks.count
+        case .removed(let blocks): 192 + 9 * blocks.count
+        case .cleared: 192
         }
     }
 }

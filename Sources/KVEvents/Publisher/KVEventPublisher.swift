@@ -54,6 +54,9 @@ package final class KVEventPublisher: Sendable {
     /// Blocks that the worker holds.
     package var blockCount: Int { self.state.withLock { $0.machine.present.count } }
 
+    /// The blocks that the worker holds.
+    package var present: PresentBlocks { self.state.withLock { $0.machine.present } }
+
     // MARK: The engine
 
     /// Whether an engine should go on.

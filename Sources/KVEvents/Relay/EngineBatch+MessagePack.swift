@@ -31,7 +31,7 @@ extension EngineBatch {
         var batch = Self(events: [], rank: 0)
         var hasEvents = false
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "events":
                 batch.events = try Self.readEvents(&reader)
                 hasEvents = true
@@ -47,7 +47,8 @@ extension EngineBatch {
     private static func readEvents(_ reader: inout MessagePackReader) throws(MessagePackError) -> [EngineEvent] {
         let count = try reader.readArrayCount()
         var events: [EngineEvent] = []
-        events.reserveCapacity(count)
+        // What is announced need not come, and an event here is far larger than the least that announces it.
+        events.reserveCapacity(min(count, 256))
         for _ in 0..<count {
             var fields = EngineEventFields()
             switch try reader.kind {
@@ -123,7 +124,7 @@ private struct EngineEventFields {
 
     mutating func readMap(_ reader: inout MessagePackReader) throws(MessagePackError) {
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "type": self.kind = try reader.readString()
             case "block_hashes": self.hashes = try Self.readHashes(&reader)
             case "parent_block_hash": self.parent = try Self.readParent(&reader)

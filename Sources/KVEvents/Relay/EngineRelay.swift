@@ -79,6 +79,9 @@ package final class EngineRelay: Sendable {
         self.state = Mutex(State(machine: RelayMachine(rules: configuration.rules, sequence: sequence)))
     }
 
+    /// Tells what blocks the model's card has: from now on those of another size are left out.
+    package func use(blockSize: Int) { self.state.withLock { $0.machine.use(blockSize: blockSize) } }
+
     /// Relays until the task is cancelled.
     ///
     /// - Throws: `ZMQError` when the endpoint is not valid, or the library fails.
@@ -86,7 +89,9 @@ package final class EngineRelay: Sendable {
         let (failures, failed) = AsyncStream.makeStream(of: ZMQError.self, bufferingPolicy: .bufferingOldest(1))
         let options = ZMQSocketOptions(
             .subscriber(topics: [self.configuration.topic]),
-            .connect(self.configuration.endpoint)
+            .connect(self.configuration.endpoint),
+            // What an engine says before the connection is there is lost unless it repeats it, so that must not take long.
+            maximumReconnectDelay: .milliseconds(200)
         )
         let (socket, _) = try await self.thread.open(options) { event in
             if case .failed(let error) = event { failed.yield(error) } else { self.live(event) }

@@ -57,6 +57,8 @@ package struct EngineSequence: Sendable {
     private var last: EngineMessage?
     private var lastLive: UInt64?
     private var wasConnected = false
+    /// Times that messages were missing on the subscription.
+    package private(set) var gaps = 0
     /// Live messages that were dropped over the bound.
     package private(set) var dropped = 0
 
@@ -118,6 +120,7 @@ package struct EngineSequence: Sendable {
         while let message = messages.first {
             let expected = self.expected ?? 0
             if message.sequence > expected {
+                if mayReplay, self.last != nil { self.gaps += 1 }
                 if mayReplay, self.canReplay {
                     for message in messages { self.hold(message) }
                     return actions + self.begin(self.last == nil ? .start : .gap, from: expected)

@@ -30,18 +30,21 @@ struct EngineTranslation {
         let parent = stored.parent.map { BlockHash(rawValue: $0) }
         let tier = self.rules.tier(stored.medium)
         // Only what continues the last store is one sequence with it, which is what an event holds.
-        if self.rules.mergesStores, let parent, let last = self.changes.last, last.tier == tier,
+        let size = self.rules.blockSize == nil ? stored.blockSize : nil
+        if self.rules.mergesStores, let parent, let last = self.changes.last, last.tier == tier, last.blockSize == size,
             case .stored(let first, let before) = last.change, before.last?.block == parent
         {
             self.changes[self.changes.count - 1].change = .stored(parent: first, blocks: before + blocks)
             return
         }
-        self.changes.append(RelayedChange(.stored(parent: parent, blocks: blocks), rank: self.rank, tier: tier))
+        self.changes.append(
+            RelayedChange(.stored(parent: parent, blocks: blocks), rank: self.rank, tier: tier, blockSize: size)
+        )
     }
 
     private mutating func blocks(_ stored: EngineEvent.Stored) -> [StoredBlock] {
-        let size = self.rules.blockSize
-        guard stored.blockSize == size else {
+        let size = self.rules.blockSize ?? stored.blockSize
+        guard stored.blockSize == size, size > 0 else {
             self.notes.append(.otherBlockSize(engine: stored.blockSize, relay: size))
             return []
         }

@@ -13,7 +13,7 @@ package struct RelayMachine: Sendable {
         case note(RelayNote)
     }
 
-    private let rules: RelayRules
+    private var rules: RelayRules
     private var sequence: EngineSequence
     /// Those that have published blocks, which is what must be taken back from.
     private var ranks: Set<UInt32> = []
@@ -22,6 +22,7 @@ package struct RelayMachine: Sendable {
     package var statistics: RelayStatistics {
         var statistics = self.counted
         statistics.heldBack = self.sequence.dropped
+        statistics.gaps = self.sequence.gaps
         statistics.expected = self.sequence.expected
         return statistics
     }
@@ -37,6 +38,9 @@ package struct RelayMachine: Sendable {
     }
 
     // MARK: Input
+
+    /// The model's card is known: from now on blocks of another size are left out.
+    package mutating func use(blockSize: Int) { self.rules.blockSize = blockSize }
 
     package mutating func connected() -> [Action] {
         self.counted.connections += 1

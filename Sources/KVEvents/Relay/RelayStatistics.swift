@@ -12,7 +12,9 @@ package struct RelayStatistics: Sendable, Hashable {
     package var events = 0
     /// Changes that were published.
     package var changes = 0
-    /// Replay requests.
+    /// Times that messages were missing on the subscription.
+    package var gaps = 0
+    /// Replay requests; a relay that starts makes one too.
     package var replays = 0
     /// Those without a whole answer.
     package var failedReplays = 0

@@ -5,10 +5,13 @@ package struct RelayedChange: Sendable, Hashable {
     package var change: KVEvent.Change
     package var rank: UInt32
     package var tier: StorageTier
+    /// Tokens of a stored block, where the relay was not told what they must be.
+    package var blockSize: Int?
 
-    package init(_ change: KVEvent.Change, rank: UInt32 = 0, tier: StorageTier = .device) {
+    package init(_ change: KVEvent.Change, rank: UInt32 = 0, tier: StorageTier = .device, blockSize: Int? = nil) {
         self.change = change
         self.rank = rank
         self.tier = tier
+        self.blockSize = blockSize
     }
 }

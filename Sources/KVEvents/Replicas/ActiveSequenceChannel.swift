@@ -9,15 +9,16 @@ import Synchronization
 package final class ActiveSequenceChannel: Sendable {
     private let connection: NATSConnection
     private let subject: String
-    private let router: UInt64
+    /// The id in the envelopes.
+    private let publisher: UInt64
     private let logger: Logger
     private let sequence = Atomic<UInt64>(0)
     private let lost = Atomic<Int>(0)
 
-    init(_ connection: NATSConnection, form: DynamoEventForm, endpoint: EndpointID, router: UInt64, logger: Logger) {
+    init(_ connection: NATSConnection, form: DynamoEventForm, endpoint: EndpointID, publisher: UInt64, logger: Logger) {
         self.connection = connection
         self.subject = form.subject(.activeSequences, of: endpoint)
-        self.router = router
+        self.publisher = publisher
         self.logger = logger
     }
 
@@ -31,7 +32,7 @@ package final class ActiveSequenceChannel: Sendable {
         var message = ByteBuffer()
         message.writeEventEnvelope(
             EventEnvelope(
-                publisher: self.router,
+                publisher: self.publisher,
                 sequence: self.sequence.wrappingAdd(1, ordering: .relaxed).oldValue,
                 publishedAt: WallClock.milliseconds,
                 topic: KVEventTopic.activeSequences.rawValue,

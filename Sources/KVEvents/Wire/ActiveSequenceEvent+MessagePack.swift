@@ -28,7 +28,7 @@ extension ActiveSequenceEvent {
         var router: UInt64?
         var lora: String?
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "request_id": requestID = try reader.readString()
             case "worker": worker = try Self.readWorker(&reader)
             case "data": change = try Change(&reader)
@@ -50,7 +50,7 @@ extension ActiveSequenceEvent {
         var worker: UInt64?
         var rank: UInt32 = 0
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "worker_id": worker = try reader.readUInt64()
             case "dp_rank": rank = try reader.readNil() ? 0 : try reader.readUInt32()
             default: try reader.skip()
@@ -63,10 +63,10 @@ extension ActiveSequenceEvent {
 extension ActiveSequenceEvent.Change {
     fileprivate init(_ reader: inout MessagePackReader) throws(MessagePackError) {
         if try reader.kind == .string {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "MarkPrefillCompleted": self = .prefillCompleted
             case "Free": self = .freed
-            case let name: throw MessagePackError("unknown `data` \(name)", at: reader.offset)
+            case let name: throw MessagePackError("unknown `data` \(name.text)", at: reader.offset)
             }
             return
         }
@@ -75,7 +75,7 @@ extension ActiveSequenceEvent.Change {
         }
         var added = ActiveSequenceEvent.Added(blocks: [])
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "token_sequence":
                 if try reader.readNil() { continue }
                 for _ in 0..<(try reader.readArrayCount()) {
@@ -105,6 +105,14 @@ extension ActiveSequenceEvent.Change {
 }
 
 extension ByteBuffer {
+    /// Several in one message, as 1.6 has them on ZeroMQ.
+    package mutating func writeActiveSequenceEvents(_ events: some Collection<ActiveSequenceEvent>) {
+        self.writeMessagePack(mapCount: 1)
+        self.writeMessagePack(key: "events")
+        self.writeMessagePack(arrayCount: events.count)
+        for event in events { self.writeActiveSequenceEvent(event) }
+    }
+
     package mutating func writeActiveSequenceEvent(_ event: ActiveSequenceEvent) {
         self.writeMessagePack(mapCount: 5)
         self.writeMessagePack(key: "request_id")

@@ -32,7 +32,7 @@ package struct EventEnvelope: Hashable, Sendable {
         var topic: String?
         var payload: ByteBuffer?
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "publisher_id": publisher = try reader.readUInt64()
             case "sequence": sequence = try reader.readUInt64()
             case "published_at": publishedAt = try reader.readUInt64()
@@ -76,16 +76,21 @@ extension MessagePackReader {
 
 extension ByteBuffer {
     package mutating func writeEventEnvelope(_ envelope: EventEnvelope) {
-        self.writeMessagePack(mapCount: 5)
-        self.writeMessagePack(key: "publisher_id")
-        self.writeMessagePack(envelope.publisher)
-        self.writeMessagePack(key: "sequence")
-        self.writeMessagePack(envelope.sequence)
-        self.writeMessagePack(key: "published_at")
-        self.writeMessagePack(envelope.publishedAt)
-        self.writeMessagePack(key: "topic")
-        self.writeMessagePack(envelope.topic)
-        self.writeMessagePack(key: "payload")
-        self.writeMessagePack(binary: envelope.payload)
+        envelope.payload.withUnsafeReadableBytes { payload in
+            // 96: the keys and the three numbers, 10: the heads of topic and payload.
+            self.writeMessagePack(upTo: 96 + 10 + envelope.topic.utf8.count + payload.count) { cursor in
+                cursor.write(mapCount: 5)
+                cursor.write(key: "publisher_id")
+                cursor.write(envelope.publisher)
+                cursor.write(key: "sequence")
+                cursor.write(envelope.sequence)
+                cursor.write(key: "published_at")
+                cursor.write(envelope.publishedAt)
+                cursor.write(key: "topic")
+                cursor.write(envelope.topic)
+                cursor.write(key: "payload")
+                cursor.write(binary: payload)
+            }
+        }
     }
 }

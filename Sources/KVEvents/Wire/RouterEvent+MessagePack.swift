@@ -14,59 +14,61 @@ extension ByteBuffer {
         case .release12: precondition(events.count == 1, "a message for Dynamo 1.2 carries one event")
         case .release16: self.writeMessagePack(arrayCount: events.count)
         }
-        for event in events { self.writeRouterEvent(event, form: form) }
+        for event in events { self.writeMessagePack(upTo: event.estimatedSize) { $0.write(event, form: form) } }
     }
+}
 
-    private mutating func writeRouterEvent(_ event: RouterEvent, form: DynamoEventForm) {
-        self.writeMessagePack(mapCount: form == .release16 ? 4 : 3)
-        self.writeMessagePack(key: "worker_id")
-        self.writeMessagePack(event.worker)
-        self.writeMessagePack(key: "storage_tier")
-        self.writeMessagePack(event.tier.rawValue)
+extension MessagePackCursor {
+    fileprivate mutating func write(_ event: RouterEvent, form: DynamoEventForm) {
+        self.write(mapCount: form == .release16 ? 4 : 3)
+        self.write(key: "worker_id")
+        self.write(event.worker)
+        self.write(key: "storage_tier")
+        self.write(event.tier.rawValue)
         if form == .release16 {
-            self.writeMessagePack(key: "residency_domain")
-            self.writeMessagePack(key: "worker")
+            self.write(key: "residency_domain")
+            self.write(key: "worker")
         }
-        self.writeMessagePack(key: "event")
-        self.writeMessagePack(mapCount: 3)
-        self.writeMessagePack(key: "event_id")
-        self.writeMessagePack(event.event.id)
-        self.writeMessagePack(key: "data")
-        self.writeChange(event.event.change)
-        self.writeMessagePack(key: "dp_rank")
-        self.writeMessagePack(UInt64(event.event.rank))
+        self.write(key: "event")
+        self.write(mapCount: 3)
+        self.write(key: "event_id")
+        self.write(event.event.id)
+        self.write(key: "data")
+        self.write(event.event.change)
+        self.write(key: "dp_rank")
+        self.write(UInt64(event.event.rank))
     }
 
-    private mutating func writeChange(_ change: KVEvent.Change) {
+    private mutating func write(_ change: KVEvent.Change) {
         switch change {
         case .stored(let parent, let blocks):
-            self.writeMessagePack(mapCount: 1)
-            self.writeMessagePack(key: "stored")
-            self.writeMessagePack(mapCount: 3)
-            self.writeMessagePack(key: "parent_hash")
-            self.writeMessagePack(parent?.rawValue)
-            self.writeMessagePack(key: "start_position")
-            self.writeMessagePackNil()
-            self.writeMessagePack(key: "blocks")
-            self.writeMessagePack(arrayCount: blocks.count)
+            self.write(mapCount: 1)
+            self.write(key: "stored")
+            self.write(mapCount: 3)
+            self.write(key: "parent_hash")
+            self.write(parent?.rawValue)
+            self.write(key: "start_position")
+            self.writeNil()
+            self.write(key: "blocks")
+            self.write(arrayCount: blocks.count)
             for block in blocks {
-                self.writeMessagePack(mapCount: 3)
-                self.writeMessagePack(key: "block_hash")
-                self.writeMessagePack(block.block.rawValue)
-                self.writeMessagePack(key: "tokens_hash")
-                self.writeMessagePack(block.tokens.rawValue)
-                self.writeMessagePack(key: "mm_extra_info")
-                self.writeMessagePackNil()
+                self.write(mapCount: 3)
+                self.write(key: "block_hash")
+                self.write(block.block.rawValue)
+                self.write(key: "tokens_hash")
+                self.write(block.tokens.rawValue)
+                self.write(key: "mm_extra_info")
+                self.writeNil()
             }
         case .removed(let blocks):
-            self.writeMessagePack(mapCount: 1)
-            self.writeMessagePack(key: "removed")
-            self.writeMessagePack(mapCount: 1)
-            self.writeMessagePack(key: "block_hashes")
-            self.writeMessagePack(arrayCount: blocks.count)
-            for block in blocks { self.writeMessagePack(block.rawValue) }
+            self.write(mapCount: 1)
+            self.write(key: "removed")
+            self.write(mapCount: 1)
+            self.write(key: "block_hashes")
+            self.write(arrayCount: blocks.count)
+            for block in blocks { self.write(block.rawValue) }
         case .cleared:
-            self.writeMessagePack(key: "cleared")
+            self.write(key: "cleared")
         }
     }
 }
@@ -94,15 +96,11 @@ extension RouterEvent {
         var tier = StorageTier.device
         var event: KVEvent?
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "worker_id": worker = try reader.readUInt64()
             case "storage_tier":
                 guard try !reader.readNil() else { continue }
-                let name = try reader.readString()
-                guard let known = StorageTier(rawValue: name) else {
-                    throw MessagePackError("unknown `storage_tier` \(name)", at: reader.offset)
-                }
-                tier = known
+                tier = try Self.tier(try reader.readKey(), at: reader.offset)
             case "event": event = try KVEvent(&reader)
             default: try reader.skip()
             }
@@ -115,13 +113,25 @@ extension RouterEvent {
     }
 }
 
+extension RouterEvent {
+    private static func tier(_ name: MessagePackKey, at offset: Int) throws(MessagePackError) -> StorageTier {
+        switch name {
+        case "device": .device
+        case "host_pinned": .hostPinned
+        case "disk": .disk
+        case "external": .external
+        default: throw MessagePackError("unknown `storage_tier` \(name.text)", at: offset)
+        }
+    }
+}
+
 extension KVEvent {
     fileprivate init(_ reader: inout MessagePackReader) throws(MessagePackError) {
         var id: UInt64?
         var rank: UInt32 = 0
         var change: Change?
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "event_id": id = try reader.readUInt64()
             case "dp_rank": rank = try reader.readNil() ? 0 : try reader.readUInt32()
             case "data": change = try Change(&reader)
@@ -135,21 +145,21 @@ extension KVEvent {
 extension KVEvent.Change {
     fileprivate init(_ reader: inout MessagePackReader) throws(MessagePackError) {
         if try reader.kind == .string {
-            let name = try reader.readString()
-            guard name == "cleared" else { throw MessagePackError("unknown change \(name)", at: reader.offset) }
+            let name = try reader.readKey()
+            guard "cleared" ~= name else { throw MessagePackError("unknown change \(name.text)", at: reader.offset) }
             self = .cleared
             return
         }
         guard try reader.readMapCount() == 1 else {
             throw MessagePackError("`data` must have one member", at: reader.offset)
         }
-        switch try reader.readString() {
+        switch try reader.readKey() {
         case "stored": self = try Self.readStored(&reader)
         case "removed": self = try Self.readRemoved(&reader)
         case "cleared":
             try reader.skip()
             self = .cleared
-        case let name: throw MessagePackError("unknown change \(name)", at: reader.offset)
+        case let name: throw MessagePackError("unknown change \(name.text)", at: reader.offset)
         }
     }
 
@@ -157,11 +167,13 @@ extension KVEvent.Change {
         var parent: BlockHash?
         var blocks: [StoredBlock]?
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "parent_hash": parent = try reader.readNil() ? nil : BlockHash(rawValue: try reader.readUInt64())
             case "blocks":
                 let count = try reader.readArrayCount()
                 var list: [StoredBlock] = []
+                // A block takes 26 bytes at least: hostile counts reserve no more than they bring.
+                list.reserveCapacity(min(count, reader.left / 26 + 1))
                 for _ in 0..<count { list.append(try StoredBlock(&reader)) }
                 blocks = list
             default: try reader.skip()
@@ -173,7 +185,7 @@ extension KVEvent.Change {
     private static func readRemoved(_ reader: inout MessagePackReader) throws(MessagePackError) -> Self {
         var blocks: [BlockHash]?
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "block_hashes":
                 var list: [BlockHash] = []
                 for _ in 0..<(try reader.readArrayCount()) { list.append(BlockHash(rawValue: try reader.readUInt64())) }
@@ -190,7 +202,7 @@ extension StoredBlock {
         var block: UInt64?
         var tokens: UInt64?
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "block_hash": block = try reader.readUInt64()
             case "tokens_hash": tokens = try reader.readUInt64()
             default: try reader.skip()

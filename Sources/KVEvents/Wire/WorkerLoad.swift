@@ -31,7 +31,7 @@ package struct WorkerLoad: Hashable, Sendable {
         var load = WorkerLoad(worker: WorkerRank(worker: 0))
         var worker: UInt64?
         for _ in 0..<(try reader.readMapCount()) {
-            switch try reader.readString() {
+            switch try reader.readKey() {
             case "worker_id": worker = try reader.readUInt64()
             case "dp_rank": load.worker.rank = try reader.readNil() ? 0 : try reader.readUInt32()
             case "active_decode_blocks": load.activeDecodeBlocks = try reader.readOptionalUInt64()

@@ -104,12 +104,12 @@ extension LibZMQ {
             _ options: ZMQSocketOptions
         ) throws(ZMQError) {
             let endpoint = options.attachment.endpoint
-            let (seconds, attoseconds) = options.reconnectDelay.components
-            let delay = Int32(clamping: max(1, seconds * 1000 + attoseconds / 1_000_000_000_000_000))
+            let delay = Self.milliseconds(options.reconnectDelay)
+            let longest = max(delay, Self.milliseconds(options.maximumReconnectDelay))
             let numbers: [(Int32, Int32)] = [
                 // Closing waits for nobody: what a peer has not taken is not worth the stop of a process.
                 (ZMQ_LINGER, 0), (ZMQ_SNDHWM, options.highWaterMark), (ZMQ_RCVHWM, options.highWaterMark),
-                (ZMQ_RECONNECT_IVL, delay), (ZMQ_RECONNECT_IVL_MAX, max(delay, 2000)), (ZMQ_TCP_KEEPALIVE, 1),
+                (ZMQ_RECONNECT_IVL, delay), (ZMQ_RECONNECT_IVL_MAX, longest), (ZMQ_TCP_KEEPALIVE, 1),
                 (ZMQ_IPV6, Self.mayBeIPv6(endpoint) ? 1 : 0),
             ]
             for (option, value) in numbers {
@@ -127,6 +127,11 @@ extension LibZMQ {
                     throw LibZMQ.error("subscribe to a topic of", endpoint)
                 }
             }
+        }
+
+        private static func milliseconds(_ delay: Duration) -> Int32 {
+            let (seconds, attoseconds) = delay.components
+            return Int32(clamping: max(1, seconds * 1000 + attoseconds / 1_000_000_000_000_000))
         }
 
         private static func attach(

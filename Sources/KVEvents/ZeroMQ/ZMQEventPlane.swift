@@ -60,5 +60,20 @@ package struct ZMQEventPlane: EventPlane {
         )
     }
 
+    /// Makes what receives the messages of a topic; it connects to nobody yet.
+    ///
+    /// - Parameters:
+    ///   - topic: what they are about.
+    ///   - consumer: gets each message, on the thread of the sockets: it must not block.
+    ///   - linked: called a moment after a publisher was connected to, or again, with its endpoint.
+    /// - Returns: the subscriber, which the caller must close.
+    package func subscriber(
+        _ topic: KVEventTopic,
+        consumer: @escaping ZMQTopicSubscriber.Consumer,
+        linked: @escaping @Sendable (_ endpoint: String) -> Void = { _ in }
+    ) -> ZMQTopicSubscriber {
+        ZMQTopicSubscriber(topic, thread: self.thread, logger: self.logger, consumer: consumer, linked: linked)
+    }
+
     package func close() async { await self.thread.shutdown() }
 }

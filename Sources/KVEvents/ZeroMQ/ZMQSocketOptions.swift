@@ -31,8 +31,9 @@ package struct ZMQSocketOptions: Sendable, Hashable {
     package var maximumFrameBytes: Int64
     /// Messages that may wait for the socket's thread; sending more is refused.
     package var maximumQueuedMessages: Int
-    /// The first wait before connecting again; it doubles up to two seconds.
+    /// The first wait before connecting again; it doubles up to the longest one.
     package var reconnectDelay: Duration
+    package var maximumReconnectDelay: Duration
 
     package init(
         _ kind: Kind,
@@ -40,7 +41,8 @@ package struct ZMQSocketOptions: Sendable, Hashable {
         highWaterMark: Int32 = 10_000,
         maximumFrameBytes: Int64 = 64 << 20,
         maximumQueuedMessages: Int = 100_000,
-        reconnectDelay: Duration = .milliseconds(100)
+        reconnectDelay: Duration = .milliseconds(100),
+        maximumReconnectDelay: Duration = .seconds(2)
     ) {
         self.kind = kind
         self.attachment = attachment
@@ -48,5 +50,6 @@ package struct ZMQSocketOptions: Sendable, Hashable {
         self.maximumFrameBytes = maximumFrameBytes
         self.maximumQueuedMessages = maximumQueuedMessages
         self.reconnectDelay = reconnectDelay
+        self.maximumReconnectDelay = maximumReconnectDelay
     }
 }

@@ -52,6 +52,13 @@ struct BlockNodes {
 
     /// - Returns: the child; the root when there is none.
     func child(of parent: UInt32, _ tokens: TokensHash) -> UInt32 {
+        // Blocks that came one after the other lie so: most of a long prompt is found without a look at the edges, in memory that
+        // the processor has fetched already. A free node keeps its tokens, and may name the root.
+        let next = parent + 1
+        if next < self.end {
+            let candidate = self[next]
+            if candidate.parent == parent, candidate.tokens == tokens.rawValue, candidate.references > 0 { return next }
+        }
         let hash = Self.hash(parent, tokens.rawValue)
         let segment = Self.segment(hash)
         let slots = self.segments[segment].count

@@ -1,21 +1,23 @@
-/// Where a worker's blocks are in the tree: block hash to node, 12 bytes a slot and no allocation per entry.
+/// Where each block of a cache is in something else, such as its node in the tree: 12 bytes a slot and no allocation per entry.
 ///
 /// Open addressing with linear probing; a removal shifts later entries back, so that nothing is left behind.
-struct BlockTable {
+package struct BlockTable: Sendable, Hashable {
     /// The root is nobody's block: its index marks an empty slot.
     private static let empty: UInt32 = 0
 
-    private(set) var count = 0
+    package private(set) var count = 0
     private var keys: [UInt64] = []
     private var nodes: [UInt32] = []
 
-    var slots: Int { self.nodes.count }
+    package init() {}
+
+    package var slots: Int { self.nodes.count }
 
     /// Bytes that the slots take.
-    var memory: Int { self.slots * (MemoryLayout<UInt64>.stride + MemoryLayout<UInt32>.stride) }
+    package var memory: Int { self.slots * (MemoryLayout<UInt64>.stride + MemoryLayout<UInt32>.stride) }
 
     /// - Returns: the node of the block; 0 when the worker does not have it.
-    func node(of block: BlockHash) -> UInt32 {
+    package func node(of block: BlockHash) -> UInt32 {
         guard self.slots > 0 else { return Self.empty }
         var slot = self.home(block.rawValue)
         while self.nodes[slot] != Self.empty {
@@ -26,7 +28,7 @@ struct BlockTable {
     }
 
     /// - Returns: the node that the block had before; 0 when it is new.
-    mutating func set(_ block: BlockHash, to node: UInt32) -> UInt32 {
+    package mutating func set(_ block: BlockHash, to node: UInt32) -> UInt32 {
         if (self.count + 1) * 5 > self.slots * 4 { self.grow() }
         var slot = self.home(block.rawValue)
         while self.nodes[slot] != Self.empty {
@@ -42,7 +44,7 @@ struct BlockTable {
         return Self.empty
     }
 
-    mutating func remove(_ block: BlockHash) {
+    package mutating func remove(_ block: BlockHash) {
         guard self.slots > 0 else { return }
         var hole = self.home(block.rawValue)
         while self.keys[hole] != block.rawValue || self.nodes[hole] == Self.empty {
@@ -65,7 +67,7 @@ struct BlockTable {
     }
 
     /// The entry of a slot; nil when it is empty.
-    subscript(slot slot: Int) -> (block: BlockHash, node: UInt32)? {
+    package subscript(slot slot: Int) -> (block: BlockHash, node: UInt32)? {
         self.nodes[slot] == Self.empty ? nil : (BlockHash(rawValue: self.keys[slot]), self.nodes[slot])
     }
 

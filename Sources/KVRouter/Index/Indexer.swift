@@ -81,6 +81,14 @@ package struct Indexer: Sendable {
         return [self.ask(rank, from: nil)]
     }
 
+    /// Events of a rank may have been missed without a gap to show it, because nothing came after them: it is asked for everything.
+    package mutating func check(_ rank: WorkerRank) -> [IndexerAction] {
+        guard self.numbering == .contiguous, self.tracks[rank]?.hasEndpoint ?? false else { return [] }
+        // An answer that is on its way may be older than what was missed.
+        self.tracks[rank]?.position = .unknown
+        return [self.ask(rank, from: nil)]
+    }
+
     /// A rank's query endpoint is gone; with the last one of a worker its blocks go too.
     package mutating func lost(_ rank: WorkerRank) {
         guard self.tracks[rank]?.hasEndpoint ?? false else { return }

@@ -109,6 +109,9 @@ package final class KVIndexer: Sendable {
     /// A rank's query endpoint was discovered.
     package func found(_ rank: WorkerRank) -> [IndexerAction] { self.change(rank.worker) { $0.found(rank) } }
 
+    /// Events of a rank may have been missed unnoticed.
+    package func check(_ rank: WorkerRank) -> [IndexerAction] { self.change(rank.worker) { $0.check(rank) } }
+
     /// A rank's query endpoint is gone; with the last one of a worker its blocks go too.
     package func lost(_ rank: WorkerRank) {
         self.change(rank.worker) { $0.lost(rank) }

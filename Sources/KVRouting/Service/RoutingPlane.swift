@@ -1,6 +1,8 @@
+import Discovery
 package import KVEvents
 package import Logging
 package import NATS
+import RequestPlane
 
 /// The event plane of a process that routes: where it hears what workers hold and what other routers do.
 package struct RoutingPlane: Sendable {
@@ -10,10 +12,18 @@ package struct RoutingPlane: Sendable {
         case zmq
     }
 
-    let nats: NATSEventPlane
+    enum Way: Sendable {
+        case nats(NATSEventPlane)
+        case zmq(ZMQEventPlane)
+    }
+
+    let way: Way
 
     /// A plane on NATS that is connected already; the caller closes it here.
-    package init(_ nats: NATSEventPlane) { self.nats = nats }
+    package init(_ nats: NATSEventPlane) { self.way = .nats(nats) }
+
+    /// A plane on ZeroMQ; the caller closes it here.
+    package init(_ zmq: ZMQEventPlane) { self.way = .zmq(zmq) }
 
     /// Connects to NATS.
     ///
@@ -23,9 +33,44 @@ package struct RoutingPlane: Sendable {
     /// - Returns: the plane, which the caller must close.
     /// - Throws: `NATSError` when no server can be reached, or it refuses.
     package static func connect(_ nats: NATSConfiguration, logger: Logger) async throws(NATSError) -> RoutingPlane {
-        RoutingPlane(try await .connect(nats, logger: logger))
+        RoutingPlane(try await NATSEventPlane.connect(nats, logger: logger))
     }
 
-    /// Writes what waits, and closes the connection.
-    package func close() async { await self.nats.close() }
+    /// Opens the plane on ZeroMQ, which needs no server.
+    ///
+    /// - Parameters:
+    ///   - host: the address of this process that other routers are told.
+    ///   - logger: hears of sockets that do not work.
+    /// - Returns: the plane, which the caller must close.
+    /// - Throws: `ZMQError` when the system has no thread or descriptor left.
+    package static func zmq(announcing host: String, logger: Logger) throws(ZMQError) -> RoutingPlane {
+        RoutingPlane(try ZMQEventPlane(announcing: host, logger: logger))
+    }
+
+    /// Where this process publishes.
+    var plane: any EventPlane {
+        switch self.way {
+        case .nats(let plane): plane
+        case .zmq(let plane): plane
+        }
+    }
+
+    /// Writes what waits, and leaves the plane.
+    package func close() async { await self.plane.close() }
+}
+
+extension DiscoverySnapshot {
+    /// Who publishes a topic about the workers of an endpoint on ZeroMQ, and in which form.
+    func zmqPublishers(_ topic: KVEventTopic, of endpoint: EndpointID) -> [String: EventChannelRecord] {
+        var publishers: [String: EventChannelRecord] = [:]
+        for record in self.eventChannels where record.topic == topic.rawValue && record.scope.covers(endpoint) {
+            if case .zmq(let address) = record.transport { publishers[address] = record }
+        }
+        return publishers
+    }
+}
+
+extension EventChannelRecord {
+    /// Endpoints have events of their own since 1.6.
+    var form: DynamoEventForm { if case .endpoint = self.scope { .release16 } else { .release12 } }
 }

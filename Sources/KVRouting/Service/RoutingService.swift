@@ -15,7 +15,9 @@ package final class RoutingService: Sendable {
     package let router: WorkerRouter
     /// Knows what workers hold; nil when it is predicted.
     package let feed: (any IndexFeed)?
-    private let replicas: ActiveSequenceChannel?
+    private let replicas: ReplicaLink?
+    private let loads: LoadReport?
+    private let records: Mutex<[DiscoveryRecord]?> = Mutex(nil)
     private let minimalWorkers: Int
     private let logger: Logger
     private let hearsReplicas: Atomic<Bool>
@@ -51,9 +53,12 @@ package final class RoutingService: Sendable {
         }
         let replicas = plane.flatMap { plane in
             configuration.syncsReplicas
-                ? plane.nats.activeSequences(.release12, of: endpoint, router: routerID) : nil
+                ? ReplicaLink(of: endpoint, router: routerID, plane: plane, logger: logger) : nil
         }
-        (self.feed, self.replicas) = (feed, replicas)
+        let loads = plane.map { LoadReport(of: endpoint, router: routerID, plane: $0.plane, logger: logger) }
+        var report: (@Sendable (WorkerLoad) -> Void)?
+        if let loads { report = { loads.publish($0) } }
+        (self.feed, self.replicas, self.loads) = (feed, replicas, loads)
         self.minimalWorkers = configuration.minimalWorkers
         self.logger = logger
         self.hearsReplicas = Atomic(replicas == nil)
@@ -65,6 +70,7 @@ package final class RoutingService: Sendable {
             client: client,
             overlaps: feed,
             logger: logger,
+            report: report,
             tell: { replicas?.publish($0) }
         )
     }
@@ -77,15 +83,16 @@ package final class RoutingService: Sendable {
         _ client: any RequestPlaneClient,
         _ logger: Logger
     ) -> any IndexFeed {
-        guard configuration.usesDurableKVEvents else {
-            return KVIndexFeed(of: endpoint, plane: plane.nats, client: client, logger: logger)
+        // Durable events are on NATS only, which whoever makes the plane has seen to.
+        guard configuration.usesDurableKVEvents, case .nats(let nats) = plane.way else {
+            return KVIndexFeed(of: endpoint, plane: plane, client: client, logger: logger)
         }
         var settings = DurableIndexFeed.Settings()
         settings.snapshotThreshold = configuration.snapshotThreshold
         settings.resetsStates = configuration.resetsStates
         return DurableIndexFeed(
             of: endpoint,
-            stream: plane.nats.durableStream(of: endpoint),
+            stream: nats.durableStream(of: endpoint),
             router: router,
             settings: settings,
             logger: logger
@@ -100,16 +107,29 @@ package final class RoutingService: Sendable {
             && self.router.counts.workers >= self.minimalWorkers
     }
 
+    /// Opens what the router publishes on the event plane.
+    ///
+    /// - Returns: what discovery should tell of it: the event channels that a router of Dynamo has there.
+    /// - Throws: `ZMQError` when a socket cannot be opened.
+    package func announcement() async throws -> [DiscoveryRecord] {
+        if let records = self.records.withLock({ $0 }) { return records }
+        let records = try await (self.loads?.open() ?? []) + (self.replicas?.open() ?? [])
+        self.records.withLock { $0 = records }
+        return records
+    }
+
     /// Follows workers and replicas until cancelled.
     ///
     /// - Parameter discovery: runs already.
     /// - Throws: what the event plane ends with.
     package func run(_ discovery: any DiscoveryClient) async throws {
+        _ = try await self.announcement()
         try await withThrowingTaskGroup(of: Void.self) { group in
             if let feed = self.feed { group.addTask { try await feed.run(discovery.watch(.all)) } }
             if let replicas = self.replicas {
                 group.addTask {
                     try await replicas.run(
+                        discovery.watch(.all),
                         ready: { self.hearsReplicas.store(true, ordering: .releasing) },
                         consumer: self.router.apply
                     )

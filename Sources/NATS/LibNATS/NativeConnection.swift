@@ -53,7 +53,7 @@ final class NativeConnection: @unchecked Sendable {
         let status =
             queueGroup.map { natsConnection_QueueSubscribeSync(&subscription, self.pointer, subject, $0) }
             ?? natsConnection_SubscribeSync(&subscription, self.pointer, subject)
-        return (subscription.map { NativeSubscription($0) }, NativeStatus(status))
+        return (subscription.map { NativeSubscription($0, subject: subject) }, NativeStatus(status))
     }
 
     /// Subscribes to the inbox of requests, whose messages go to `replyArrived`.
@@ -62,7 +62,7 @@ final class NativeConnection: @unchecked Sendable {
     func subscribeToReplies(_ subject: String) -> (subscription: NativeSubscription?, status: NativeStatus) {
         var subscription: OpaquePointer?
         let status = natsConnection_Subscribe(&subscription, self.pointer, subject, Callbacks.reply, self.closure)
-        return (subscription.map { NativeSubscription($0) }, NativeStatus(status))
+        return (subscription.map { NativeSubscription($0, subject: subject) }, NativeStatus(status))
     }
 
     /// Writes everything and waits until the server has answered a ping that follows it.

@@ -5,7 +5,12 @@ import NIOCore
 /// Messages across the border: each payload is copied once, from libnats into a buffer or the other way.
 enum NativeMessage {
     /// Copies a message and frees the original.
-    static func take(_ native: OpaquePointer) -> NATSMessage {
+    ///
+    /// - Parameters:
+    ///   - native: the original.
+    ///   - likely: what its subject probably is, so that most messages of a subscription share one text.
+    /// - Returns: the copy.
+    static func take(_ native: OpaquePointer, likely: String = "") -> NATSMessage {
         defer { natsMsg_Destroy(native) }
         var payload = ByteBuffer()
         let length = Int(natsMsg_GetDataLength(native))
@@ -14,7 +19,7 @@ enum NativeMessage {
             payload.writeBytes(UnsafeRawBufferPointer(start: data, count: length))
         }
         return NATSMessage(
-            subject: natsMsg_GetSubject(native).map { String(cString: $0) } ?? "",
+            subject: natsMsg_GetSubject(native).map { strcmp($0, likely) == 0 ? likely : String(cString: $0) } ?? "",
             reply: natsMsg_GetReply(native).map { String(cString: $0) },
             headers: self.headers(native),
             payload: payload

@@ -6,7 +6,15 @@ import CNATS
 final class NativeSubscription: @unchecked Sendable {
     private let pointer: OpaquePointer
 
-    init(_ pointer: OpaquePointer) { self.pointer = pointer }
+    private let subject: String
+
+    /// - Parameters:
+    ///   - pointer: from libnats; it is destroyed with this.
+    ///   - subject: what is subscribed to.
+    init(_ pointer: OpaquePointer, subject: String) {
+        self.pointer = pointer
+        self.subject = subject
+    }
 
     deinit { natsSubscription_Destroy(self.pointer) }
 
@@ -32,7 +40,12 @@ final class NativeSubscription: @unchecked Sendable {
         while true {
             var message: OpaquePointer?
             switch NativeStatus(natsSubscription_NextMsg(&message, self.pointer, 0)) {
-            case .ok: if let message { return .message(NativeMessage.take(message)) } else { return .empty }
+            case .ok:
+                if let message {
+                    return .message(NativeMessage.take(message, likely: self.subject))
+                } else {
+                    return .empty
+                }
             // Says once that messages were dropped, which the counter says better; the next call goes on.
             case .slowConsumer: continue
             // A message that looks like the server's answer for lack of responders makes no sense here; libnats drops it.

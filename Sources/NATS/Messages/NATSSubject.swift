@@ -27,17 +27,26 @@ enum NATSSubject {
         func invalid(_ reason: String) -> NATSError {
             NATSError(.invalidArgument, "'\(Printable.text(subject))' cannot be a NATS subject: \(reason)")
         }
-        guard subject.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F }) else {
-            throw invalid("it has spaces or control bytes")
-        }
-        let tokens = subject.utf8.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
-        for (index, token) in tokens.enumerated() {
-            guard !token.isEmpty else { throw invalid("a part between dots is empty") }
-            let isStar = token.elementsEqual("*".utf8)
-            let isRest = token.elementsEqual(">".utf8)
-            guard isStar || isRest else { continue }
+        // One pass without memory: it is made for each message.
+        var (size, wildcard) = (0, UInt8?.none)
+        var isAfterRest = false
+        func endPart() throws(NATSError) {
+            guard size > 0 else { throw invalid("a part between dots is empty") }
+            guard !isAfterRest else { throw invalid("'>' may only stand at the end") }
+            guard size == 1, let mark = wildcard else { return }
             guard allowsWildcards else { throw invalid("one cannot publish to a wildcard") }
-            guard isStar || index == tokens.count - 1 else { throw invalid("'>' may only stand at the end") }
+            isAfterRest = mark == UInt8(ascii: ">")
         }
+        for byte in subject.utf8 {
+            guard byte > 0x20, byte != 0x7F else { throw invalid("it has spaces or control bytes") }
+            guard byte == UInt8(ascii: ".") else {
+                size += 1
+                if byte == UInt8(ascii: "*") || byte == UInt8(ascii: ">") { wildcard = byte }
+                continue
+            }
+            try endPart()
+            (size, wildcard) = (0, nil)
+        }
+        try endPart()
     }
 }

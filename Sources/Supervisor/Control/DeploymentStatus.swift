@@ -74,6 +74,8 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     package var ports: [PortPlan]
     package var logFile: String
     package var uptime: Double?
+    /// The KV events that the launcher publishes for it; nil when it does not.
+    package var kvEvents: KVRelayStatus?
 }
 
 /// When a layer was reached.

@@ -1,7 +1,9 @@
 import Deployment
+import KVRouting
 
 /// Whether and how the KV events of a deployment can be followed from outside.
 struct KVPlaneAccess {
+    let plane: RoutingPlane.Kind
     /// For the connection to the event plane and to the workers.
     let environment: [String: String]
 
@@ -16,24 +18,18 @@ struct KVPlaneAccess {
     /// - Throws: `Refusal` when the plane is none that is read here.
     init(_ plan: Plan, caller: [String: String]) throws(Refusal) {
         switch plan.planes.events {
-        case .natsCore: break
+        case .natsCore: self.plane = .nats
+        case .zmq: self.plane = .zmq
         case .none:
             throw Refusal(
                 description:
-                    "it has no event plane: set planes.events to nats-core in its manifest (a KV router without events "
+                    "it has no event plane: set planes.events to nats-core or zmq in its manifest (a KV router without events "
                     + "predicts what workers hold)"
             )
-        case .jetstream, .zmq:
+        case .jetstream:
             throw Refusal(
                 description:
-                    "its event plane is \(plan.planes.events.rawValue); 'kv' follows nats-core, where workers answer what "
-                    + "they hold"
-            )
-        }
-        if let release = plan.release, release >= DynamoRelease(1, 3, 0) {
-            throw Refusal(
-                description:
-                    "its workers are of Dynamo \(release); 'kv' follows the events of 1.0 to 1.2 and of dynamo-worker"
+                    "its event plane is jetstream; 'kv' follows nats-core and zmq, where workers answer what they hold"
             )
         }
         let replica = plan.replicas.first { $0.role == .worker }

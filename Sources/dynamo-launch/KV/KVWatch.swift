@@ -12,7 +12,7 @@ import Synchronization
 struct KVWatch {
     let plan: Plan
     let discovery: any DiscoveryClient
-    let plane: NATSEventPlane
+    let plane: RoutingPlane
     let client: any RequestPlaneClient
     let logger: Logger
     /// Replicas by instance.
@@ -56,13 +56,13 @@ struct KVWatch {
             var goesOn = true
             while goesOn {
                 let snapshot = try await self.discovery.snapshot(.exact(self.plan.namespace))
-                for component in Self.components(snapshot)
+                for (component, endpoint) in self.components(snapshot)
                 where !followed.contains(where: { $0.component == component }) {
                     let (snapshots, next) = AsyncStream.makeStream(
                         of: DiscoverySnapshot.self,
                         bufferingPolicy: .bufferingNewest(1)
                     )
-                    let new = Followed(component, self.feed(component), next)
+                    let new = Followed(component, self.feed(endpoint), next)
                     followed.append(new)
                     group.addTask {
                         do { try await new.feed.run(snapshots) } catch { new.fail(error) }
@@ -77,16 +77,25 @@ struct KVWatch {
         }
     }
 
-    private func feed(_ component: String) -> KVIndexFeed {
-        // In this release's form only the component counts.
-        let endpoint = EndpointID(namespace: self.plan.namespace, component: component, name: "generate")
-        return KVIndexFeed(of: endpoint, plane: self.plane, client: self.client, logger: self.logger)
+    private func feed(_ endpoint: EndpointID) -> KVIndexFeed {
+        KVIndexFeed(of: endpoint, plane: self.plane, client: self.client, logger: self.logger)
     }
 
-    /// Those whose workers answer what they hold.
-    private static func components(_ snapshot: DiscoverySnapshot) -> [String] {
-        let endpoints = snapshot.instances.map(\.instance.endpoint)
-        return Set(endpoints.filter { $0.name.hasPrefix(KVIndexFeed.queryEndpointPrefix) }.map(\.component)).sorted()
+    /// Those whose workers answer what they hold, with the endpoint that their events are about.
+    private func components(_ snapshot: DiscoverySnapshot) -> [(component: String, endpoint: EndpointID)] {
+        var found: [String: EndpointID] = [:]
+        for record in snapshot.instances {
+            let endpoint = record.instance.endpoint
+            guard endpoint.name.hasPrefix(KVIndexFeed.queryEndpointPrefix) else { continue }
+            // In the form of 1.2 only the component counts.
+            found[endpoint.component] = EndpointID(
+                namespace: endpoint.namespace,
+                component: endpoint.component,
+                name: "generate"
+            )
+        }
+        for record in snapshot.eventSources { found[record.endpoint.component] = record.endpoint }
+        return found.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
     private func sight(_ followed: [Followed], _ snapshot: DiscoverySnapshot) -> Sight {

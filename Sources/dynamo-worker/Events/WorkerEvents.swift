@@ -2,6 +2,7 @@ import Discovery
 import DynamoRuntime
 import KVEvents
 import KVRouter
+import KVRouting
 import Logging
 import RequestPlane
 import RequestPlaneTransports
@@ -9,7 +10,7 @@ import RequestPlaneTransports
 /// Tells routers what the worker's cache holds and how much of it is used, on the event plane of the environment.
 struct WorkerEvents: KVChangeSink {
     private let plane: any EventPlane
-    private let publisher: KVEventPublisher
+    let publisher: KVEventPublisher
     private let load: LoadPublisher
     /// Who publishes KV events, for the routers of each release; none if events are durable.
     private let voices: [PublisherConfiguration]

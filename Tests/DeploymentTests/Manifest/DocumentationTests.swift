@@ -46,6 +46,7 @@ import Testing
             (["properties", "infrastructure", "properties", "etcd"], ManifestKey.etcd),
             (["properties", "canary"], ManifestKey.canary),
             (["$defs", "process"], ManifestKey.process),
+            (["$defs", "kvEvents"], ManifestKey.kvEvents),
             (["$defs", "conditionalArguments"], ManifestKey.conditionalArguments),
             (["$defs", "timing"], ManifestKey.timing),
             (["$defs", "restart"], ManifestKey.restart),
@@ -87,7 +88,8 @@ import Testing
         let keys = [
             ManifestKey.root, ManifestKey.planes, ManifestKey.discovery, ManifestKey.dynamo, ManifestKey.http,
             ManifestKey.infrastructure, ManifestKey.nats, ManifestKey.etcd, ManifestKey.canary, ManifestKey.process,
-            ManifestKey.conditionalArguments, ManifestKey.timing, ManifestKey.restart, ManifestKey.stop,
+            ManifestKey.kvEvents, ManifestKey.conditionalArguments, ManifestKey.timing, ManifestKey.restart,
+            ManifestKey.stop,
             ManifestKey.probe,
             ManifestKey.probeWords, ManifestKey.httpProbe, ManifestKey.tcpProbe,
         ].joined()
@@ -103,14 +105,14 @@ import Testing
 
     @Test func theFullExampleIsPlanned() throws {
         let plan = try ManifestCase(Self.example()).plan()
-        #expect(plan.replicas.map(\.name) == ["nats", "metrics", "frontend", "worker-0", "worker-1"])
+        #expect(plan.replicas.map(\.name) == ["nats", "metrics", "frontend", "worker-0", "worker-1", "engine"])
     }
 
     @Test func theExampleOfTheReadmeIsPlannedAndShowsEveryMainKey() throws {
         let example = try Self.example(of: "README.md")
         #expect(ManifestCase(example).errors == "")
         let plan = try ManifestCase(example).plan()
-        #expect(plan.replicas.map(\.name) == ["nats", "cache", "frontend", "worker-0", "worker-1"])
+        #expect(plan.replicas.map(\.name) == ["nats", "cache", "frontend", "worker-0", "worker-1", "engine"])
         for key in ManifestKey.root + ManifestKey.process where !["builtin"].contains(key) {
             #expect(example.contains(try Regex("[ {\n]\(key):")), "\(key) is not shown")
         }

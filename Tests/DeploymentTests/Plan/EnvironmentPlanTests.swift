@@ -62,6 +62,21 @@ import Testing
         }
     }
 
+    @Test(arguments: ["nats-core", "jetstream", "zmq"])
+    func durableEventsAreForBothSides(_ events: String) throws {
+        let names = ["DYN_DURABLE_KV_EVENTS", "DYN_ROUTER_DURABLE_KV_EVENTS"]
+        let shell = Dictionary(uniqueKeysWithValues: names.map { ($0, "true") })
+        let plan = try self.plan("planes: {events: \(events)}\n" + Self.mocker, shell: shell)
+        for name in names {
+            for replica in ["frontend", "worker"] {
+                #expect(try self.value(name, of: replica, in: plan) == (events == "jetstream" ? "true" : nil))
+            }
+            #expect(try self.value(name, of: "helper", in: plan) == nil)
+        }
+        let nats = plan.replicas.first { $0.name == "nats" }
+        #expect(nats?.arguments.contains("-js") == (events == "zmq" ? nil : events == "jetstream"))
+    }
+
     @Test func portsGoToThoseWhoOwnThem() throws {
         let plan = try self.plan(
             "name: demo\nprocesses:\n  frontend: {builtin: frontend}\n  worker: {builtin: worker}\n",

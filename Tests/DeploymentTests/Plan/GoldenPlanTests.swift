@@ -36,6 +36,7 @@ import Testing
             release: "1.6.1",
             environment: ["MODEL_PATH": "/models/tiny", "DYN_REQUEST_PLANE": "http", "HF_TOKEN": "hunter2"]
         ),
+        Golden(name: "mocker-relay", manifest: "mocker/relay", environment: ["MODEL_PATH": "/models/tiny"]),
         Golden(name: "agg-tcp", manifest: "agg_request_planes"),
         Golden(
             name: "agg-nats-xpu",

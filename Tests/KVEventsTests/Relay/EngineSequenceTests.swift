@@ -27,6 +27,30 @@ import Testing
         #expect(sequence.expected == 4)
     }
 
+    @Test func `counts each gap once, with and without replay`() {
+        for canReplay in [true, false] {
+            var sequence = self.following(3, canReplay: canReplay)
+            #expect(sequence.gaps == 0)
+            _ = sequence.published(self.message(5))
+            #expect(sequence.gaps == 1)
+            if canReplay {
+                for number in 3..<6 { _ = sequence.replayed(self.message(UInt64(number))) }
+                _ = sequence.replayEnded()
+            }
+            _ = sequence.published(self.message(6))
+            #expect(sequence.gaps == 1)
+            _ = sequence.published(self.message(9))
+            #expect(sequence.gaps == 2)
+        }
+    }
+
+    @Test func `messages from before the first one are no gap`() {
+        var sequence = EngineSequence(canReplay: false)
+        _ = sequence.connected()
+        #expect(sequence.published(self.message(5)) == [.incomplete(before: 5), .apply(self.message(5))])
+        #expect(sequence.gaps == 0)
+    }
+
     @Test func `closes a gap and keeps the order`() {
         var sequence = self.following(3)
         #expect(sequence.published(self.message(5)) == [.replay(from: 3)])

@@ -24,6 +24,38 @@ import Testing
         }
     }
 
+    /// What is reserved for an event must hold it: more would end the program.
+    @Test(arguments: DynamoEventForm.allCases)
+    func `The largest event of each kind is written and read`(form: DynamoEventForm) throws {
+        let all = StoredBlock(block: BlockHash(rawValue: .max), tokens: TokensHash(rawValue: .max))
+        for count in [0, 1, 15, 16, 65_535, 65_536] {
+            let changes: [KVEvent.Change] = [
+                .stored(parent: BlockHash(rawValue: .max), blocks: Array(repeating: all, count: count)),
+                .removed(Array(repeating: BlockHash(rawValue: .max), count: count)), .cleared,
+            ]
+            for change in changes {
+                let event = RouterEvent(
+                    worker: .max,
+                    tier: .hostPinned,
+                    event: KVEvent(id: .max, rank: .max, change: change)
+                )
+                var written = ByteBuffer()
+                written.writeRouterEvents([event], form: form)
+                #expect(try RouterEvent.read(written) == [event])
+                let envelope = EventEnvelope(
+                    publisher: .max,
+                    sequence: .max,
+                    publishedAt: .max,
+                    topic: String(repeating: "ü", count: 20_000),
+                    payload: written
+                )
+                var message = ByteBuffer()
+                message.writeEventEnvelope(envelope)
+                #expect(try EventEnvelope(message) == envelope)
+            }
+        }
+    }
+
     @Test func `What an event says is read`() throws {
         let removed = try #require(try EventFixture.messages("1.2.1", "kv-events:removed").first)
         let event = try #require(try RouterEvent.read(try EventEnvelope(removed.payload).payload).first)

@@ -159,6 +159,23 @@ struct IndexerTests {
         #expect(self.indexer.apply(.cleared(3)).isEmpty)
     }
 
+    @Test("a rank that is checked is asked for everything anew, and events meanwhile are not lost")
+    mutating func check() {
+        #expect(self.indexer.check(self.rank).isEmpty, "nobody to ask")
+        self.goLive()
+        #expect(self.indexer.check(self.rank) == [.query(self.query(2), after: .zero)])
+        #expect(self.indexer.tree.blockCount == 2, "what is known stays until the answer")
+        #expect(self.indexer.apply(.stored(2, after: 2, blocks(3))).isEmpty)
+        // The answer is older than the event.
+        let dump = IndexAnswer.dump(events: [.stored(0, blocks(1, 2))], last: 1)
+        _ = self.indexer.answered(self.query(2), dump)
+        let tail = self.query(3, from: 2)
+        #expect(self.indexer.restore(self.rank).contains(.query(tail, after: .zero)))
+        // Checked while that is awaited: the older answer does not count any more.
+        #expect(self.indexer.check(self.rank) == [.query(self.query(4), after: .zero)])
+        #expect(self.indexer.answered(tail, .tooNew(newest: 1)) == [.report(.late(tail))])
+    }
+
     @Test("cleared ends an open question; what was held back above it is asked for")
     mutating func clearedWhileAsking() {
         _ = self.indexer.found(self.rank)

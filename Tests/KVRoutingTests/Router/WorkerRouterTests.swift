@@ -143,7 +143,7 @@ import Testing
                 try await NATSEventPlane.connect(configuration, logger: logger),
             ]
             let channels = planes.enumerated().map { number, plane in
-                plane.activeSequences(.release12, of: Self.endpoint, router: UInt64(100 + number))
+                plane.activeSequences(.release12, of: Self.endpoint, publisher: UInt64(100 + number))
             }
             let routers = channels.enumerated().map { number, channel in
                 self.router(workers, id: UInt64(100 + number)) { channel.publish($0) }

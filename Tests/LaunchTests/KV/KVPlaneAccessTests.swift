@@ -1,4 +1,5 @@
 import Deployment
+import KVRouting
 import Testing
 
 @testable import dynamo_launch
@@ -32,18 +33,20 @@ import Testing
     }
 
     @Test(arguments: [
-        (PlaneSet.Events.none, nil, "no event plane"), (.zmq, nil, "is zmq"), (.jetstream, nil, "is jetstream"),
-        (.natsCore, DynamoRelease(1, 6, 1), "Dynamo 1.6.1"),
+        (PlaneSet.Events.none, "no event plane"), (.jetstream, "is jetstream"),
     ])
-    func `what cannot be followed is refused with the reason`(
-        events: PlaneSet.Events,
-        release: DynamoRelease?,
-        reason: String
-    ) {
+    func `what cannot be followed is refused with the reason`(events: PlaneSet.Events, reason: String) {
         let refusal = #expect(throws: KVPlaneAccess.Refusal.self) {
-            try KVPlaneAccess(Self.plan(events, release: release), caller: [:])
+            try KVPlaneAccess(Self.plan(events), caller: [:])
         }
         #expect(refusal?.description.contains(reason) == true, "\(String(describing: refusal))")
+    }
+
+    @Test func `workers of every release are followed on both planes`() throws {
+        for release in [nil, DynamoRelease(1, 2, 1), DynamoRelease(1, 6, 1)] {
+            #expect(try KVPlaneAccess(Self.plan(.natsCore, release: release), caller: [:]).plane == .nats)
+            #expect(try KVPlaneAccess(Self.plan(.zmq, release: release), caller: [:]).plane == .zmq)
+        }
     }
 
     @Test func `the workers' address is taken, their ports are not, and secrets come from the caller`() throws {

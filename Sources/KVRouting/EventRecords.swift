@@ -1,12 +1,12 @@
-import Discovery
-import KVEvents
+package import Discovery
+package import KVEvents
 import RequestPlane
 
-// What discovery says about the worker's event channels, in the form of each release.
+// What discovery says about a worker's event channels, in the form of each release.
 
 extension EventChannel {
     /// Where the messages of this channel are published.
-    var record: EventChannelRecord {
+    package var record: EventChannelRecord {
         let scope: EventScope =
             switch self.form {
             case .release12:
@@ -34,7 +34,7 @@ extension PublisherConfiguration {
     ///
     /// - Parameter instances: what the worker serves.
     /// - Returns: the record, nil on 1.2.
-    func sourceRecord(_ instances: [InstanceRecord]) -> EventSourceRecord? {
+    package func sourceRecord(_ instances: [InstanceRecord]) -> EventSourceRecord? {
         guard self.form == .release16 else { return nil }
         return EventSourceRecord(
             endpoint: self.endpoint,
