@@ -2,6 +2,7 @@ import ArgumentParser
 import Discovery
 import DynamoRuntime
 import KVEvents
+import KVRouter
 import Logging
 import RequestPlane
 
@@ -52,8 +53,8 @@ struct WorkerCommand: AsyncParsableCommand {
     @Option(help: "With echo: tokens per second and request; 0 is as fast as possible. (default: 200)")
     var rate: Double?
 
-    @Option(help: "The component to register in.")
-    var component = "backend"
+    @Option(help: "The component to register in. (default: backend; for a worker that only processes prompts: prefill)")
+    var component: String?
 
     @Option(
         help: """
@@ -83,6 +84,10 @@ struct WorkerCommand: AsyncParsableCommand {
 
     /// Whether there are KV events to publish.
     private var publishes: Bool { self.engine == .mock || self.relay.engine != nil }
+
+    private var role: PoolRole { self.mock.role ?? .aggregated }
+
+    private var effectiveComponent: String { self.component ?? (self.role == .prefill ? "prefill" : "backend") }
 
     private var model: String { self.modelName ?? self.engine.rawValue }
 
@@ -115,7 +120,7 @@ struct WorkerCommand: AsyncParsableCommand {
                 "--startup-delay is \(self.startupDelay); it must be a number of seconds from 0 to 86400"
             )
         }
-        for (flag, name) in [("--component", self.component), ("--endpoint", self.endpoint)] {
+        for (flag, name) in [("--component", self.effectiveComponent), ("--endpoint", self.endpoint)] {
             guard !name.isEmpty, !name.contains(where: { "/. ".contains($0) }) else {
                 throw ValidationError("\(flag) is '\(name)'; it must not be empty or contain a slash, a dot or a space")
             }
@@ -132,7 +137,7 @@ struct WorkerCommand: AsyncParsableCommand {
         let runtime = RuntimeService(environment) { runtime in
             let id = EndpointID(
                 namespace: runtime.configuration.workerNamespace,
-                component: self.component,
+                component: self.effectiveComponent,
                 name: self.endpoint
             )
             switch self.engine {
@@ -225,6 +230,7 @@ struct WorkerCommand: AsyncParsableCommand {
                 cacheTokens: engine.blocks * engine.blockSize,
                 answerTokens: self.mock.answerTokens ?? 64
             ),
+            role: self.role,
             sink: events ?? NoKVChanges(),
             report: { load in
                 metrics.update(load)
@@ -240,7 +246,8 @@ struct WorkerCommand: AsyncParsableCommand {
         terms.hasLocalIndexer = events?.hasLocalIndexer ?? false
         let card = ModelCard.tokens(
             name: self.model,
-            kind: self.serve.kind,
+            kind: self.role == .prefill ? .prefill : self.serve.kind,
+            part: self.role.rawValue,
             contextLength: self.contextLength,
             files: model.files,
             runtime: terms

@@ -77,26 +77,26 @@ struct KVFrontendTests {
                 environment["DYN_EVENT_PLANE"] = "nats"
                 let (early, late, all) = (first, second, environment)
                 let mocker = [
-                    "-m", "dynamo.mocker", "--model-path", model, "--model-name", "mock", "--block-size", "16",
-                    "--num-workers", "2", "--speedup-ratio", "2",
+                    "-m", "dynamo.mocker", "--model-path", model, "--block-size", "16", "--num-workers", "2",
+                    "--speedup-ratio", "2",
                 ]
                 _ = try await withProgram(python, mocker, environment: all) { mockers in
-                    try await Self.withFrontend(early, "mock", all) {
+                    try await Self.withFrontend(early, model, all) {
                         try await eventually("both workers are there; \(mockers.output)") {
                             var seen: Set<UInt64> = []
                             for number in 100..<104 {
-                                seen.insert(try await Self.ask(early, "mock", Self.prompt(number), tokens: 1).worker)
+                                seen.insert(try await Self.ask(early, model, Self.prompt(number), tokens: 1).worker)
                             }
                             return seen.count == 2
                         }
-                        let holders = try await self.checkHolders(early)
-                        try await Self.withFrontend(late, "mock", all) {
+                        let holders = try await self.checkHolders(early, model)
+                        try await Self.withFrontend(late, model, all) {
                             for (number, holder) in holders {
-                                let routed = try await Self.ask(late, "mock", Self.prompt(number))
+                                let routed = try await Self.ask(late, model, Self.prompt(number))
                                 #expect(routed.worker == holder)
                                 #expect(routed.hitRate > 0.8)
                             }
-                            try await self.checkReplicas(early, late, Set(holders.values))
+                            try await self.checkReplicas(early, late, model, Set(holders.values))
                         }
                     }
                 }
@@ -105,14 +105,14 @@ struct KVFrontendTests {
     }
 
     /// Each prompt stays with the worker that had it first.
-    private func checkHolders(_ place: MixedPlace) async throws -> [Int: UInt64] {
+    private func checkHolders(_ place: MixedPlace, _ model: String) async throws -> [Int: UInt64] {
         var holders: [Int: UInt64] = [:]
         for number in 0..<6 {
-            let first = try await Self.ask(place, "mock", Self.prompt(number))
+            let first = try await Self.ask(place, model, Self.prompt(number))
             #expect(first.hitRate == 0)
             #expect(first.worker != 0)
             try await eventually("the frontend hears of the blocks") {
-                let again = try await Self.ask(place, "mock", Self.prompt(number))
+                let again = try await Self.ask(place, model, Self.prompt(number))
                 #expect(again.worker == first.worker)
                 return again.hitRate > 0.8
             }
@@ -123,12 +123,17 @@ struct KVFrontendTests {
     }
 
     /// What one frontend has sent to a worker keeps the other from sending there.
-    private func checkReplicas(_ one: MixedPlace, _ other: MixedPlace, _ workers: Set<UInt64>) async throws {
+    private func checkReplicas(
+        _ one: MixedPlace,
+        _ other: MixedPlace,
+        _ model: String,
+        _ workers: Set<UInt64>
+    ) async throws {
         let busy = try #require(workers.min())
         try await withThrowingTaskGroup(of: Void.self) { group in
             for number in 0..<8 {
                 group.addTask {
-                    _ = try await Self.ask(one, "mock", Self.prompt(200 + number), tokens: 2000, worker: busy)
+                    _ = try await Self.ask(one, model, Self.prompt(200 + number), tokens: 2000, worker: busy)
                 }
             }
             var number = 300
@@ -136,12 +141,73 @@ struct KVFrontendTests {
                 var seen: Set<UInt64> = []
                 for _ in 0..<6 {
                     number += 1
-                    seen.insert(try await Self.ask(other, "mock", Self.prompt(number), tokens: 1).worker)
+                    seen.insert(try await Self.ask(other, model, Self.prompt(number), tokens: 1).worker)
                 }
                 return seen == workers.subtracting([busy])
             }
             group.cancelAll()
             while let result = await group.nextResult() { _ = result }
+        }
+    }
+}
+
+extension KVFrontendTests {
+    @Test(arguments: ["kv", "round-robin", "least-loaded"])
+    func `prompts are processed by real prefill mockers, and answers made by real decode mockers`(
+        _ mode: String
+    )
+        async throws
+    {
+        let python = try TestEnvironment.python(.v121)
+        let model = try TestEnvironment.model()
+        try await NATSServerFixture.run { server in
+            try await withTemporaryDirectory { directory in
+                var deployment = MixedPlace(directory: directory.appending(path: "kv"), port: try freePort())
+                deployment.nats = server.url
+                var environment = deployment.environment()
+                environment["DYN_EVENT_PLANE"] = "nats"
+                let (place, all) = (deployment, environment)
+                let mocker = [
+                    "-m", "dynamo.mocker", "--model-path", model, "--block-size", "16", "--disaggregation-mode",
+                ]
+                let prefill = mocker + ["prefill", "--endpoint", "dyn://dynamo.prefill.generate"]
+                _ = try await withProgram(python, prefill, environment: all) { _ in
+                    try await withProgram(python, mocker + ["decode"], environment: all) { decoder in
+                        let flags = ["--http-port", "\(place.port)", "--router-mode", mode]
+                        _ = try await withProgram(Self.program, flags, environment: all) { frontend in
+                            try await place.waitForModel(model, frontend)
+                            try await eventually("both pools are known") {
+                                FileManager.default.subpaths(atPath: place.directory.path)?
+                                    .filter { $0.contains("mdc") && $0.contains("generate") }.count == 2
+                            }
+                            try await self.checkPools(place, model, mode)
+                            #expect(!frontend.output.contains("was not processed elsewhere"), "\(frontend.output)")
+                        }
+                        #expect(decoder.output.contains("request received"), "\(decoder.output)")
+                    }
+                }
+            }
+        }
+    }
+
+    private static let program = TestEnvironment.products.appending(path: "dynamo-frontend").path
+
+    private func checkPools(_ place: MixedPlace, _ model: String, _ mode: String) async throws {
+        guard mode == "kv" else {
+            let reply = try await HTTPRequests.post(
+                place.url + "/v1/completions",
+                json: #"{"model":"\#(model)","prompt":\#(Self.prompt(1)),"max_tokens":3,"ignore_eos":true}"#
+            )
+            #expect(reply.status == 200, "\(reply.text)")
+            #expect(reply.text.contains(#""completion_tokens":3"#), "\(reply.text)")
+            return
+        }
+        try await eventually("the prompt and the answer are made by two workers") {
+            let routed = try await Self.ask(place, model, Self.prompt(0))
+            return routed.prefillWorker != routed.worker && routed.prefillWorker != 0
+        }
+        try await eventually("the prefill worker is known to hold the prompt") {
+            try await Self.ask(place, model, Self.prompt(0)).hitRate > 0.8
         }
     }
 }

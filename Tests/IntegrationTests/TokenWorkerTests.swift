@@ -18,7 +18,7 @@ struct TokenWorkerTests {
             #""presence_penalty":0.2,"stop":["zzz","yy"],"n":1,"max_tokens":2"#,
             #""max_tokens":2,"top_k":5,"min_p":0.1,"repetition_penalty":1.1,"ignore_eos":true,"min_tokens":2"#,
             #""max_tokens":2,"include_stop_str_in_output":true,"skip_special_tokens":false"#,
-            #""max_tokens":2,"stream":true,"nvext":{"annotations":["token_ids","formatted_prompt"]}"#,
+            #""max_tokens":2,"stream":true,"nvext":{"annotations":["formatted_prompt"]}"#,
             #""max_tokens":2,"nvext":{"annotations":["token_ids"],"extra_fields":["worker_id"]}"#,
             #""max_tokens":1,"logprobs":true,"top_logprobs":2"#, #""max_tokens":1,"logprobs":true"#,
             #""max_tokens":2,"response_format":{"type":"json_object"}"#, #""max_tokens":2,"guided_regex":"a+""#,

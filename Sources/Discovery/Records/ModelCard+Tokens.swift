@@ -64,6 +64,7 @@ extension ModelCard {
     /// - Parameters:
     ///   - name: what clients use.
     ///   - kind: what the model can do.
+    ///   - part: what of the work the worker does: `aggregated`, `prefill` or `decode`.
     ///   - contextLength: the most tokens that prompt and answer may have together.
     ///   - files: where frontends find the tokenizer.
     ///   - runtime: what routers want to know.
@@ -71,6 +72,7 @@ extension ModelCard {
     package static func tokens(
         name: String,
         kind: Kind,
+        part: String = "aggregated",
         contextLength: Int,
         files: Files,
         runtime: Runtime
@@ -99,8 +101,9 @@ extension ModelCard {
                 "enable_local_indexer": .bool(runtime.hasLocalIndexer),
             ]
         )
-        fields.append("worker_type", "aggregated")
-        fields.append("needs", [])
+        fields.append("worker_type", .string(part))
+        // A part is of no use without the other (observed of 1.6.1).
+        fields.append("needs", part == "prefill" ? [["decode"]] : part == "decode" ? [["prefill"]] : [])
         return ModelCard(fields: fields)
     }
 }

@@ -175,39 +175,6 @@ struct GenerationHandler: Sendable {
         )
     }
 
-    /// Sends a request to a worker that takes tokens.
-    private func sendTokens(
-        _ outgoing: OutgoingRequest,
-        _ parsed: TextRequest,
-        _ request: TokenRequest,
-        _ instances: [Instance],
-        _ service: TokenService,
-        _ times: TokenAnswer.Times
-    ) async throws -> AnswerItems {
-        var answer = TokenAnswer(parsed, request, id: outgoing.id, model: service.model, times: times)
-        let annotations = parsed.streams ? request.annotationItems(id: outgoing.id) : []
-        guard let router = service.router else {
-            let stream = try await self.dispatcher.send(outgoing, naming: parsed.named, to: instances)
-            answer.times.sent = .now
-            return AnswerItems(TokenItems(stream, answer, annotations: annotations))
-        }
-        let call = try await router.send(
-            outgoing.id,
-            request.tokens,
-            naming: parsed.named,
-            headers: outgoing.headers,
-            payload: { request.payload(for: $0) }
-        )
-        answer.times.sent = .now
-        answer.route = TokenAnswer.Route(
-            prefill: call.choice.worker,
-            decode: call.choice.worker,
-            hitRate: call.blocks == 0 ? 0 : Double(call.choice.overlap.blocks) / Double(call.blocks),
-            waiting: call.waiting
-        )
-        return AnswerItems(TokenItems(call.stream, answer, ticket: call.ticket, annotations: annotations))
-    }
-
     // MARK: With the worker
 
     /// Errors of the worker are answered; what is thrown concerns the client's connection.
@@ -223,12 +190,22 @@ struct GenerationHandler: Sendable {
     ) async throws {
         let first: ResponseItem?
         var items: AnswerItems
-        let outgoing = Self.outgoing(tokenRequest?.payload() ?? parsed.payload, request)
+        let outgoing = Self.outgoing(tokenRequest == nil ? parsed.payload : ByteBuffer(), request)
         defer { self.dispatcher.ended(outgoing.id) }
         do {
             switch (workers, tokenRequest) {
             case (.tokens(let instances, let service), let tokenRequest?):
-                items = try await self.sendTokens(outgoing, parsed, tokenRequest, instances, service, times)
+                let sender = TokenSender(
+                    dispatcher: self.dispatcher,
+                    logger: self.logger,
+                    parsed: parsed,
+                    request: tokenRequest,
+                    service: service,
+                    outgoing: outgoing,
+                    instances: instances,
+                    prefillInstances: self.models.prefillInstances(of: parsed.model)
+                )
+                items = try await sender.send(times)
             case (.text(let instances), _), (.tokens(let instances, _), nil):
                 items = try await self.sendText(outgoing, parsed, instances)
             }

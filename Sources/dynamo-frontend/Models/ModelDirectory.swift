@@ -116,11 +116,13 @@ struct ModelDirectory: Sendable {
                 refusals.append(Refusal(key: record.key, reason: reason))
                 continue
             }
-            if record.card.kind.isEmpty { continue }
+            // Dynamo 1.6 says so in a field of its own.
+            let isPrefill = record.card.kind == .prefill || record.card.fields["worker_type"]?.string == "prefill"
+            if record.card.kind.isEmpty, !isPrefill { continue }
             var base = record
             base.suffix = nil
             let worker = Worker(card: record.card, endpoint: record.endpoint, instance: alive[base.key])
-            if record.card.kind == .prefill {
+            if isPrefill {
                 self.prefills[name, default: []].append(worker)
                 continue
             }

@@ -15,6 +15,10 @@ struct TokenAnswer: Sendable {
         var start: ContinuousClock.Instant
         var sent: ContinuousClock.Instant?
         var first: ContinuousClock.Instant?
+        /// When another worker had processed the prompt.
+        var prefilled: ContinuousClock.Instant?
+        /// When the worker that decodes has answered.
+        var decoding: ContinuousClock.Instant?
     }
 
     /// What a router knows of the choice that it made.
@@ -105,7 +109,8 @@ struct TokenAnswer: Sendable {
                 stops: StopMatcher(self.request.stops, includesStop: self.request.includesStop)
             )
         guard !choice.isFinished else { return ([], 0) }
-        if self.times.first == nil { self.times.first = now }
+        if self.times.first == nil { self.times.first = self.times.prefilled ?? now }
+        if self.times.decoding == nil { self.times.decoding = now }
         let ids = (item["token_ids"]?.array ?? []).compactMap { $0.uint64.flatMap { UInt32(exactly: $0) } }
         var text = ""
         var finish = reason
@@ -237,6 +242,9 @@ struct TokenAnswer: Sendable {
         if let route = self.route {
             timing.append("kv_hit_rate", .number(String(route.hitRate)))
             timing.append("router_queue_depth", JSONValue(route.waiting))
+            if let prefilled = self.times.prefilled, let decoding = self.times.decoding {
+                timing.append("kv_transfer_estimated_latency_ms", milliseconds(prefilled, decoding))
+            }
         }
         return .object(timing)
     }

@@ -37,7 +37,8 @@ struct TokenModel: Sendable {
     init(_ name: String, _ card: ModelCard) throws(Failure) {
         let files = CardFiles(card)
         self.name = name
-        self.contextLength = card.contextLength ?? .max
+        // Dynamo's mock engine says 0: it has no limit.
+        self.contextLength = card.contextLength.flatMap { $0 > 0 ? $0 : nil } ?? .max
         do { self.tokenizer = try Tokenizer(parsing: try files.content(of: "tokenizer")) } catch let error
             as TokenizationError
         {

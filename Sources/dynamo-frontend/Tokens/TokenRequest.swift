@@ -21,6 +21,8 @@ struct TokenRequest: Sendable {
     var reportsUsage: Bool
     var annotations: [String]
     var extraFields: Set<String>
+    /// The worker that the client wants the prompt to be processed by.
+    var prefillWorker: SelectionRequest.NamedWorker?
     private var fields: JSONFields
 
     /// Makes tokens of a request.
@@ -54,6 +56,7 @@ struct TokenRequest: Sendable {
         self.reportsUsage = !request.streams || source["stream_options"]?["include_usage"]?.bool == true
         self.annotations = (extension_?["annotations"]?.array ?? []).compactMap(\.string)
         self.extraFields = Set((extension_?["extra_fields"]?.array ?? []).compactMap(\.string))
+        self.prefillWorker = extension_?["prefill_worker_id"]?.uint64.map { SelectionRequest.NamedWorker(worker: $0) }
         let logprobs = Self.logprobs(source, request.kind)
         self.wantsLogprobs = logprobs != nil
 
@@ -89,15 +92,40 @@ struct TokenRequest: Sendable {
 
     /// The request as a worker gets it.
     ///
-    /// - Parameter rank: of the worker, where a router has chosen one.
+    /// - Parameters:
+    ///   - rank: of the worker, where a router has chosen one.
+    ///   - part: what of the work the worker does.
     /// - Returns: JSON.
-    func payload(for rank: WorkerRank? = nil) -> ByteBuffer {
-        guard let rank else { return JSONValue.object(self.fields).buffer }
+    func payload(for rank: WorkerRank? = nil, _ part: Part = .all) -> ByteBuffer {
         var fields = self.fields
-        var routing = fields["routing"]?.object ?? JSONFields()
-        routing["dp_rank"] = JSONValue(rank.rank)
-        fields["routing"] = .object(routing)
+        if rank != nil || part != .all {
+            var routing = fields["routing"]?.object ?? JSONFields()
+            if let rank { routing["dp_rank"] = JSONValue(rank.rank) }
+            fields["routing"] = .object(routing)
+        }
+        switch part {
+        case .all: break
+        case .prefill:
+            var stop = fields["stop_conditions"]?.object ?? JSONFields()
+            stop["max_tokens"] = 1
+            fields["stop_conditions"] = .object(stop)
+        case .decode(let parameters):
+            fields["router_config_override"] = [
+                "overlap_score_credit": .number("0.0"), "prefill_load_scale": nil, "router_temperature": nil,
+                "assume_kv_reuse": false, "track_prefill_tokens": false, "shared_cache_multiplier": nil,
+            ]
+            fields["prefill_result"] = ["disaggregated_params": parameters]
+        }
         return JSONValue.object(fields).buffer
+    }
+
+    /// A part of the work, in the form in which a frontend of Dynamo 1.2.1 gives it to workers (observed).
+    enum Part: Hashable, Sendable {
+        case all
+        /// The prompt, and one token that nobody sees.
+        case prefill
+        /// All tokens, with what the worker that processed the prompt has said of where its blocks are.
+        case decode(JSONValue)
     }
 
     /// What the client has asked to be told beside the answer, in the order of Dynamo's frontend.

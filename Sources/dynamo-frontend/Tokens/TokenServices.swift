@@ -22,11 +22,22 @@ final class TokenServices: Sendable {
     /// Connects to where workers and other routers tell what happens; nil: blocks are predicted.
     typealias PlaneMaker = @Sendable () async throws -> RoutingPlane?
 
+    /// One preparation of a model, which goes on as long as the model is served by it.
+    private struct Run: Sendable {
+        var number: Int
+        var source: ModelDirectory.TokenModelSource
+        var stop: AsyncStream<Never>.Continuation
+    }
+
     private struct State {
-        /// By model.
-        var services: [String: (source: ModelDirectory.TokenModelSource, service: TokenService)] = [:]
-        /// What is being prepared or is prepared, with what ends it.
-        var running: [ModelDirectory.TokenModelSource: AsyncStream<Never>.Continuation] = [:]
+        var nextNumber = 0
+        /// Those that were not told to stop.
+        var runs: [Int: Run] = [:]
+        /// What serves each model, and the run that it belongs to.
+        var services: [String: (run: Int, service: TokenService)] = [:]
+
+        /// Tells a run to stop.
+        mutating func stop(_ number: Int) { self.runs.removeValue(forKey: number)?.stop.finish() }
     }
 
     /// How long it takes until a router whose event plane has failed is tried again.
@@ -76,22 +87,32 @@ final class TokenServices: Sendable {
     func run() async {
         await withDiscardingTaskGroup { group in
             for await sources in self.wanted {
-                let sources = Set(sources.map(Self.essence))
-                let names = Set(sources.map(\.name))
-                let started = self.state.withLock { state in
-                    // One that is replaced goes on until the other is prepared.
-                    for (source, stop) in state.running where !names.contains(source.name) { stop.finish() }
-                    return sources.filter { state.running[$0] == nil }.map { source in
-                        let (stopped, stop) = AsyncStream.makeStream(of: Never.self)
-                        state.running[source] = stop
-                        return (source, stopped)
-                    }
-                }
-                for (source, stopped) in started {
-                    group.addTask { await self.serve(source, until: stopped) }
+                for (run, stopped) in self.begin(Set(sources.map(Self.essence))) {
+                    group.addTask { await self.serve(run, until: stopped) }
                 }
             }
             group.cancelAll()
+        }
+    }
+
+    /// Stops what is not wanted any more, except what serves until its successor is prepared.
+    ///
+    /// - Returns: what is to be prepared.
+    private func begin(_ sources: Set<ModelDirectory.TokenModelSource>) -> [(Run, AsyncStream<Never>)] {
+        let names = Set(sources.map(\.name))
+        return self.state.withLock { state in
+            for run in state.runs.values where !sources.contains(run.source) {
+                let serves = state.services[run.source.name]?.run == run.number
+                if !serves || !names.contains(run.source.name) { state.stop(run.number) }
+            }
+            let present = Set(state.runs.values.map(\.source))
+            return sources.subtracting(present).map { source in
+                let (stopped, stop) = AsyncStream.makeStream(of: Never.self)
+                state.nextNumber += 1
+                let run = Run(number: state.nextNumber, source: source, stop: stop)
+                state.runs[run.number] = run
+                return (run, stopped)
+            }
         }
     }
 
@@ -108,34 +129,38 @@ final class TokenServices: Sendable {
         return source
     }
 
-    private func serve(_ source: ModelDirectory.TokenModelSource, until stopped: AsyncStream<Never>) async {
+    private func serve(_ run: Run, until stopped: AsyncStream<Never>) async {
         await withTaskGroup(of: Void.self) { group in
-            group.addTask { await self.prepare(source) }
+            group.addTask { await self.prepare(run) }
             group.addTask { for await _ in stopped {} }
             await group.next()
             group.cancelAll()
         }
-        self.state.withLock { $0.running[source] = nil }
-        self.set(source, nil)
+        self.set(run, nil)
     }
 
-    /// Takes or takes back what serves a model.
-    private func set(_ source: ModelDirectory.TokenModelSource, _ service: TokenService?) {
-        let names = self.state.withLock { state in
+    /// Takes or takes back what serves a model; from a run that was told to stop nothing is taken.
+    private func set(_ run: Run, _ service: TokenService?) {
+        let name = run.source.name
+        self.state.withLock { state in
             if let service {
-                state.services[source.name] = (source, service)
-                for (other, stop) in state.running where other.name == source.name && other != source { stop.finish() }
-            } else if state.services[source.name]?.source == source {
-                state.services[source.name] = nil
+                guard state.runs[run.number] != nil else { return }
+                state.services[name] = (run.number, service)
+                for other in state.runs.values where other.source.name == name && other.number < run.number {
+                    state.stop(other.number)
+                }
+            } else if state.services[name]?.run == run.number {
+                state.services[name] = nil
             }
-            return Set(state.services.keys)
+            // Under the lock, so that nobody is told of an older state after a newer one.
+            self.onChange(Set(state.services.keys))
         }
-        self.onChange(names)
     }
 
     /// Prepares a model, and keeps it so until cancelled.
     @concurrent
-    private func prepare(_ source: ModelDirectory.TokenModelSource) async {
+    private func prepare(_ run: Run) async {
+        let source = run.source
         let model: TokenModel
         do { model = try TokenModel(source.name, source.card) } catch {
             self.logger.error(
@@ -151,12 +176,12 @@ final class TokenServices: Sendable {
             )
         }
         guard self.configuration.mode == .kv else {
-            self.set(source, TokenService(model: model))
+            self.set(run, TokenService(model: model))
             return await Self.wait()
         }
         var lastProblem = ""
         while !Task.isCancelled {
-            do { try await self.route(source, model) } catch {
+            do { try await self.route(run, model) } catch {
                 guard !Task.isCancelled else { return }
                 let problem = "\(error)"
                 if problem != lastProblem {
@@ -167,7 +192,7 @@ final class TokenServices: Sendable {
                 }
                 lastProblem = problem
             }
-            self.set(source, nil)
+            self.set(run, nil)
             try? await Task.sleep(for: Self.retryPause)
         }
     }
@@ -180,19 +205,20 @@ final class TokenServices: Sendable {
     }
 
     /// Follows the workers of a model until cancelled.
-    private func route(_ source: ModelDirectory.TokenModelSource, _ model: TokenModel) async throws {
+    private func route(_ run: Run, _ model: TokenModel) async throws {
         let plane = RoutingService.needsPlane(self.configuration) ? try await self.connect() : nil
         let result: Result<Void, any Error>
-        do { result = .success(try await self.route(source, model, plane)) } catch { result = .failure(error) }
+        do { result = .success(try await self.route(run, model, plane)) } catch { result = .failure(error) }
         await plane?.close()
         try result.get()
     }
 
     private func route(
-        _ source: ModelDirectory.TokenModelSource,
+        _ run: Run,
         _ model: TokenModel,
         _ plane: RoutingPlane?
     ) async throws {
+        let source = run.source
         let id = try await self.discovery.instanceID().rawValue
         func service(_ endpoint: EndpointID, _ configuration: RouterConfiguration) -> RoutingService {
             RoutingService(
@@ -216,7 +242,7 @@ final class TokenServices: Sendable {
                 try await main.waitUntilReady()
                 try await prefill?.waitUntilReady()
                 self.set(
-                    source,
+                    run,
                     TokenService(model: model, router: main.router, prefillRouter: prefill?.router)
                 )
                 await Self.wait()

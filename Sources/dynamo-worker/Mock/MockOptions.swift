@@ -1,4 +1,6 @@
 import ArgumentParser
+import DynamoRuntime
+import KVRouter
 
 /// The options of `--engine mock`.
 struct MockOptions: ParsableArguments {
@@ -38,6 +40,30 @@ struct MockOptions: ParsableArguments {
     )
     var modelPath: String?
 
+    @Option(
+        name: .customLong("disaggregation-mode"),
+        help: """
+            What of the work the worker does: agg (everything), prefill (prompts, whose blocks others take) or decode (answers to prompts \
+            that others have processed). (default: agg)
+            """,
+        completion: .list(["agg", "prefill", "decode"]),
+        transform: MockOptions.role
+    )
+    var role: PoolRole?
+
+    /// Reads a mode by the name that Dynamo's mock engine has for it, or by that of the part of a deployment.
+    private static func role(_ text: String) throws -> PoolRole {
+        switch text.lowercased() {
+        case "agg", "aggregated", "both": return .aggregated
+        case "prefill": return .prefill
+        case "decode": return .decode
+        default:
+            let hint =
+                NearestWord.to(text, among: ["agg", "prefill", "decode"]).map { "; did you mean '\($0)'?" } ?? ""
+            throw ValidationError("'\(text)' is no disaggregation mode; write agg, prefill or decode\(hint)")
+        }
+    }
+
     /// The names of the options that were given.
     var given: [String] {
         let all: [(String, Bool)] = [
@@ -46,7 +72,7 @@ struct MockOptions: ParsableArguments {
             ("--prefill-tokens-per-second", self.prefillTokensPerSecond != nil),
             ("--decode-tokens-per-second", self.decodeTokensPerSecond != nil), ("--speedup", self.speedup != nil),
             ("--answer-tokens", self.answerTokens != nil), ("--seed", self.seed != nil),
-            ("--model-path", self.modelPath != nil),
+            ("--model-path", self.modelPath != nil), ("--disaggregation-mode", self.role != nil),
         ]
         return all.filter(\.1).map(\.0)
     }

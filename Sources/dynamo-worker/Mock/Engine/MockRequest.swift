@@ -24,6 +24,8 @@ struct MockRequest: Sendable, Hashable {
     var endReason = MockEngine.FinishReason.length
     var seed: UInt64 = 0
     var lora: String?
+    /// Whether another worker has processed the prompt, whose blocks come from there.
+    var isTransferred = false
 
     init(prompt: [UInt32], maxTokens: Int) {
         self.prompt = prompt
@@ -56,6 +58,7 @@ struct MockRequest: Sendable, Hashable {
         // Clients give signed seeds; any bits will do.
         let seed = body["sampling_options"]?["seed"]
         self.seed = seed?.uint64 ?? UInt64(bitPattern: Int64(seed?.int ?? 0))
+        self.isTransferred = body["prefill_result"].map { !$0.isNull } ?? false
         self.lora = body["routing"]?["lora_name"]?.string ?? body["lora_name"]?.string
     }
 

@@ -17,6 +17,7 @@ struct MockSequence: Sendable {
     /// How many of them the running step computes.
     private var scheduled = 0
     private(set) var hasEnded = false
+    private var wasAdmitted = false
     /// The newest token while it has no place in the cache.
     var uncached: UInt32?
 
@@ -33,7 +34,12 @@ struct MockSequence: Sendable {
     /// Takes the sequence into the batch.
     ///
     /// - Parameter cached: tokens that need not be computed; the last one always must, for the next one follows from it.
-    mutating func admit(cached: Int) { self.prefillLeft = max(1, self.tokens.count - cached) }
+    mutating func admit(cached: Int) {
+        // What another worker has computed comes once; when it has lost its place here, it is computed here.
+        let known = self.request.isTransferred && !self.wasAdmitted ? self.request.prompt.count : 0
+        self.wasAdmitted = true
+        self.prefillLeft = max(1, self.tokens.count - max(cached, known))
+    }
 
     /// Computes in the next step as much as is left, within a budget.
     ///

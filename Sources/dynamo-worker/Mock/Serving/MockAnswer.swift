@@ -14,6 +14,11 @@ enum MockAnswer {
         return .data(buffer)
     }
 
+    /// The one token of a worker that only processes prompts, with what tells a decoding worker that it has.
+    static func prefilled(_ token: UInt32) -> ResponseItem {
+        .data(ByteBuffer(string: #"{"token_ids":[\#(token)],"disaggregated_params":{"engine":"mock"}}"#))
+    }
+
     static func finish(_ reason: MockEngine.FinishReason) -> ResponseItem {
         .data(ByteBuffer(string: #"{"token_ids":[],"finish_reason":"\#(reason.rawValue)"}"#))
     }

@@ -1,9 +1,11 @@
+import KVRouter
 import RequestPlane
 
 /// Runs the simulated engine in one task and answers requests with it.
 final class MockService: Sendable {
     private let configuration: MockEngine.Configuration
     private let limits: MockRequest.Limits
+    private let role: PoolRole
     private let sink: any KVChangeSink
     private let report: @Sendable (MockEngine.Load) -> Void
     private let inbox = MockInbox()
@@ -11,16 +13,19 @@ final class MockService: Sendable {
     /// - Parameters:
     ///   - configuration: of the engine.
     ///   - limits: of requests.
+    ///   - role: what of the work this worker does.
     ///   - sink: hears of every change of the cache.
     ///   - report: hears of the load when it may have changed.
     init(
         configuration: MockEngine.Configuration,
         limits: MockRequest.Limits,
+        role: PoolRole = .aggregated,
         sink: any KVChangeSink = NoKVChanges(),
         report: @escaping @Sendable (MockEngine.Load) -> Void = { _ in }
     ) {
         self.configuration = configuration
         self.limits = limits
+        self.role = role
         self.sink = sink
         self.report = report
     }
@@ -29,11 +34,15 @@ final class MockService: Sendable {
     ///
     /// As with the echo a request that cannot be served becomes an error inside the stream.
     func answer(_ incoming: IncomingRequest) -> MockAnswer.Stream {
-        let request: MockRequest
+        var request: MockRequest
         do throws(RemoteError) {
             request = try MockRequest(parsing: incoming.payload, limits: self.limits)
         } catch {
             return MockAnswer.failure(error)
+        }
+        if self.role == .prefill {
+            // The prompt, and the one token that comes of it.
+            (request.maxTokens, request.endReason, request.stopTokens) = (1, .length, [])
         }
         let key = self.inbox.nextKey()
         let (stream, continuation) = MockAnswer.Stream.makeStream()
@@ -48,7 +57,7 @@ final class MockService: Sendable {
     ///
     /// - Throws: `CancellationError`.
     func run() async throws {
-        var state = State(engine: MockEngine(self.configuration), sink: self.sink)
+        var state = State(engine: MockEngine(self.configuration), role: self.role, sink: self.sink)
         var arrivals = self.inbox.arrivals.makeAsyncIterator()
         var due = ContinuousClock.now
         self.report(state.engine.load)
@@ -73,13 +82,15 @@ final class MockService: Sendable {
     /// What only the engine's task sees.
     private struct State {
         var engine: MockEngine
+        let role: PoolRole
         let sink: any KVChangeSink
         /// How long the running step takes.
         var step: Duration?
         private var answers: [BlockCache.Key: MockAnswer.Continuation] = [:]
 
-        init(engine: MockEngine, sink: any KVChangeSink) {
+        init(engine: MockEngine, role: PoolRole, sink: any KVChangeSink) {
             self.engine = engine
+            self.role = role
             self.sink = sink
         }
 
@@ -105,7 +116,9 @@ final class MockService: Sendable {
             for action in actions {
                 switch action {
                 case .changes(let changes): self.sink.record(changes, rank: 0)
-                case .token(let token, let key): self.answers[key]?.yield(MockAnswer.token(token))
+                case .token(let token, let key):
+                    let isPrefill = self.role == .prefill
+                    self.answers[key]?.yield(isPrefill ? MockAnswer.prefilled(token) : MockAnswer.token(token))
                 case .finish(let reason, let key):
                     let answer = self.answers.removeValue(forKey: key)
                     answer?.yield(MockAnswer.finish(reason))
