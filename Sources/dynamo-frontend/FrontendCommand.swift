@@ -101,7 +101,7 @@ struct FrontendCommand: AsyncParsableCommand {
                 metrics: runtime.metrics,
                 metricsText: { runtime.metricsText },
                 logger: runtime.logger,
-                plane: Self.plane(variables, environment, runtime),
+                plane: Self.plane(variables, environment, runtime, router),
                 onInstanceChange: { runtime.instancesHaveChanged($0) }
             )
         )
@@ -112,20 +112,24 @@ struct FrontendCommand: AsyncParsableCommand {
     private static func plane(
         _ variables: [String: String],
         _ environment: ProcessEnvironment,
-        _ runtime: RuntimeService
+        _ runtime: RuntimeService,
+        _ router: RouterConfiguration
     ) -> TokenServices.PlaneMaker {
         let logger = runtime.logger
         return {
             var reader = EnvironmentReader(variables)
             let kind = reader.choice("DYN_EVENT_PLANE", default: RoutingPlane.Kind.nats)
-            guard reader.problems.isEmpty else { throw ConfigurationError(reader.problems) }
-            guard kind == .nats else {
-                throw ConfigurationError([
-                    "DYN_EVENT_PLANE is zmq, but this frontend has KV events and replica sync on NATS only; "
-                        + "set DYN_EVENT_PLANE=nats, or give --no-router-kv-events and --no-router-replica-sync"
-                ])
+            let isBrokered = ["DYN_ZMQ_BROKER_URL", "DYN_ZMQ_BROKER_ENABLED"].contains { reader.string($0) != nil }
+            let problems = reader.problems + kind.problems(router, isBrokered: isBrokered)
+            guard problems.isEmpty else { throw ConfigurationError(problems) }
+            switch kind {
+            case .nats:
+                return try await .connect(try environment.requestPlane.nats.connection.get(), logger: logger)
+            case .zmq:
+                let variable = "DYN_EVENT_PLANE_HOST"
+                let host = try LocalAddress.announced(reader.string(variable), in: variable)
+                return try .zmq(announcing: host, logger: logger)
             }
-            return try await .connect(try environment.requestPlane.nats.connection.get(), logger: logger)
         }
     }
 }

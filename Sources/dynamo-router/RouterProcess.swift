@@ -31,39 +31,21 @@ struct RouterProcess: Sendable {
         let variables = ProcessEnvironment.variables
         var reader = EnvironmentReader(variables)
         let kind = reader.choice("DYN_EVENT_PLANE", default: RoutingPlane.Kind.nats)
-        var problems = reader.problems
+        let problems =
+            reader.problems
+            + kind.problems(configuration, isBrokered: Self.brokers.contains { reader.string($0) != nil })
+        guard problems.isEmpty else { throw ConfigurationError(problems) }
         switch kind {
         case .nats:
-            guard problems.isEmpty else { throw ConfigurationError(problems) }
             return try await .connect(try self.environment.requestPlane.nats.connection.get(), logger: runtime.logger)
         case .zmq:
-            if configuration.usesDurableKVEvents {
-                problems.append(
-                    "durable KV events are on NATS only, and DYN_EVENT_PLANE is zmq; set DYN_EVENT_PLANE=nats"
-                )
-            }
-            for name in ["DYN_ZMQ_BROKER_URL", "DYN_ZMQ_BROKER_ENABLED"] where reader.string(name) != nil {
-                problems.append("\(name) is set, but this router connects to each publisher by itself; unset it")
-            }
-            guard problems.isEmpty else { throw ConfigurationError(problems) }
-            return try .zmq(announcing: try Self.host(reader.string("DYN_EVENT_PLANE_HOST")), logger: runtime.logger)
+            let variable = "DYN_EVENT_PLANE_HOST"
+            let host = try LocalAddress.announced(reader.string(variable), in: variable)
+            return try .zmq(announcing: host, logger: runtime.logger)
         }
     }
 
-    /// The address that other routers are told on ZeroMQ: a literal, an interface's, or that which others can reach.
-    private static func host(_ text: String?) throws -> String {
-        guard let text else { return LocalAddress.firstRoutable() }
-        guard let literal = LocalAddress.literal(text) else {
-            return try LocalAddress.ofInterface(text, in: "DYN_EVENT_PLANE_HOST")
-        }
-        guard literal != "0.0.0.0", literal != "::" else {
-            throw ConfigurationError([
-                "DYN_EVENT_PLANE_HOST is '\(text)', which is no address that others can connect to; "
-                    + "write one of this machine, or unset it"
-            ])
-        }
-        return literal
-    }
+    private static let brokers = ["DYN_ZMQ_BROKER_URL", "DYN_ZMQ_BROKER_ENABLED"]
 
     private func run(in runtime: RuntimeService, _ id: InstanceID, _ plane: RoutingPlane?) async throws {
         let service = RoutingService(
@@ -77,11 +59,11 @@ struct RouterProcess: Sendable {
         )
         let endpoints = self.endpoints(service.router)
         runtime.prepare(endpoints)
+        let records = try await service.announcement()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await service.run(runtime.discovery) }
             group.addTask { await self.follow(runtime) }
             group.addTask {
-                let records = try await service.announcement()
                 try await service.waitUntilReady()
                 try await runtime.serve(endpoints) { _ in records }
             }

@@ -1,5 +1,6 @@
 import Discovery
 package import KVEvents
+package import KVRouter
 package import Logging
 package import NATS
 import RequestPlane
@@ -10,6 +11,29 @@ package struct RoutingPlane: Sendable {
     package enum Kind: String, Sendable, CaseIterable {
         case nats
         case zmq
+
+        /// What a router with these settings cannot have on this plane.
+        ///
+        /// - Parameters:
+        ///   - configuration: the router's settings.
+        ///   - isBrokered: whether `DYN_ZMQ_BROKER_*` are set.
+        /// - Returns: a sentence for each.
+        package func problems(_ configuration: RouterConfiguration, isBrokered: Bool) -> [String] {
+            guard self == .zmq else { return [] }
+            var problems: [String] = []
+            if configuration.usesDurableKVEvents {
+                problems.append(
+                    "durable KV events are on NATS only, and DYN_EVENT_PLANE is zmq; set DYN_EVENT_PLANE=nats"
+                )
+            }
+            if isBrokered {
+                problems.append(
+                    "a broker of the ZeroMQ event plane is set, but each publisher is connected to directly here; "
+                        + "unset DYN_ZMQ_BROKER_URL and DYN_ZMQ_BROKER_ENABLED"
+                )
+            }
+            return problems
+        }
     }
 
     enum Way: Sendable {

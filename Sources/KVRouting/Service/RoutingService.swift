@@ -107,7 +107,7 @@ package final class RoutingService: Sendable {
             && self.router.counts.workers >= self.minimalWorkers
     }
 
-    /// Opens what the router publishes on the event plane.
+    /// Opens what the router publishes on the event plane, once; to be called before `run`, or not at all.
     ///
     /// - Returns: what discovery should tell of it: the event channels that a router of Dynamo has there.
     /// - Throws: `ZMQError` when a socket cannot be opened.

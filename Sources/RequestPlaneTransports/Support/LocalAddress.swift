@@ -26,6 +26,25 @@ package enum LocalAddress {
         }
     }
 
+    /// The address that a variable says others are told: a literal, an interface's, or the routable one when it is not set.
+    ///
+    /// - Parameters:
+    ///   - text: the variable's value.
+    ///   - variable: its name, for errors.
+    /// - Returns: an IP literal.
+    /// - Throws: `RequestPlaneError` when nobody could connect to it.
+    package static func announced(_ text: String?, in variable: String) throws(RequestPlaneError) -> String {
+        guard let text else { return self.firstRoutable() }
+        guard let literal = self.literal(text) else { return try self.ofInterface(text, in: variable) }
+        guard literal != "0.0.0.0", literal != "::" else {
+            throw RequestPlaneError(
+                .invalidConfiguration,
+                "\(variable) is '\(text)', which is no address that others can connect to; write one of this machine, or unset it"
+            )
+        }
+        return literal
+    }
+
     /// The address of a network interface, IPv4 first.
     ///
     /// - Parameters:

@@ -234,6 +234,7 @@ final class TokenServices: Sendable {
         let isSplit = source.prefillEndpoint != nil
         let main = service(source.endpoint, isSplit ? self.configuration.adapted(to: .decode) : self.configuration)
         let prefill = source.prefillEndpoint.map { service($0, self.configuration.adapted(to: .prefill)) }
+        let records = try await main.announcement() + (prefill?.announcement() ?? [])
         try await withThrowingTaskGroup(of: Void.self) { group in
             for routing in [main, prefill].compactMap(\.self) {
                 group.addTask { try await routing.run(self.discovery) }
@@ -241,6 +242,7 @@ final class TokenServices: Sendable {
             group.addTask {
                 try await main.waitUntilReady()
                 try await prefill?.waitUntilReady()
+                if !records.isEmpty { try await self.discovery.publish(records) }
                 self.set(
                     run,
                     TokenService(model: model, router: main.router, prefillRouter: prefill?.router)
