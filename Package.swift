@@ -89,7 +89,12 @@ let package = Package(
             name: "KVRouting",
             dependencies: ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane", core, logging]
         ),
-        .target(name: "RouterCommandLine", dependencies: ["KVRouter", argumentParser]),
+        .target(
+            name: "RouterCommandLine",
+            dependencies: [
+                "KVRouter", "KVRouting", "DynamoRuntime", "RequestPlaneTransports", argumentParser, logging,
+            ]
+        ),
         .target(name: "LoadTest", dependencies: ["RequestPlane", core, posix, http1]),
 
         // MARK: Operating half

@@ -1,4 +1,4 @@
-package import ArgumentParser
+import ArgumentParser
 package import KVRouter
 
 /// A setting of a router that the command line gives.

@@ -5,7 +5,6 @@ import KVRouter
 import KVRouting
 import Logging
 import RequestPlane
-import RequestPlaneTransports
 import RouterCommandLine
 
 /// An OpenAI-compatible HTTP server in front of the workers of a Dynamo deployment, whether they take text or token ids.
@@ -80,7 +79,11 @@ struct FrontendCommand: AsyncParsableCommand {
         var environment = try ProcessEnvironment(variables, label: "dynamo_frontend")
         // A frontend serves no endpoint: the system port of its environment belongs to a worker.
         environment.runtime.system = nil
+        let plane =
+            router.mode == .kv && RoutingService.needsPlane(router)
+            ? try RouterEventPlane(variables, environment, router) : nil
         let runtime = RuntimeService(environment)
+        let logger = runtime.logger
         for warning in warnings { runtime.logger.warning("\(warning)") }
         let configuration = FrontendServer.Configuration(
             host: host,
@@ -101,35 +104,10 @@ struct FrontendCommand: AsyncParsableCommand {
                 metrics: runtime.metrics,
                 metricsText: { runtime.metricsText },
                 logger: runtime.logger,
-                plane: Self.plane(variables, environment, runtime, router),
+                plane: { try await plane?.connect(logger: logger) },
                 onInstanceChange: { runtime.instancesHaveChanged($0) }
             )
         )
         try await ProcessRunner.run(runtime, logger: runtime.logger)
-    }
-
-    /// What connects to the event plane that the environment names.
-    private static func plane(
-        _ variables: [String: String],
-        _ environment: ProcessEnvironment,
-        _ runtime: RuntimeService,
-        _ router: RouterConfiguration
-    ) -> TokenServices.PlaneMaker {
-        let logger = runtime.logger
-        return {
-            var reader = EnvironmentReader(variables)
-            let kind = reader.choice("DYN_EVENT_PLANE", default: RoutingPlane.Kind.nats)
-            let isBrokered = ["DYN_ZMQ_BROKER_URL", "DYN_ZMQ_BROKER_ENABLED"].contains { reader.string($0) != nil }
-            let problems = reader.problems + kind.problems(router, isBrokered: isBrokered)
-            guard problems.isEmpty else { throw ConfigurationError(problems) }
-            switch kind {
-            case .nats:
-                return try await .connect(try environment.requestPlane.nats.connection.get(), logger: logger)
-            case .zmq:
-                let variable = "DYN_EVENT_PLANE_HOST"
-                let host = try LocalAddress.announced(reader.string(variable), in: variable)
-                return try .zmq(announcing: host, logger: logger)
-            }
-        }
     }
 }

@@ -4,7 +4,7 @@ import KVRouter
 import KVRouting
 import Logging
 import RequestPlane
-import RequestPlaneTransports
+import RouterCommandLine
 
 /// The running router: what it knows, and its endpoints.
 struct RouterProcess: Sendable {
@@ -26,26 +26,10 @@ struct RouterProcess: Sendable {
 
     /// Connects to the event plane, if the router needs it.
     private func connect(_ runtime: RuntimeService) async throws -> RoutingPlane? {
-        let configuration = self.settings.configuration
-        guard RoutingService.needsPlane(configuration) else { return nil }
-        let variables = ProcessEnvironment.variables
-        var reader = EnvironmentReader(variables)
-        let kind = reader.choice("DYN_EVENT_PLANE", default: RoutingPlane.Kind.nats)
-        let problems =
-            reader.problems
-            + kind.problems(configuration, isBrokered: Self.brokers.contains { reader.string($0) != nil })
-        guard problems.isEmpty else { throw ConfigurationError(problems) }
-        switch kind {
-        case .nats:
-            return try await .connect(try self.environment.requestPlane.nats.connection.get(), logger: runtime.logger)
-        case .zmq:
-            let variable = "DYN_EVENT_PLANE_HOST"
-            let host = try LocalAddress.announced(reader.string(variable), in: variable)
-            return try .zmq(announcing: host, logger: runtime.logger)
-        }
+        guard RoutingService.needsPlane(self.settings.configuration) else { return nil }
+        let plane = try RouterEventPlane(ProcessEnvironment.variables, self.environment, self.settings.configuration)
+        return try await plane.connect(logger: runtime.logger)
     }
-
-    private static let brokers = ["DYN_ZMQ_BROKER_URL", "DYN_ZMQ_BROKER_ENABLED"]
 
     private func run(in runtime: RuntimeService, _ id: InstanceID, _ plane: RoutingPlane?) async throws {
         let service = RoutingService(

@@ -18,7 +18,7 @@ enum ImportTable {
         "KVRouter": ["CXXHash"],
         "KVEvents": ["KVRouter", "NATS", "RequestPlane", "CZeroMQ"],
         "KVRouting": ["KVRouter", "KVEvents", "NATS", "Discovery", "RequestPlane"],
-        "RouterCommandLine": ["KVRouter"],
+        "RouterCommandLine": ["KVRouter", "KVRouting", "DynamoRuntime", "RequestPlaneTransports"],
         "LoadTest": ["RequestPlane"],
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
@@ -53,7 +53,7 @@ enum ImportTable {
         "KVRouter": ["DequeModule", "HeapModule", "OrderedCollections"],
         "KVEvents": ["NIOCore", "Logging", "DequeModule"],
         "KVRouting": ["NIOCore", "Logging"],
-        "RouterCommandLine": ["ArgumentParser"],
+        "RouterCommandLine": ["ArgumentParser", "Logging"],
         "LoadTest": ["NIOCore", "NIOPosix", "NIOHTTP1"],
         "Deployment": ["Yams", "OrderedCollections"],
         "Supervisor": [

@@ -50,15 +50,17 @@ import Testing
 
     @Test(
         "without Python the same goes where its blocks are",
-        arguments: ["agg_router_approx", "disagg"]
+        arguments: ["agg_router", "agg_router_approx", "agg_router_replicas", "disagg", "disagg_router"]
     )
     func embedded(_ name: String) async throws {
-        let environment = ["DYN_PYTHON": "/nonexistent"]
+        let second = try FreePort.next()
+        let environment = ["DYN_HTTP_PORT_R2": "\(second)", "DYN_PYTHON": "/nonexistent"]
         let manifest = TestEnvironment.root.appending(path: "launch/embedded/\(name).yaml").path()
         let (_, exit) = try await Launcher.up([manifest], environment: environment) { deployment in
             try await deployment.waitUntilReady()
             let model = try await Chat.firstModel(deployment.url)
-            let urls = [deployment.url, deployment.url]
+            var urls = [deployment.url, deployment.url]
+            if name == "agg_router_replicas" { urls[1] = "http://127.0.0.1:\(second)" }
             guard name != "disagg" else {
                 _ = try await self.ask(urls[0], model, "alpha")
                 return

@@ -205,12 +205,16 @@ struct ManifestValidation {
                 remedy: "remove 'response'"
             )
         }
-        if let events = planes.events, events.value != .none, !self.manifest.usesDynamo, routers.isEmpty {
+        // What a program of somebody else reads is not known.
+        let isAllOurs = self.manifest.processes.allSatisfy { $0.isBuiltin || $0.role == .infrastructure }
+        if let events = planes.events, events.value != .none, isAllOurs, routers.isEmpty,
+            !builtins.contains(where: { $0.routesByKVEvents(self.manifest.environment) })
+        {
             self.error(
                 at: events.location,
-                "nothing in this deployment reads KV events: the embedded frontend does not route by them, so the event plane cannot be "
+                "nothing in this deployment reads KV events: no frontend routes by them and there is no router, so the event plane cannot be "
                     + events.value.rawValue,
-                remedy: "remove 'events', or write 'events: none'"
+                remedy: "write 'args: [--router-mode, kv]' for the frontend, or remove 'events'"
             )
         }
     }

@@ -59,6 +59,24 @@ package struct ProcessManifest: Sendable, Hashable {
         }
     }
 
+    /// Whether this is our frontend, and it chooses workers by what they say they hold.
+    ///
+    /// - Parameter shared: the environment of all processes.
+    /// - Returns: whether its arguments, or the environment, say so.
+    func routesByKVEvents(_ shared: [EnvironmentEntry]) -> Bool {
+        guard case .builtin(.frontend) = self.program else { return false }
+        let words = self.arguments.map { $0.value.literal ?? "" }
+        let isOff = words.contains("--no-router-kv-events") || words.contains("--no-kv-events")
+        let flag = "--router-mode"
+        let environment = shared + self.environment
+        var mode = environment.last { $0.name.value == "DYN_ROUTER_MODE" }?.value.literal
+        for (index, word) in words.enumerated() {
+            if word.hasPrefix("\(flag)=") { mode = String(word.dropFirst(flag.count + 1)) }
+            if word == flag, index + 1 < words.count { mode = words[index + 1] }
+        }
+        return mode?.lowercased() == "kv" && !isOff
+    }
+
     /// Whether the process is Dynamo's own.
     var isDynamo: Bool { self.module?.hasPrefix("dynamo.") ?? false }
 
