@@ -41,7 +41,7 @@ DEPLOYMENTS = {
     "ours, kv": ("builtin: frontend", "kv"),
 }
 MANIFEST = """name: hit-rate
-planes: {{request: {plane}, events: nats-core}}
+planes: {{request: {plane}, events: {events}}}
 discovery: file
 dynamo: {{python: {python}}}
 infrastructure: {{nats: managed}}
@@ -146,7 +146,7 @@ def measure(name: str, options: argparse.Namespace, folder: pathlib.Path) -> dic
     manifest.write_text(
         MANIFEST.format(
             plane=options.plane, python=json.dumps(os.environ["DYNAMO_121_PYTHON"]), program=program, mode=mode,
-            workers=WORKERS, port=system,
+            events="nats-core" if mode == "kv" else "none", workers=WORKERS, port=system,
         )
     )
     base = {k: v for k, v in os.environ.items() if not k.startswith(("DYN_", "NATS_"))}
