@@ -52,9 +52,11 @@ package struct EtcdServer: Sendable {
             "--listen-peer-urls", self.peerURL, "--initial-advertise-peer-urls", self.peerURL, "--initial-cluster",
             "default=\(self.peerURL)", "--log-level", "error",
         ]
-        _ = try await withProgram("/usr/bin/etcd", arguments + self.options) { _ in
+        _ = try await withProgram("/usr/bin/etcd", arguments + self.options) { program in
             let port = Int(self.url.split(separator: ":").last ?? "") ?? 0
-            try await eventually("etcd answers") {
+            // It writes to its disk before it answers, and a busy disk takes its time.
+            try await eventually(within: .seconds(30), "etcd answers") {
+                guard program.isRunning else { throw Refused(description: "etcd has ended: \(program.output)") }
                 if self.secure { return SystemProcesses.isListening(port: port) }
                 return (try? await HTTPRequests.get(self.url + "/health", limit: 1))?.status == 200
             }

@@ -11,7 +11,11 @@ package final class EventChannelSink: KVEventSink {
         if self.channel.form.takesBatches {
             try self.publish(events[...])
         } else {
-            for index in events.indices { try self.publish(events[index...index]) }
+            for index in events.indices {
+                do { try self.publish(events[index...index]) } catch {
+                    throw SentInPart(count: index - events.startIndex, reason: error)
+                }
+            }
         }
     }
 
@@ -35,7 +39,9 @@ package struct SeveralFormsSink: KVEventSink {
     package init(_ channels: [EventChannel]) { self.sinks = channels.map(EventChannelSink.init) }
 
     package func send(_ events: [RouterEvent]) async throws {
-        for sink in self.sinks { try await sink.send(events) }
+        for sink in self.sinks {
+            do { try await sink.send(events) } catch let part as SentInPart { throw part.reason }
+        }
     }
 
     package func linkChanges() -> any AsyncSequence<Bool, Never> & Sendable {

@@ -149,8 +149,9 @@ package final class KVEventPublisher: Sendable {
                     self.logger.warning("KV events were lost; everything is sent anew", metadata: ["reason": "\(lost)"])
                     try? await Task.sleep(for: Self.lossPause)
                 } catch {
-                    self.state.withLock { $0.machine.giveBack(batch) }
-                    self.logger.debug("KV events wait", metadata: ["reason": "\(error)"])
+                    let part = error as? SentInPart
+                    self.state.withLock { $0.machine.giveBack(batch.dropFirst(part?.count ?? 0)) }
+                    self.logger.debug("KV events wait", metadata: ["reason": "\(part?.reason ?? error)"])
                     try? await Task.sleep(for: Self.retryPause)
                 }
                 self.resumeWaiting()

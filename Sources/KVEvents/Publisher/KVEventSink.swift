@@ -7,8 +7,8 @@ package protocol KVEventSink: Sendable {
     /// Never called twice at a time.
     ///
     /// - Parameter events: one or more, which fit into one message.
-    /// - Throws: `EventsLost` when routers may not have everything of before; any other error when only these were not sent: the same
-    ///   events come again after a pause.
+    /// - Throws: `EventsLost` when routers may not have everything of before; `SentInPart` when only the last of these were not sent, any
+    ///   other error when none of them was: what was not sent comes again after a pause.
     func send(_ events: [RouterEvent]) async throws
 
     /// Whether routers can be reached, each time this changes; they can at the beginning.
@@ -21,6 +21,19 @@ package struct EventsLost: Error, Sendable, CustomStringConvertible {
     package let description: String
 
     package init(_ description: String) { self.description = description }
+}
+
+/// The first ones of several events were sent, the others were not.
+package struct SentInPart: Error {
+    /// How many were sent.
+    package let count: Int
+    /// Why not all.
+    package let reason: any Error
+
+    package init(count: Int, reason: any Error) {
+        self.count = count
+        self.reason = reason
+    }
 }
 
 /// Sends nothing: routers predict.

@@ -142,7 +142,7 @@ package struct PublisherMachine: Sendable {
     }
 
     /// What could not be sent goes back to where it was.
-    package mutating func giveBack(_ batch: [RouterEvent]) {
+    package mutating func giveBack(_ batch: ArraySlice<RouterEvent>) {
         self.statistics.sent -= batch.count
         // Given up meanwhile: a resync will say it all.
         guard !self.needsResync else { return }

@@ -26,7 +26,7 @@ struct InProcessAnswer: Sendable {
             group.cancelAll()
             return await group.next() ?? .failure
         }
-        self.endpoint.meter.end(link.wasCancelled ? .cancelled : outcome, after: ContinuousClock.now - start)
+        self.endpoint.meter.end(link.wasCancelled ? outcome.orCancelled : outcome, after: ContinuousClock.now - start)
     }
 
     private static let givenUp = PlaneFailure(.streamEndedEarly, "the server gave up the request")

@@ -31,6 +31,10 @@ package final class EndpointMeter: Sendable {
         /// The caller could not be called home.
         case unreachable
         case cancelled
+
+        /// What a request counts as whose caller went away: one that had failed by then has failed, for many callers leave as soon as
+        /// they have read the failure.
+        package var orCancelled: Outcome { self == .failure ? .failure : .cancelled }
     }
 
     package init(endpoint: EndpointID, instance: InstanceID) {

@@ -98,7 +98,7 @@ struct RequestAnswer: Sendable {
                 metadata: ["request": "\(incoming.id)", "reason": "\(reason)"]
             )
         }
-        return .cancelled
+        return outcome.orCancelled
     }
 
     /// Runs the handler; ends the call-home connection in every case.
@@ -118,7 +118,7 @@ struct RequestAnswer: Sendable {
             let outcome = await self.pull(items, endpoint.meter, callHome)
             if Task.isCancelled {
                 callHome.abort()
-                return .cancelled
+                return outcome.orCancelled
             }
             await callHome.finish()
             return outcome

@@ -74,7 +74,7 @@ struct EtcdDiscoveryTests {
                             try await eventually("the first member has done its part") { finished.value }
                         }
                     }
-                    try await eventually("the first member answers") {
+                    try await eventually(within: .seconds(30), "the first member answers") {
                         (try? await HTTPRequests.get(first.url + "/health", limit: 1))?.status == 200
                     }
                     try await self.watching(reader) { seen in

@@ -111,6 +111,42 @@ import Testing
         }
     }
 
+    @Test func `What was sent before the sink was full is not sent again`() async throws {
+        let sink = FullSink()
+        let configuration = PublisherConfiguration(form: .release12, endpoint: Self.endpoint, worker: 1)
+        let publisher = KVEventPublisher(configuration, sink: sink, logger: Logger(label: "test"))
+        for number in 0..<10 {
+            let hash = UInt64(number)
+            publisher.stored(
+                [StoredBlock(block: BlockHash(rawValue: hash), tokens: TokensHash(rawValue: hash))],
+                after: nil
+            )
+        }
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask { await publisher.run() }
+            group.addTask { try? await eventually("all are sent") { sink.sent.value.count >= 10 } }
+            await group.next()
+            group.cancelAll()
+        }
+        #expect(sink.sent.value == Array(1...10))
+        #expect(publisher.statistics.sent == 10)
+    }
+
+    @Test func `A channel says how many it has taken`() async throws {
+        try await NATSServerFixture.run { server in
+            let connection = try await self.connect(server)
+            let channel = EventChannel(.events, .release12, of: Self.endpoint, publisher: 1, connection: connection)
+            let event = RouterEvent(worker: 1, event: KVEvent(id: 1, rank: 0, change: .cleared))
+            try await EventChannelSink(channel).send([event, event])
+            await connection.close()
+            await #expect {
+                try await EventChannelSink(channel).send([event, event])
+            } throws: { error in
+                (error as? SentInPart)?.count == 0
+            }
+        }
+    }
+
     @Test func `A query that cannot be read is answered all the same`() async throws {
         let configuration = PublisherConfiguration(form: .release12, endpoint: Self.endpoint, worker: 1)
         let publisher = KVEventPublisher(configuration, sink: NoSink(), logger: Logger(label: "test"))
@@ -122,6 +158,18 @@ import Testing
         #expect(items.count == 1)
         guard case .error = try KVQueryAnswer(body) else { Issue.record("no error"); return }
     }
+}
+
+/// Takes two events at a time, and is full then.
+private struct FullSink: KVEventSink {
+    let sent = Recorded<[UInt64]>([])
+
+    func send(_ events: [RouterEvent]) async throws {
+        self.sent.value += events.prefix(2).map(\.event.id)
+        if events.count > 2 { throw SentInPart(count: 2, reason: CancellationError()) }
+    }
+
+    func linkChanges() -> any AsyncSequence<Bool, Never> & Sendable { AsyncStream { _ in } }
 }
 
 /// Set once, seen by other tasks.

@@ -134,7 +134,7 @@ import Testing
         for number in 1...3 { _ = machine.publish(.stored(parent: nil, blocks: [self.block(UInt64(number))])) }
         let batch = machine.takeBatch()
         #expect(batch.map(\.event.id) == [1, 2])
-        machine.giveBack(batch)
+        machine.giveBack(batch[...])
         #expect(self.drain(&machine).map(\.id) == [1, 2, 3])
         #expect(machine.statistics.sent == 3)
     }

@@ -33,6 +33,7 @@ extension ConformanceCheck {
                 try await pair.serverIsIdle()
             },
             ConformanceCheck("dropping one of two streams leaves the other alone", with: self.dropOneOfTwo),
+            ConformanceCheck("leaving after a failure counts as a failure", with: self.leaveAfterFailure),
             ConformanceCheck("stopping twice, and after the end, does no harm") { pair in
                 let instance = try await pair.serve(answering { _ in [.number(1)] })
                 let stream = try await pair.send(to: instance)
@@ -180,5 +181,21 @@ extension ConformanceCheck {
         try requireEqual(try await kept.all(), [.number(0), .number(1)], "items of the stream that was kept")
         try await pair.serverIsIdle()
         try requireEqual(held.cancelled, 1, "requests that were cancelled")
+    }
+
+    @Sendable private static func leaveAfterFailure(_ pair: ConformancePair) async throws {
+        let instance = try await pair.serve { _ in
+            // Does not end by itself: the caller is gone before the handler is.
+            AsyncThrowingStream { $0.yield(.failure(RemoteError(kind: .unknown, message: "broken"))) }
+        }
+        do {
+            var iterator = try await pair.send(to: instance).makeAsyncIterator()
+            guard case .failure = try await iterator.next() else {
+                throw ConformanceViolation(description: "no failure was read")
+            }
+        }
+        try await pair.serverIsIdle()
+        try requireEqual(pair.statistics.map(\.errors), [1], "counted errors")
+        try requireEqual(pair.statistics.map(\.cancellations), [0], "counted cancellations")
     }
 }
