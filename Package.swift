@@ -113,7 +113,7 @@ let package = Package(
             name: "dynamo-launch",
             dependencies: [
                 "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
-                "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting",
+                "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting", "Gateway",
                 argumentParser, subprocess, systemPackage, unixSignals, logging, core,
             ]
         ),

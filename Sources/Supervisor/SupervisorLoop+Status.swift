@@ -53,6 +53,7 @@ extension SupervisorLoop {
             uptime: (now - self.startedAt).inSeconds,
             readyAfter: self.machine.readyAfter,
             replicas: self.machine.replicas.indices.map { self.replicaStatus($0, relays, at: now) },
+            gateway: self.gateway(),
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []
         )

@@ -32,6 +32,7 @@ final class SupervisorLoop {
     var servingModel: String?
     let notices: @Sendable (SupervisorNotice) -> Void
     let relays: @Sendable () -> [String: KVRelayStatus]
+    let gateway: @Sendable () -> GatewayReport?
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
     let startedAt = ContinuousClock.now
@@ -81,6 +82,7 @@ final class SupervisorLoop {
         verification: Supervisor.Verification?,
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
         relays: @escaping @Sendable () -> [String: KVRelayStatus],
+        gateway: @escaping @Sendable () -> GatewayReport?,
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
         self.plan = plan
@@ -92,6 +94,7 @@ final class SupervisorLoop {
         self.verification = verification
         self.notices = notices
         self.relays = relays
+        self.gateway = gateway
         self.sender = sender
         self.machine = DeploymentMachine(
             plan: plan,

@@ -24,7 +24,25 @@ enum StatusRendering {
                     + relayed.compactMap { replica in replica.kvEvents.map { self.row($0, of: replica.name) } }
             )
         }
+        if let gateway = status.gateway { lines += [""] + self.lines(gateway) }
         return lines.joined(separator: "\n")
+    }
+
+    private static func lines(_ gateway: GatewayReport) -> [String] {
+        let line =
+            "gateway: \(gateway.connections) connections, \(gateway.inFlight) requests in flight, \(gateway.held) held "
+            + "(\(gateway.heldBytes) bytes), \(gateway.refused) refused; listening on \(gateway.addresses.joined(separator: ", "))"
+        guard !gateway.backends.isEmpty else { return [line] }
+        return [line]
+            + self.table(
+                [["BACKEND", "STATE", "IN FLIGHT", "REQUESTS", "ERRORS", "RETRIES"]]
+                    + gateway.backends.map { backend in
+                        [
+                            backend.name, backend.isActive ? "active" : "gone", "\(backend.inFlight)",
+                            "\(backend.requests)", "\(backend.errors)", "\(backend.retries)",
+                        ]
+                    }
+            )
     }
 
     private static func row(_ relay: KVRelayStatus, of replica: String) -> [String] {

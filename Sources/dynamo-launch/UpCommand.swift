@@ -43,7 +43,15 @@ struct UpCommand: AsyncParsableCommand {
         )
         output.introduce(manifest: preparation.selection.description)
 
-        let outcome = await self.supervise(plan, output)
+        let port = PublicPort(
+            plan: plan,
+            logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
+        )
+        do { try await port?.bind() } catch {
+            Terminal.printError("error: the gateway \(error); nothing was started")
+            throw ExitCode(1)
+        }
+        let outcome = await self.supervise(plan, port, output)
         for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
         if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
@@ -57,7 +65,7 @@ struct UpCommand: AsyncParsableCommand {
         return isIgnored
     }
 
-    private func supervise(_ plan: Plan, _ output: ForegroundOutput) async -> SupervisorOutcome {
+    private func supervise(_ plan: Plan, _ port: PublicPort?, _ output: ForegroundOutput) async -> SupervisorOutcome {
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
         let check = RegistrationCheck(plan: plan, logger: logger)
         let notifier = ServiceNotifier()
@@ -79,8 +87,10 @@ struct UpCommand: AsyncParsableCommand {
             observer: { notice in
                 if case .stopping = notice { Terminal.hurry() }
                 relays.observe(notice)
+                port?.observe(notice)
             },
             relays: { relays.statuses },
+            gateway: { port?.report },
             logger: logger
         )
         let signals = await UnixSignalsSequence(
@@ -91,6 +101,12 @@ struct UpCommand: AsyncParsableCommand {
             group.addTask {
                 await relays.run()
                 return nil
+            }
+            if let port {
+                group.addTask {
+                    await port.run()
+                    return nil
+                }
             }
             group.addTask {
                 // timeout(1) and others signal a process and then its group: signals that come together are one.

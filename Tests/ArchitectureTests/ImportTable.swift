@@ -24,7 +24,7 @@ enum ImportTable {
         "Supervisor": ["Deployment", "CProcess"],
         "dynamo-launch": [
             "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
-            "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting",
+            "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting", "Gateway",
         ],
         "dynamo-frontend": [
             "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "Tokenization", "KVRouter",

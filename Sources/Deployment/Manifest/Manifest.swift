@@ -9,6 +9,8 @@ package struct Manifest: Sendable, Hashable {
     package var namespace: Located<String>
     var dynamo: DynamoManifest
     var http: HTTPManifest
+    /// nil: a frontend has the public port.
+    var gateway: GatewayPlan?
     var device: Device
     var environment: [EnvironmentEntry]
     var unset: [Located<String>]

@@ -4,12 +4,14 @@
 enum ManifestKey {
     static let root = [
         "name", "model", "planes", "discovery", "namespace", "dynamo", "http", "device", "env", "unset", "inherit",
-        "processes", "infrastructure", "passthrough", "canary",
+        "processes", "infrastructure", "passthrough", "canary", "gateway",
     ]
     static let planes = ["request", "events", "response"]
     static let discovery = ["backend", "directory", "endpoints"]
     static let dynamo = ["release", "python"]
     static let http = ["host", "port"]
+    static let gateway = ["hold", "bodyLimit", "connections"]
+    static let hold = ["requests", "bytes", "time"]
     static let infrastructure = ["nats", "etcd"]
     static let nats = ["managed", "url", "port", "args", "jetstream"]
     static let etcd = ["managed", "url", "port", "peerPort", "args"]

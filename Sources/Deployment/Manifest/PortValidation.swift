@@ -18,8 +18,22 @@ extension ManifestValidation {
             return nil
         }
         let frontends = self.manifest.processes.filter { $0.role == .frontend && $0.replicas > 0 }
-        if let frontend = frontends.first { self.checkPublicPort(of: frontend) }
-        for process in frontends where !process.ports.contains(where: { $0.name.value == "http" }) {
+        if self.manifest.gateway != nil {
+            if frontends.isEmpty {
+                self.error(
+                    at: self.manifest.name.location,
+                    "the gateway has nothing to forward to: no process has the role frontend",
+                    remedy: "add a frontend, or remove 'gateway'"
+                )
+            }
+            if let port = self.manifest.http.port.value {
+                owners[port] = ("the gateway", self.manifest.http.port.location)
+            }
+        } else if let frontend = frontends.first {
+            self.checkPublicPort(of: frontend)
+        }
+        for process in frontends
+        where self.manifest.gateway == nil && !process.ports.contains(where: { $0.name.value == "http" }) {
             self.checkImplicitPort(of: process, isFirst: process.name == frontends.first?.name)
             guard process.name == frontends.first?.name, let port = self.manifest.http.port.value else { continue }
             let location = self.manifest.http.isPortGiven ? self.manifest.http.port.location : process.name.location

@@ -94,7 +94,7 @@ extension Planner {
         guard role != .infrastructure else { return result }
         for (variable, value) in self.shared(context) { set(variable, value) }
         if role == .frontend {
-            set(.httpHost, self.manifest.http.host.value)
+            set(.httpHost, context.frontendHost)
             set(.httpPort, draft.port("http").map(String.init))
         } else {
             set(.systemPort, draft.port("system").map(String.init))

@@ -17,6 +17,8 @@ package struct Plan: Sendable, Hashable, Codable {
     package var release: DynamoRelease?
     /// The public HTTP address.
     package var publicAddress: HTTPAddress
+    /// How the launcher serves the public address; nil when a frontend does.
+    package var gateway: GatewayPlan?
     /// The model's name as clients give it; nil: the first one that the frontend lists.
     package var model: String?
     /// What a readiness request asks for.
@@ -42,6 +44,7 @@ package struct Plan: Sendable, Hashable, Codable {
         discovery: DiscoveryPlan,
         release: DynamoRelease? = nil,
         publicAddress: HTTPAddress,
+        gateway: GatewayPlan? = nil,
         model: String? = nil,
         canary: CanaryRequest = CanaryRequest(),
         directories: DeploymentDirectories,
@@ -57,6 +60,7 @@ package struct Plan: Sendable, Hashable, Codable {
         self.discovery = discovery
         self.release = release
         self.publicAddress = publicAddress
+        self.gateway = gateway
         self.model = model
         self.canary = canary
         self.directories = directories

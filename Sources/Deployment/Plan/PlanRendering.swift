@@ -17,6 +17,7 @@ extension Plan {
         lines.append(
             "  public      \(self.publicAddress.host):\(self.publicAddress.port) (\(self.publicAddress.localURL))"
         )
+        if let gateway = self.gateway { lines.append("  gateway     \(gateway.rendered)") }
         lines.append("  model       \(self.model ?? "the first that the frontend lists")")
         lines.append("  state       \(self.directories.state)")
         lines.append("  runtime     \(self.directories.runtime)")
@@ -124,6 +125,16 @@ extension Probe {
         case .requestPlane(let component, let endpoint):
             return "every instance of \(component).\(endpoint) answers on the request plane"
         }
+    }
+}
+
+extension GatewayPlan {
+    fileprivate var rendered: String {
+        let hold =
+            self.hold.requests == 0
+            ? "refuses while no frontend is ready"
+            : "holds up to \(self.hold.requests) requests (\(self.hold.bytes) bytes) for \(Seconds.rendered(self.hold.time)) while no frontend is ready"
+        return "\(hold); bodies up to \(self.bodyLimit) bytes, \(self.connections) connections"
     }
 }
 

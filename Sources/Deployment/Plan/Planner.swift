@@ -55,7 +55,8 @@ package struct Planner {
             interpreters: interpreters,
             ports: ports,
             gpus: GPUAllocation(self.manifest.processes).devices,
-            publicAddress: self.publicAddress(ports)
+            publicAddress: self.publicAddress(ports),
+            frontendHost: self.manifest.gateway == nil ? self.manifest.http.host.value : "127.0.0.1"
         )
         self.noteOverrides(context)
         let replicas = services.replicas + self.manifest.processes.flatMap { self.replicas(of: $0, context) }
@@ -68,6 +69,7 @@ package struct Planner {
             discovery: services.discovery,
             release: release,
             publicAddress: context.publicAddress,
+            gateway: self.manifest.gateway,
             model: self.manifest.model,
             canary: self.manifest.canary,
             directories: directories,
@@ -194,7 +196,10 @@ package struct Planner {
     /// The ports of every replica, by process.
     private mutating func ports() -> [String: [[PortPlan]]] {
         var result: [String: [[PortPlan]]] = [:]
-        let public_ = self.manifest.processes.first { $0.role == .frontend && $0.replicas > 0 }
+        // Behind a gateway no frontend has the public port.
+        let public_ =
+            self.manifest.gateway == nil
+            ? self.manifest.processes.first { $0.role == .frontend && $0.replicas > 0 } : nil
         for process in self.manifest.processes {
             var replicas: [[PortPlan]] = []
             for index in 0..<process.replicas {
@@ -254,10 +259,16 @@ package struct Planner {
         }
     }
 
-    private func publicAddress(_ ports: [String: [[PortPlan]]]) -> HTTPAddress {
+    private mutating func publicAddress(_ ports: [String: [[PortPlan]]]) -> HTTPAddress {
+        let host = self.manifest.http.host.value
+        if self.manifest.gateway != nil {
+            let port = self.manifest.http.port
+            let leased = Located(GatewayPlan.name, port.location)
+            return HTTPAddress(host: host, port: port.value ?? self.lease("http", of: leased, 0)?.port ?? 8000)
+        }
         let frontend = self.manifest.processes.first { $0.role == .frontend && $0.replicas > 0 }
         let port = frontend.flatMap { ports[$0.name.value]?.first?.first { $0.name == "http" }?.port }
-        return HTTPAddress(host: self.manifest.http.host.value, port: port ?? self.manifest.http.port.value ?? 8000)
+        return HTTPAddress(host: host, port: port ?? self.manifest.http.port.value ?? 8000)
     }
 
     // MARK: Arguments after --

@@ -13,6 +13,8 @@ struct ReplicaContext {
     let ports: [String: [[PortPlan]]]
     let gpus: [String: [[String]]]
     let publicAddress: HTTPAddress
+    /// Where frontends listen.
+    let frontendHost: String
 }
 
 /// One replica on its way to a plan.
@@ -232,7 +234,7 @@ extension Planner {
     ) -> [LayerProbe] {
         let process = draft.process
         let isFrontend = process.role == .frontend
-        let host = isFrontend ? context.publicAddress.host : "127.0.0.1"
+        let host = isFrontend ? context.frontendHost : "127.0.0.1"
         let port = draft.port(isFrontend ? "http" : "system") ?? draft.ports.first?.port ?? 0
         return ReadinessRules.layers(of: process).map { layer in
             let probe = process.probes.last { $0.layer == layer && $0.question != .none }
@@ -259,7 +261,7 @@ extension Planner {
         _ context: ReplicaContext
     ) -> Probe? {
         let at = probe.location
-        let base = HTTPAddress(host: context.publicAddress.host, port: draft.port("http") ?? context.publicAddress.port)
+        let base = HTTPAddress(host: context.frontendHost, port: draft.port("http") ?? context.publicAddress.port)
             .localURL
         switch probe.question {
         case .none: return nil

@@ -32,6 +32,8 @@ package struct DeploymentStatus: Sendable, Hashable, Codable {
     /// Seconds from start to ready; nil before.
     package var readyAfter: Double?
     package var replicas: [ReplicaStatus]
+    /// What happens at the public port; nil when a frontend has it.
+    package var gateway: GatewayReport?
     /// Conditions that need a person, such as a full disk for logs.
     package var warnings: [String]
     /// When the deployment has ended: processes that could not be killed.

@@ -41,6 +41,8 @@ import Testing
             (["properties", "discovery"], ManifestKey.discovery),
             (["properties", "dynamo"], ManifestKey.dynamo),
             (["properties", "http"], ManifestKey.http),
+            (["properties", "gateway"], ManifestKey.gateway),
+            (["properties", "gateway", "properties", "hold"], ManifestKey.hold),
             (["properties", "infrastructure"], ManifestKey.infrastructure),
             (["properties", "infrastructure", "properties", "nats"], ManifestKey.nats),
             (["properties", "infrastructure", "properties", "etcd"], ManifestKey.etcd),
@@ -88,7 +90,8 @@ import Testing
         let keys = [
             ManifestKey.root, ManifestKey.planes, ManifestKey.discovery, ManifestKey.dynamo, ManifestKey.http,
             ManifestKey.infrastructure, ManifestKey.nats, ManifestKey.etcd, ManifestKey.canary, ManifestKey.process,
-            ManifestKey.kvEvents, ManifestKey.conditionalArguments, ManifestKey.timing, ManifestKey.restart,
+            ManifestKey.gateway, ManifestKey.hold, ManifestKey.kvEvents, ManifestKey.conditionalArguments,
+            ManifestKey.timing, ManifestKey.restart,
             ManifestKey.stop,
             ManifestKey.probe,
             ManifestKey.probeWords, ManifestKey.httpProbe, ManifestKey.tcpProbe,
