@@ -48,7 +48,7 @@ struct UpCommand: AsyncParsableCommand {
             logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
         )
         do { try await port?.bind() } catch {
-            Terminal.printError("error: the gateway \(error); nothing was started")
+            Terminal.printError("error: \(error); nothing was started")
             throw ExitCode(1)
         }
         let outcome = await self.supervise(plan, port, output)

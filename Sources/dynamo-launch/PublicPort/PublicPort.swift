@@ -7,6 +7,7 @@ import Synchronization
 /// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
 final class PublicPort: Sendable {
     private let gateway: Gateway
+    private let port: Int
     private let frontends: [String: Backend]
     private let ready: Mutex<Set<String>> = Mutex([])
     /// How long requests that are under way may take when the deployment is stopped.
@@ -28,6 +29,7 @@ final class PublicPort: Sendable {
         configuration.limits.maximumBodyBytes = settings.bodyLimit
         configuration.limits.maximumConnections = settings.connections
         self.gateway = Gateway(configuration, logger: logger)
+        self.port = plan.publicAddress.port
         let frontends = plan.replicas.filter { $0.role == .frontend }
         self.frontends = frontends.reduce(into: [:]) { backends, replica in
             guard let port = replica.ports.first(where: { $0.name == "http" })?.port else { return }
@@ -39,8 +41,18 @@ final class PublicPort: Sendable {
 
     /// Opens the port.
     ///
-    /// - Throws: `GatewayError` when it cannot be had.
-    func bind() async throws { try await self.gateway.bind() }
+    /// - Throws: `Unavailable` when it cannot be had.
+    func bind() async throws {
+        do { try await self.gateway.bind() } catch {
+            let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
+            throw Unavailable(description: "the gateway \(error)\(holder)")
+        }
+    }
+
+    /// The public port cannot be had.
+    struct Unavailable: Error, CustomStringConvertible {
+        let description: String
+    }
 
     /// Serves until the task is cancelled; answers what is under way once the deployment is being stopped.
     func run() async {
