@@ -76,11 +76,11 @@ import Testing
                             do {
                                 let reply = try await HTTPRequests.post(deployment.url + Self.path, json: json)
                                 if reply.status == 200, Chat.events(of: reply).last == "[DONE]" {
-                                    answered.value += 1
+                                    answered.update { $0 += 1 }
                                 } else {
-                                    failures.value.append("\(reply.status): \(reply.text)")
+                                    failures.update { $0.append("\(reply.status): \(reply.text)") }
                                 }
-                            } catch { failures.value.append("\(error)") }
+                            } catch { failures.update { $0.append("\(error)") } }
                         }
                     }
                 }
@@ -104,7 +104,7 @@ import Testing
     }
 
     @Test func `an answer that is under way is finished when the deployment is stopped`() async throws {
-        let slow = #"processes.worker.args=[--engine, echo, --model-name, "{{model}}", --token-delay, 50ms]"#
+        let slow = #"processes.worker.args=[--engine, echo, --model-name, "{{model}}", --rate, 20]"#
         let (events, exit) = try await self.up(slow) { deployment in
             try await deployment.waitUntilReady()
             let json = try Chat.body(

@@ -10,4 +10,7 @@ package final class Recorded<Value: Sendable>: Sendable {
         get { self.storage.withLock { $0 } }
         set { self.storage.withLock { $0 = newValue } }
     }
+
+    /// Changes it in one step, when several tasks write.
+    package func update(_ change: (inout Value) -> Void) { self.storage.withLock { change(&$0) } }
 }
