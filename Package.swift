@@ -108,6 +108,8 @@ let package = Package(
             ]
         ),
 
+        .target(name: "Gateway", dependencies: [core, posix, ssl, logging]),
+
         // MARK: Programs
         .executableTarget(
             name: "dynamo-launch",
@@ -188,6 +190,10 @@ let package = Package(
         .testTarget(
             name: "SupervisorTests",
             dependencies: ["Supervisor", "Deployment", "TestSupport", "CProcess", core, asyncHTTPClient, logging]
+        ),
+        .testTarget(
+            name: "GatewayTests",
+            dependencies: ["Gateway", "TestSupport", "FuzzSupport", core, posix, logging]
         ),
         .testTarget(
             name: "DynamoRuntimeTests",

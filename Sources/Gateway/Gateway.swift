@@ -1,0 +1,134 @@
+package import Logging
+import NIOCore
+import NIOPosix
+import Synchronization
+
+/// The public HTTP port: passes each request to a backend, and lets requests wait while there is none.
+///
+/// ``bind()`` opens the listeners, ``run()`` serves until it is cancelled or ``drain(within:)`` has ended.
+package final class Gateway: Sendable {
+    private struct State {
+        var group: MultiThreadedEventLoopGroup?
+        var listening: [any Channel] = []
+        var addresses: [String] = []
+        var certificates: [CertificateStore] = []
+    }
+
+    private let core: GatewayCore
+    private let state = Mutex(State())
+    private let ended: AsyncStream<Void>
+    private let end: AsyncStream<Void>.Continuation
+
+    /// Creates a gateway that does not listen yet.
+    package init(_ configuration: GatewayConfiguration, logger: Logger) {
+        self.core = GatewayCore(configuration, logger: logger)
+        (self.ended, self.end) = AsyncStream.makeStream(of: Void.self)
+    }
+
+    // MARK: Life
+
+    /// Opens the listeners; requests are held from then on until there are backends.
+    ///
+    /// - Throws: `GatewayError` with the listener that cannot be opened; none is open then.
+    package func bind() async throws(GatewayError) {
+        let configuration = self.core.configuration
+        var certificates: [CertificateStore?] = []
+        for listener in configuration.listeners {
+            if let files = listener.tls {
+                certificates.append(try CertificateStore(files, for: listener))
+            } else {
+                certificates.append(nil)
+            }
+        }
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: max(1, configuration.threads))
+        self.state.withLock { state in
+            state.group = group
+            state.certificates = certificates.compactMap(\.self)
+        }
+        let lanes = await self.makeLanes(group)
+        let listening = GatewayListening(core: self.core, group: group, lanes: lanes)
+        for (listener, certificate) in zip(configuration.listeners, certificates) {
+            do {
+                let (channel, address) = try await listening.open(listener, certificate)
+                self.state.withLock { state in
+                    state.listening.append(channel)
+                    state.addresses.append(address)
+                }
+            } catch {
+                await self.close()
+                throw error
+            }
+        }
+    }
+
+    private func makeLanes(_ group: MultiThreadedEventLoopGroup) async -> [ObjectIdentifier: NIOLoopBound<Lane>] {
+        var lanes: [ObjectIdentifier: NIOLoopBound<Lane>] = [:]
+        for eventLoop in group.makeIterator() {
+            let core = self.core
+            let lane = eventLoop.submit {
+                NIOLoopBound(Lane(core: core, eventLoop: eventLoop), eventLoop: eventLoop)
+            }
+            // Only an event loop that is shut down refuses.
+            if let lane = try? await lane.get() { lanes[ObjectIdentifier(eventLoop)] = lane }
+        }
+        self.core.setLanes(Array(lanes.values))
+        return lanes
+    }
+
+    /// Where it listens, for display.
+    package var addresses: [String] { self.state.withLock { $0.addresses } }
+
+    /// The port of the first TCP listener; nil when there is none.
+    package var port: Int? {
+        self.state.withLock { $0.listening.compactMap { $0.localAddress?.port }.first }
+    }
+
+    /// Serves until it is cancelled, which cuts what is running, or drained.
+    package func run() async {
+        for await _ in self.ended {}
+        await self.close()
+    }
+
+    /// Takes no new connections, answers what is running and says that connections end; ``run()`` returns afterwards.
+    ///
+    /// - Parameter limit: how long requests may take; what is not answered by then is cut.
+    package func drain(within limit: Duration) async {
+        self.core.beginDraining()
+        await self.closeListeners()
+        await self.core.connections.drain(within: limit)
+        self.end.finish()
+    }
+
+    private func closeListeners() async {
+        for channel in self.state.withLock({ $0.listening }) { try? await channel.close() }
+    }
+
+    private func close() async {
+        await self.closeListeners()
+        await self.core.connections.closeAll()
+        self.core.closeIdle()
+        let group = self.state.withLock { state in
+            defer { state.group = nil }
+            return state.group
+        }
+        try? await group?.shutdownGracefully()
+    }
+
+    // MARK: Control
+
+    /// Replaces the backends that get requests.
+    ///
+    /// - Parameter backends: the ready ones of the active generation; none: requests are held. Requests at others finish there, and
+    ///   idle connections to them are closed at once, so that a backend may be stopped afterwards.
+    package func setBackends(_ backends: [Backend]) { self.core.setBackends(backends) }
+
+    /// Reads certificates and keys again; open connections keep what they began with.
+    ///
+    /// - Throws: `GatewayError` for the first listener whose files cannot be used; it keeps what it has.
+    package func reloadCertificates() throws(GatewayError) {
+        for certificate in self.state.withLock({ $0.certificates }) { try certificate.reload() }
+    }
+
+    /// What it does at the moment.
+    package var status: GatewayStatus { self.core.status }
+}

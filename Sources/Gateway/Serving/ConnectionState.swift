@@ -1,0 +1,64 @@
+import NIOCore
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
+/// What the system knows of a TCP connection and an event loop has not been told yet.
+enum ConnectionState {
+    /// The beginning of Linux's `struct tcp_info` (linux/tcp.h): headers of the C library end before the fields that count bytes.
+    private struct Information: Sendable {
+        /// The state is the first byte.
+        var first: UInt64 = 0
+        var skipped:
+            (
+                UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64,
+                UInt64
+            ) = (0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+        var bytesAcknowledged: UInt64 = 0
+    }
+
+    /// `TCP_ESTABLISHED`.
+    private static let established: CInt = 1
+
+    /// Whether neither side has begun to close; true where the system cannot say.
+    static func isEstablished(_ channel: any Channel) -> Bool {
+        #if os(Linux)
+        // The first four bytes are enough: the state, and three others.
+        let option = ChannelOptions.Types.SocketOption(level: .tcp, name: .init(rawValue: TCP_INFO))
+        guard let value = try? channel.syncOptions?.getOption(option) else { return false }
+        return value & 0xFF == Self.established
+        #else
+        return true
+        #endif
+    }
+
+    /// Whether the other side has acknowledged every byte up to a number, and none after it; false where the system cannot say.
+    ///
+    /// - Parameters:
+    ///   - bytes: what was written before.
+    ///   - channel: the connection; its event loop is the current one.
+    /// - Returns: whether that is certain.
+    static func hasAcknowledgedExactly(_ bytes: UInt64, _ channel: any Channel) -> Bool {
+        #if os(Linux)
+        guard let provider = channel as? any SocketOptionProvider else { return false }
+        let level = SocketOptionLevel(IPPROTO_TCP)
+        let future: EventLoopFuture<Information> =
+            provider.unsafeGetSocketOption(level: level, name: SocketOptionName(TCP_INFO))
+        var acknowledged: UInt64?
+        // On its own event loop the answer is there at once.
+        future.assumeIsolated().whenSuccess { acknowledged = $0.bytesAcknowledged }
+        // The handshake counts as one byte.
+        return acknowledged == bytes + 1
+        #else
+        return false
+        #endif
+    }
+
+    /// Whether an error says that the other side's end came before the reset: Linux reports a reset in the state CLOSE_WAIT as EPIPE.
+    static func cameAfterEnd(_ error: IOError) -> Bool { error.errnoCode == EPIPE }
+}

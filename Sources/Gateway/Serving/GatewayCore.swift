@@ -1,0 +1,158 @@
+import Logging
+import NIOCore
+import Synchronization
+
+/// Who waits for a backend.
+struct Waiter: Sendable {
+    private let connection: NIOLoopBound<ClientConnection>
+    private let number: UInt64
+
+    init(_ connection: ClientConnection, _ number: UInt64) {
+        self.connection = NIOLoopBound(connection, eventLoop: connection.lane.eventLoop)
+        self.number = number
+    }
+
+    func grant(_ assignment: Traffic<Waiter>.Assignment) {
+        self.connection.eventLoop.execute { self.connection.value.granted(assignment, self.number) }
+    }
+
+    func deny(_ refusal: Refusal) {
+        self.connection.eventLoop.execute { self.connection.value.denied(refusal, self.number) }
+    }
+}
+
+/// What all event loops of a gateway share: the traffic, behind one lock that is taken twice for a request.
+final class GatewayCore: Sendable {
+    private struct State {
+        var traffic: Traffic<Waiter>
+        var refusals: [String: Int] = [:]
+        var lanes: [NIOLoopBound<Lane>] = []
+        /// When the traffic is looked at again.
+        var wake = NIODeadline.distantFuture
+        var isDraining = false
+    }
+
+    let configuration: GatewayConfiguration
+    let logger: Logger
+    let connections = ConnectionSet()
+    private let state: Mutex<State>
+
+    init(_ configuration: GatewayConfiguration, logger: Logger) {
+        self.configuration = configuration
+        self.logger = logger
+        let traffic = Traffic<Waiter>(
+            hold: configuration.hold,
+            upstream: configuration.upstream,
+            maximumRequests: configuration.limits.maximumRequests
+        )
+        self.state = Mutex(State(traffic: traffic))
+    }
+
+    // MARK: Requests
+
+    func arrive(
+        _ waiter: Waiter,
+        bytes: Int,
+        deadline: NIODeadline?,
+        now: NIODeadline
+    ) -> Traffic<Waiter>.Decision {
+        let (decision, wake) = self.state.withLock { state in
+            let decision = state.traffic.arrive(waiter, bytes: bytes, deadline: deadline, now: now)
+            guard case .hold = decision else { return (decision, nil as Wake?) }
+            return (decision, Self.wake(&state))
+        }
+        self.schedule(wake)
+        return decision
+    }
+
+    func leave(_ id: UInt64) { self.state.withLock { $0.traffic.leave(id) } }
+
+    func finish(_ assignment: Traffic<Waiter>.Assignment, _ result: ExchangeResult) {
+        self.change { $0.finish(assignment, result, now: .now()) }
+    }
+
+    /// Counts an answer of the gateway itself.
+    func note(_ refusal: Refusal) { self.state.withLock { $0.refusals[refusal.code, default: 0] += 1 } }
+
+    func logFailure(_ backend: Backend, _ reason: String, _ requestID: String?) {
+        self.logger.warning(
+            "a backend failed a request",
+            metadata: ["backend": "\(backend)", "reason": "\(reason)", "request": "\(requestID ?? "unknown")"]
+        )
+    }
+
+    // MARK: Backends
+
+    func setBackends(_ backends: [Backend]) {
+        self.change { $0.setBackends(backends, now: .now()) }
+    }
+
+    // MARK: Lanes
+
+    func setLanes(_ lanes: [NIOLoopBound<Lane>]) { self.state.withLock { $0.lanes = lanes } }
+
+    func closeIdle() {
+        for lane in self.state.withLock({ $0.lanes }) { lane.eventLoop.execute { lane.value.closeIdle() } }
+    }
+
+    // MARK: State
+
+    var isDraining: Bool { self.state.withLock { $0.isDraining } }
+
+    func beginDraining() { self.state.withLock { $0.isDraining = true } }
+
+    var status: GatewayStatus {
+        let connections = self.connections.count
+        return self.state.withLock { state in
+            GatewayStatus(
+                heldRequests: state.traffic.heldRequests,
+                heldBytes: state.traffic.heldBytes,
+                inFlight: state.traffic.inFlight,
+                connections: connections,
+                isDraining: state.isDraining,
+                refusals: state.refusals,
+                backends: state.traffic.statistics
+            )
+        }
+    }
+
+    // MARK: Actions
+
+    private struct Wake {
+        var time: NIODeadline
+        var lane: NIOLoopBound<Lane>
+    }
+
+    private func change(_ body: @Sendable (inout Traffic<Waiter>) -> [Traffic<Waiter>.Action]) {
+        let (actions, lanes, wake) = self.state.withLock { state in
+            let actions = body(&state.traffic)
+            return (actions, actions.isEmpty ? [] : state.lanes, Self.wake(&state))
+        }
+        for action in actions {
+            switch action {
+            case .send(let waiter, let assignment): waiter.grant(assignment)
+            case .refuse(let waiter, let refusal): waiter.deny(refusal)
+            case .retire(let slot):
+                for lane in lanes { lane.eventLoop.execute { lane.value.retire(slot) } }
+            }
+        }
+        self.schedule(wake)
+    }
+
+    /// When to look again, if that is earlier than what is planned.
+    private static func wake(_ state: inout State) -> Wake? {
+        guard state.traffic.heldRequests > 0, let time = state.traffic.wakeTime(), time < state.wake,
+            let lane = state.lanes.first
+        else { return nil }
+        state.wake = time
+        return Wake(time: time, lane: lane)
+    }
+
+    private func schedule(_ wake: Wake?) {
+        guard let wake else { return }
+        wake.lane.eventLoop.scheduleTask(deadline: wake.time) {
+            self.state.withLock { $0.wake = .distantFuture }
+            self.change { $0.tick(now: .now()) }
+        }
+    }
+}

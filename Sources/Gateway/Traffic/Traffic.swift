@@ -1,0 +1,308 @@
+package import NIOCore
+
+/// Decides which backend gets a request, which requests wait, and which backends are left alone.
+///
+///     arrive ──► send ──► finish            a backend is ready
+///        │         ▲
+///        ├──► hold ┤                        none is; the oldest goes first when one comes
+///        │         └─► refuse (503)         patience has run out
+///        └──► refuse (503)                  too many wait, or too many are at backends
+///
+/// No I/O and no clock: the caller brings the time, and performs the actions.
+package struct Traffic<Waiter: Sendable>: Sendable {
+    /// A request's place at a backend; given back with ``finish(_:_:now:)``, once.
+    package struct Assignment: Hashable, Sendable {
+        /// Unique for as long as the gateway runs.
+        package let slot: Int
+        package let backend: Backend
+    }
+
+    /// What happens with a request that arrives.
+    package enum Decision: Hashable, Sendable {
+        case send(Assignment)
+        /// It waits under this number.
+        case hold(UInt64)
+        case refuse(Refusal)
+    }
+
+    /// What is to be done for others.
+    package enum Action: Sendable {
+        /// A request that waited goes on.
+        case send(Waiter, Assignment)
+        /// A request has waited long enough.
+        case refuse(Waiter, Refusal)
+        /// Idle connections of this slot are of no more use.
+        case retire(slot: Int)
+    }
+
+    private struct Slot: Sendable {
+        let id: Int
+        var backend: Backend
+        var outstanding = 0
+        var isRetired = false
+        /// Failures in a row on new connections.
+        var failures = 0
+        var ejections = 0
+        /// Left alone until then; nil: ready.
+        var ejectedUntil: NIODeadline?
+        /// After an ejection one request tries whether the backend is well.
+        var isProbed = false
+        var statistics: BackendStatistics
+    }
+
+    private struct Held: Sendable {
+        let waiter: Waiter
+        let bytes: Int
+        let deadline: NIODeadline
+    }
+
+    private let hold: HoldPolicy
+    private let upstream: UpstreamPolicy
+    private let maximumRequests: Int
+    private let patience: TimeAmount
+
+    private var slots: [Slot] = []
+    private var nextSlot = 0
+    /// Where the search for the least busy backend begins, so that equals take turns.
+    private var cursor = 0
+    private var held: [UInt64: Held] = [:]
+    /// In the order of arrival; those that have left stay until they are met.
+    private var queue = CircularBuffer<UInt64>()
+    private var nextHeld: UInt64 = 0
+    private var past = PastStatistics()
+
+    package private(set) var heldBytes = 0
+    package private(set) var inFlight = 0
+
+    package init(hold: HoldPolicy, upstream: UpstreamPolicy, maximumRequests: Int) {
+        self.hold = hold
+        self.upstream = upstream
+        self.maximumRequests = maximumRequests
+        self.patience = TimeAmount(hold.patience)
+    }
+
+    package var heldRequests: Int { self.held.count }
+
+    /// Each backend with what was counted, those that are gone last.
+    package var statistics: [BackendStatistics] { self.slots.map(\.statistics) + self.past.list }
+
+    // MARK: Requests
+
+    /// A request arrives, or comes back unsent.
+    ///
+    /// - Parameters:
+    ///   - waiter: who is told when it has to wait.
+    ///   - bytes: what the gateway holds of it.
+    ///   - deadline: until when it may wait; nil: it is new.
+    ///   - now: the time.
+    /// - Returns: what happens with it.
+    package mutating func arrive(
+        _ waiter: Waiter,
+        bytes: Int,
+        deadline: NIODeadline? = nil,
+        now: NIODeadline
+    ) -> Decision {
+        // Those that wait go first.
+        if self.held.isEmpty || deadline != nil, self.inFlight < self.maximumRequests, let index = self.pick(now) {
+            return .send(self.assign(index))
+        }
+        guard self.inFlight < self.maximumRequests else {
+            return .refuse(
+                Refusal(
+                    503,
+                    "too_many_requests",
+                    "\(self.maximumRequests) requests are running, the gateway's limit; try again",
+                    retryAfter: 1
+                )
+            )
+        }
+        let until = deadline ?? now + self.patience
+        guard self.hold.maximumRequests > 0 else { return .refuse(self.unavailable("")) }
+        guard until > now else { return .refuse(self.impatient) }
+        guard self.held.count < self.hold.maximumRequests, self.heldBytes + bytes <= self.hold.maximumBytes else {
+            return .refuse(self.unavailable(", and \(self.held.count) requests are waiting already"))
+        }
+        let id = self.nextHeld
+        self.nextHeld += 1
+        self.held[id] = Held(waiter: waiter, bytes: bytes, deadline: until)
+        self.heldBytes += bytes
+        // What has waited before has the earlier deadline.
+        if deadline == nil { self.queue.append(id) } else { self.queue.prepend(id) }
+        return .hold(id)
+    }
+
+    /// A waiting request's client has left.
+    package mutating func leave(_ id: UInt64) { _ = self.take(id) }
+
+    /// A request has ended at its backend.
+    ///
+    /// - Parameters:
+    ///   - assignment: its place.
+    ///   - result: how it ended.
+    ///   - now: the time.
+    /// - Returns: what becomes possible.
+    package mutating func finish(
+        _ assignment: Assignment,
+        _ result: ExchangeResult,
+        now: NIODeadline
+    ) -> [Action] {
+        self.inFlight -= 1
+        guard let index = self.slots.firstIndex(where: { $0.id == assignment.slot }) else {
+            preconditionFailure("slot \(assignment.slot) is gone, although a request is at it")
+        }
+        self.slots[index].outstanding -= 1
+        self.slots[index].statistics.record(result)
+        self.slots[index].isProbed = false
+        switch result.health {
+        case .well:
+            self.slots[index].failures = 0
+            self.slots[index].ejections = 0
+            self.slots[index].ejectedUntil = nil
+        case .unwell(let isCertain): self.failed(index, isCertain: isCertain, now)
+        case .unknown: break
+        }
+        self.removeIfDone(index)
+        return self.release(now)
+    }
+
+    // MARK: Backends
+
+    /// Replaces the backends that may get requests.
+    ///
+    /// - Parameters:
+    ///   - backends: ready ones; none: requests wait.
+    ///   - now: the time.
+    /// - Returns: requests that go on, and slots that are done with.
+    package mutating func setBackends(_ backends: [Backend], now: NIODeadline) -> [Action] {
+        var actions: [Action] = []
+        for index in self.slots.indices where !self.slots[index].isRetired {
+            guard !backends.contains(self.slots[index].backend) else { continue }
+            self.slots[index].isRetired = true
+            actions.append(.retire(slot: self.slots[index].id))
+        }
+        for index in self.slots.indices.reversed() { self.removeIfDone(index) }
+        for backend in backends where !self.slots.contains(where: { !$0.isRetired && $0.backend == backend }) {
+            let statistics = self.past.take(backend) ?? BackendStatistics(backend)
+            self.slots.append(Slot(id: self.nextSlot, backend: backend, statistics: statistics))
+            self.nextSlot += 1
+        }
+        return actions + self.release(now)
+    }
+
+    /// The time has come that ``wakeTime`` told.
+    ///
+    /// - Returns: requests that go on, or have waited long enough.
+    package mutating func tick(now: NIODeadline) -> [Action] {
+        var actions: [Action] = self.release(now)
+        while let id = self.firstHeld(), let first = self.held[id], first.deadline <= now {
+            _ = self.take(id)
+            actions.append(.refuse(first.waiter, self.impatient))
+        }
+        return actions
+    }
+
+    /// When ``tick(now:)`` has something to do; nil: only when something else happens.
+    package mutating func wakeTime() -> NIODeadline? {
+        guard let id = self.firstHeld(), let first = self.held[id] else { return nil }
+        return self.slots.reduce(first.deadline) { earliest, slot in
+            guard !slot.isRetired, !slot.isProbed, let until = slot.ejectedUntil else { return earliest }
+            return min(earliest, until)
+        }
+    }
+
+    // MARK: Parts
+
+    /// The ready backend with the fewest requests.
+    private func pick(_ now: NIODeadline) -> Int? {
+        var best: Int?
+        for offset in self.slots.indices {
+            let index = (self.cursor + offset) % self.slots.count
+            let slot = self.slots[index]
+            if slot.isRetired { continue }
+            if let until = slot.ejectedUntil, until > now || slot.isProbed { continue }
+            if best.map({ slot.outstanding < self.slots[$0].outstanding }) ?? true { best = index }
+        }
+        return best
+    }
+
+    private mutating func assign(_ index: Int) -> Assignment {
+        self.cursor = (index + 1) % self.slots.count
+        self.slots[index].outstanding += 1
+        self.slots[index].statistics.inFlight += 1
+        if self.slots[index].ejectedUntil != nil { self.slots[index].isProbed = true }
+        self.inFlight += 1
+        return Assignment(slot: self.slots[index].id, backend: self.slots[index].backend)
+    }
+
+    /// Lets those that wait go on while there is somebody to take them.
+    private mutating func release(_ now: NIODeadline) -> [Action] {
+        var actions: [Action] = []
+        while let id = self.firstHeld(), self.inFlight < self.maximumRequests, let index = self.pick(now) {
+            guard let first = self.take(id) else { break }
+            actions.append(.send(first.waiter, self.assign(index)))
+        }
+        return actions
+    }
+
+    private mutating func firstHeld() -> UInt64? {
+        while let first = self.queue.first {
+            if self.held[first] != nil { return first }
+            self.queue.removeFirst()
+        }
+        return nil
+    }
+
+    private mutating func take(_ id: UInt64) -> Held? {
+        guard let held = self.held.removeValue(forKey: id) else { return nil }
+        self.heldBytes -= held.bytes
+        if self.held.isEmpty {
+            self.queue.removeAll(keepingCapacity: true)
+        } else if self.queue.count > 2 * self.held.count + 64 {
+            self.queue = CircularBuffer(self.queue.filter { self.held[$0] != nil })
+        }
+        return held
+    }
+
+    private mutating func failed(_ index: Int, isCertain: Bool, _ now: NIODeadline) {
+        self.slots[index].failures += 1
+        let isProbe = self.slots[index].ejectedUntil != nil
+        guard isCertain || isProbe || self.slots[index].failures >= self.upstream.failuresToEject else { return }
+        // Several requests that fail together are one ejection.
+        if let until = self.slots[index].ejectedUntil, until > now { return }
+        var length = self.upstream.ejection
+        for _ in 0..<min(self.slots[index].ejections, 16) { length = min(length * 2, self.upstream.longestEjection) }
+        self.slots[index].ejections += 1
+        self.slots[index].ejectedUntil = now + TimeAmount(length)
+        self.slots[index].statistics.ejections += 1
+    }
+
+    private mutating func removeIfDone(_ index: Int) {
+        guard self.slots[index].isRetired, self.slots[index].outstanding == 0 else { return }
+        self.past.keep(self.slots.remove(at: index).statistics)
+        self.cursor = 0
+    }
+
+    private func unavailable(_ more: String) -> Refusal {
+        Refusal(503, "no_backend_ready", "no process is ready to answer\(more); try again", retryAfter: 5)
+    }
+
+    private var impatient: Refusal {
+        let seconds = self.hold.patience.components.seconds
+        return Refusal(
+            503,
+            "no_backend_ready",
+            "no process became ready to answer within \(seconds) s; try again later",
+            retryAfter: 5
+        )
+    }
+}
+
+extension Traffic.Action: Equatable where Waiter: Equatable {}
+
+extension TimeAmount {
+    /// The same time in NIO's unit.
+    init(_ duration: Duration) {
+        let (seconds, attoseconds) = duration.components
+        self = .nanoseconds(seconds * 1_000_000_000 + attoseconds / 1_000_000_000)
+    }
+}
