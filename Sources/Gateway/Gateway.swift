@@ -100,7 +100,11 @@ package final class Gateway: Sendable {
     }
 
     private func closeListeners() async {
-        for channel in self.state.withLock({ $0.listening }) { try? await channel.close() }
+        let listening = self.state.withLock { state in
+            defer { state.listening = [] }
+            return state.listening
+        }
+        for channel in listening { try? await channel.close() }
     }
 
     private func close() async {

@@ -52,6 +52,11 @@ import Testing
             for _ in 0..<2 {
                 let pid = try await self.pid(of: "frontend", deployment)
                 kill(pid, SIGKILL)
+                // Until then a request may still reach it, and then nobody knows whether it was acted upon.
+                try await eventually("its end is noticed") {
+                    let replica = try await self.status(deployment).replicas.first { $0.name == "frontend" }
+                    return replica?.pid != pid
+                }
                 for _ in 0..<3 {
                     let answer = try await self.ask(deployment)
                     #expect(answer.status == 200, "\(answer.text)")

@@ -59,7 +59,11 @@ final class PublicPort: Sendable {
         await withDiscardingTaskGroup { group in
             group.addTask { await self.gateway.run() }
             group.addTask {
-                for await _ in self.stops { await self.gateway.drain(within: self.grace) }
+                for await _ in self.stops {
+                    await self.gateway.drain(within: self.grace)
+                    // Whoever asks again is in a hurry, and draining twice takes longer.
+                    break
+                }
             }
         }
     }
