@@ -93,6 +93,27 @@ final class RawClient: Sendable {
         return received
     }
 
+    /// Reads and throws away until enough has come.
+    ///
+    /// - Returns: how many bytes came.
+    func receiveCount(within limit: Duration, until isEnough: (Int) -> Bool) async -> Int {
+        var total = 0
+        var chunk = [UInt8](repeating: 0, count: 256 << 10)
+        let deadline = ContinuousClock.now + limit
+        while ContinuousClock.now < deadline {
+            let count = recv(self.descriptor, &chunk, chunk.count, Int32(MSG_DONTWAIT))
+            if count > 0 {
+                total += count
+                if isEnough(total) { return total }
+            } else if count == 0 || errno != EAGAIN {
+                return total
+            } else {
+                try? await Task.sleep(for: .milliseconds(1))
+            }
+        }
+        return total
+    }
+
     /// Reads until the connection ends.
     func receiveAll(within limit: Duration = .seconds(5)) async -> Received {
         await self.receive(within: limit) { _ in false }

@@ -1,0 +1,200 @@
+import Gateway
+import Glibc
+import NIOCore
+import TestSupport
+import Testing
+
+/// Back-pressure, limits of time and number, and other protocols.
+@Suite struct FlowTests {
+    private static let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    @Test func aSlowClientSlowsItsBackend() async throws {
+        let size = 64 << 20
+        let backend = try await TestBackend { _ in
+            .init(parts: ["HTTP/1.1 200 OK\r\ncontent-length: \(size)\r\n\r\n" + String(repeating: "x", count: size)])
+        }
+        try await withGateway { gateway, port in
+            gateway.setBackends([backend.backend])
+            let client = try RawClient(port: port, receiveBuffer: 4096)
+            try client.send(Self.get)
+            try await eventually("answering") { backend.seen.count == 1 }
+            let before = try residentBytes()
+            try await Task.sleep(for: .milliseconds(500))
+            // What the kernel's buffers hold, and not the answer.
+            #expect(try residentBytes() - before < 24 << 20)
+            var read = 0
+            let all = await client.receiveCount(within: .seconds(20)) {
+                read = $0; return $0 >= size
+            }
+            #expect(all >= size && read >= size)
+        }
+        await backend.kill()
+    }
+
+    @Test func aSlowBackendSlowsItsClient() async throws {
+        // Accepts and never reads.
+        let listener = try SilentListener()
+        try await withGateway { gateway, port in
+            gateway.setBackends([Backend(id: "x", generation: 1, host: "127.0.0.1", port: listener.port)])
+            let client = try RawClient(port: port)
+            try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000000\r\n\r\n")
+            let bytes = [UInt8](repeating: 120, count: 1 << 20)
+            var (sent, still) = (0, 0)
+            while sent < 60_000_000, still < 50 {
+                let count = client.sendSome(bytes)
+                sent += count
+                still = count == 0 ? still + 1 : 0
+                if count == 0 { try await Task.sleep(for: .milliseconds(10)) }
+            }
+            #expect(still == 50 && sent < 40_000_000, "\(sent) bytes went into nothing")
+            #expect(gateway.status.inFlight == 1)
+        }
+    }
+
+    @Test func slowHeadersTimeOut() async throws {
+        try await withGateway {
+            $0.limits.headerTimeout = .milliseconds(300)
+        } _: { _, port in
+            let client = try RawClient(port: port)
+            try client.send("GET / HT")
+            async let received = client.receiveAll()
+            for _ in 0..<5 {
+                try await Task.sleep(for: .milliseconds(80))
+                try? client.send("T")
+            }
+            #expect(await received.text.hasPrefix("HTTP/1.1 408 "), "a byte now and then buys no time")
+        }
+    }
+
+    @Test func aPausingBodyTimesOut() async throws {
+        let backend = try await TestBackend { _ in .text("ok") }
+        try await withGateway {
+            $0.limits.bodyTimeout = .milliseconds(200)
+        } _: { gateway, port in
+            gateway.setBackends([backend.backend])
+            let client = try RawClient(port: port)
+            try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo")
+            #expect(await client.receiveAll().text.hasPrefix("HTTP/1.1 408 "))
+            try await eventually("nothing is left of it") {
+                gateway.status.inFlight == 0 && backend.openConnections == 0
+            }
+        }
+        await backend.kill()
+    }
+
+    @Test func anIdleConnectionIsClosed() async throws {
+        let backend = try await TestBackend { _ in .text("ok") }
+        try await withGateway {
+            $0.limits.idleTimeout = .milliseconds(200)
+        } _: { gateway, port in
+            gateway.setBackends([backend.backend])
+            let client = try RawClient(port: port)
+            try client.send(Self.get)
+            let received = await client.receiveAll()
+            #expect(received.isClosed && received.text.hasSuffix("ok"))
+        }
+        await backend.kill()
+    }
+
+    @Test func connectionsAreCounted() async throws {
+        try await withGateway {
+            $0.limits.maximumConnections = 1
+        } _: { gateway, port in
+            let first = try RawClient(port: port)
+            try await eventually("open") { gateway.status.connections == 1 }
+            let second = try RawClient(port: port)
+            let received = await second.receiveAll()
+            #expect(received.text.hasPrefix("HTTP/1.1 503 ") && received.text.contains("too_many_connections"))
+            withExtendedLifetime(first) {}
+        }
+    }
+
+    @Test func runningRequestsAreCounted() async throws {
+        let backend = try await TestBackend { _ in .init(parts: ["x"], delay: .hours(1)) }
+        try await withGateway {
+            $0.limits.maximumRequests = 1
+        } _: { gateway, port in
+            gateway.setBackends([backend.backend])
+            let first = try RawClient(port: port)
+            try first.send(Self.get)
+            try await eventually("running") { gateway.status.inFlight == 1 }
+            let second = try RawClient(port: port)
+            try second.send(Self.get)
+            let received = await second.receiveAnswer()
+            #expect(received.text.hasPrefix("HTTP/1.1 503 ") && received.text.contains("\r\nretry-after: 1\r\n"))
+            #expect(gateway.status.refusals == ["too_many_requests": 1])
+        }
+        await backend.kill()
+    }
+
+    @Test func aWebSocketPassesThrough() async throws {
+        let backend = try await TestBackend { _ in
+            .init(
+                parts: ["HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\nearly"],
+                echoes: true
+            )
+        }
+        try await withGateway { gateway, port in
+            gateway.setBackends([backend.backend])
+            let client = try RawClient(port: port)
+            try client.send(
+                "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n\r\n"
+            )
+            let head = await client.receive { $0.hasSuffix("early") }
+            #expect(head.text.hasPrefix("HTTP/1.1 101 ") && head.text.contains("\r\nUpgrade: websocket\r\n"))
+            #expect(head.text.contains("\r\nconnection: upgrade\r\n"))
+            let seen = try #require(backend.seen.first)
+            #expect(
+                seen.has("connection: upgrade") && seen.has("upgrade: websocket") && seen.has("Sec-WebSocket-Key: k")
+            )
+            try client.send("\u{0}raw\r\n")
+            #expect(await client.receive { $0.hasSuffix("\r\n") }.text == "\u{0}raw\r\n")
+            try client.send("last")
+            client.endOutput()
+            let rest = await client.receiveAll()
+            #expect(rest.text == "last" && rest.isClosed && !rest.isReset)
+            try await eventually("nothing is left of it") {
+                gateway.status.inFlight == 0 && backend.openConnections == 0
+            }
+        }
+        await backend.kill()
+    }
+}
+
+/// A listener that accepts through the kernel and never reads.
+final class SilentListener: Sendable {
+    private let descriptor: Int32
+    let port: Int
+
+    init() throws {
+        self.port = try freePort()
+        self.descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_port = in_port_t(UInt16(self.port).bigEndian)
+        address.sin_addr.s_addr = UInt32(INADDR_LOOPBACK).bigEndian
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(self.descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
+            }
+        }
+        guard result == 0, listen(self.descriptor, 16) == 0 else {
+            throw RawClient.Failure(what: "listen", errno: errno)
+        }
+    }
+
+    deinit { close(self.descriptor) }
+
+    /// Gives the descriptor to somebody else.
+    func duplicate() -> Int32 { dup(self.descriptor) }
+}
+
+/// Bytes of memory that this process occupies.
+func residentBytes() throws -> Int {
+    let descriptor = open("/proc/self/statm", O_RDONLY)
+    defer { close(descriptor) }
+    var bytes = [UInt8](repeating: 0, count: 128)
+    let count = read(descriptor, &bytes, bytes.count)
+    let fields = String(decoding: bytes[..<max(0, count)], as: UTF8.self).split(separator: " ")
+    return (Int(fields[1]) ?? 0) * 4096
+}
