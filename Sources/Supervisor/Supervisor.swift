@@ -27,6 +27,7 @@ package final class Supervisor: Sendable {
     private let observer: @Sendable (SupervisorNotice) -> Void
     /// What is known of the KV events that are relayed for each replica, by its name.
     private let relays: @Sendable () -> [String: KVRelayStatus]
+    private let heartbeat: Heartbeat?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
     private let sender: AsyncStream<SupervisorEvent>.Continuation
@@ -40,6 +41,7 @@ package final class Supervisor: Sendable {
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
         observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
         relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
+        heartbeat: Heartbeat? = nil,
         logger: Logger
     ) {
         self.plan = plan
@@ -50,6 +52,7 @@ package final class Supervisor: Sendable {
         self.notices = notices
         self.observer = observer
         self.relays = relays
+        self.heartbeat = heartbeat
         self.logger = logger
         (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
     }
@@ -139,6 +142,7 @@ package final class Supervisor: Sendable {
                     speaker.yield($0)
                 },
                 relays: self.relays,
+                heartbeat: self.heartbeat,
                 sender: sender
             )
             // Probes and the like are no longer of interest when the loop has ended.

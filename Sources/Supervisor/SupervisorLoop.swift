@@ -13,6 +13,7 @@ final class SupervisorLoop {
         case exec(UInt64)
         case verification
         case query(Int)
+        case heartbeat
     }
 
     /// What a program that the keeper was asked for belongs to.
@@ -32,6 +33,7 @@ final class SupervisorLoop {
     var servingModel: String?
     let notices: @Sendable (SupervisorNotice) -> Void
     let relays: @Sendable () -> [String: KVRelayStatus]
+    let heartbeat: Heartbeat?
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
     let startedAt = ContinuousClock.now
@@ -81,6 +83,7 @@ final class SupervisorLoop {
         verification: Supervisor.Verification?,
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
         relays: @escaping @Sendable () -> [String: KVRelayStatus],
+        heartbeat: Heartbeat?,
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
         self.plan = plan
@@ -92,6 +95,7 @@ final class SupervisorLoop {
         self.verification = verification
         self.notices = notices
         self.relays = relays
+        self.heartbeat = heartbeat
         self.sender = sender
         self.machine = DeploymentMachine(
             plan: plan,
@@ -102,6 +106,7 @@ final class SupervisorLoop {
 
     /// Runs until nothing of the deployment is left.
     func run(_ events: AsyncStream<SupervisorEvent>, in group: inout DiscardingTaskGroup) async -> SupervisorOutcome {
+        self.beat()
         let taken = self.takenPorts(of: self.plan.replicas)
         self.portsCheckedAt = self.clock.now
         self.feed(taken.isEmpty ? .begin : .portsTaken(taken), in: &group)
@@ -180,7 +185,15 @@ final class SupervisorLoop {
             self.feed(.verified(["the comparison with discovery did not end within \(limit) s"]), in: &group)
         case .query(let id):
             if let query = self.queries.removeValue(forKey: id) { query.reply(self.status()) }
+        case .heartbeat:
+            self.beat()
         }
+    }
+
+    private func beat() {
+        guard let heartbeat = self.heartbeat else { return }
+        heartbeat.beat()
+        self.timers.arm(.heartbeat, at: self.clock.now + heartbeat.period)
     }
 
     /// Lets the earliest deadline interrupt the loop.
