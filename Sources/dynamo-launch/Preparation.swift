@@ -22,7 +22,8 @@ struct Preparation {
 
     init(_ options: ManifestOptions) throws {
         // What the service manager says to the launcher is not for the processes.
-        let environment = ProcessInfo.processInfo.environment.filter { !ServiceEnvironment.variables.contains($0.key) }
+        var environment = ProcessInfo.processInfo.environment.filter { !ServiceEnvironment.variables.contains($0.key) }
+        environment.merge(Credentials.variables(environment)) { first, _ in first }
         let (selection, manifest) = try Self.read(options, environment: environment)
         for warning in manifest.warnings { Terminal.printError(warning.description) }
         self.selection = selection
