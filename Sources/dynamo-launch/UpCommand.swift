@@ -35,8 +35,7 @@ struct UpCommand: AsyncParsableCommand {
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
         let watchdog = try Self.takeWatchdog()
-        let preparation = try Preparation(self.options)
-        let plan = try await preparation.plan(leases: .held)
+        let (preparation, plan) = try await self.prepare()
         let output = ForegroundOutput(
             plan: plan,
             format: self.logFormat,
@@ -56,6 +55,20 @@ struct UpCommand: AsyncParsableCommand {
         let isIgnored = unsafeBitCast(inherited, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
         if isIgnored { signal(SIGHUP, SIG_IGN) }
         return isIgnored
+    }
+
+    /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
+    private func prepare() async throws -> (Preparation, Plan) {
+        do {
+            let preparation = try Preparation(self.options)
+            return (preparation, try await preparation.plan(leases: .held))
+        } catch {
+            ServiceNotifier().failed(
+                status: "nothing was started: the journal has the manifest's errors",
+                exitStatus: 1
+            )
+            throw error
+        }
     }
 
     /// What the service manager wants; before other threads look at the environment.
