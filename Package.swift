@@ -251,10 +251,14 @@ let package = Package(
                 "dynamo-router", "DynamoRuntime", "KVRouter", "RequestPlane", "RouterCommandLine", argumentParser,
             ]
         ),
+        .executableTarget(name: "systemd-subject", dependencies: ["Systemd"], path: "Tests/SystemdSubject"),
+        .testTarget(name: "SystemdTests", dependencies: ["Systemd", "systemd-subject", "TestSupport"]),
         .testTarget(name: "SystemLibrariesTests", dependencies: ["CSystemd", "CNATS", "CZeroMQ", "CXXHash"]),
         .testTarget(
             name: "LaunchTests",
-            dependencies: ["dynamo-launch", "Deployment", "Discovery", "KVRouting", "RequestPlane"]
+            dependencies: [
+                "dynamo-launch", "Deployment", "Supervisor", "Systemd", "Discovery", "KVRouting", "RequestPlane",
+            ]
         ),
         .testTarget(name: "ArchitectureTests"),
         .testTarget(

@@ -18,7 +18,9 @@ mkdir -p "$cache"
     "etcd-server=discovery over etcd" \
     "curl=a client of the control socket" \
     "openssl=certificates for TLS" \
-    "procps=looks at processes"
+    "procps=looks at processes" \
+    "systemd=runs generated units" \
+    "dbus=the bus of that systemd"
 
 # One virtual environment a release. The folder is made under another name and moved, so that a broken installation is never used.
 # Its name carries a checksum of this recipe: a changed recipe makes a new one.

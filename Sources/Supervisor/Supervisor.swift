@@ -29,6 +29,7 @@ package final class Supervisor: Sendable {
     private let relays: @Sendable () -> [String: KVRelayStatus]
     /// What happens at the public port; nil when a frontend has it.
     private let gateway: @Sendable () -> GatewayReport?
+    private let heartbeat: Heartbeat?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
     private let sender: AsyncStream<SupervisorEvent>.Continuation
@@ -43,6 +44,7 @@ package final class Supervisor: Sendable {
         observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
         relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
         gateway: @escaping @Sendable () -> GatewayReport? = { nil },
+        heartbeat: Heartbeat? = nil,
         logger: Logger
     ) {
         self.plan = plan
@@ -54,6 +56,7 @@ package final class Supervisor: Sendable {
         self.observer = observer
         self.relays = relays
         self.gateway = gateway
+        self.heartbeat = heartbeat
         self.logger = logger
         (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
     }
@@ -144,6 +147,7 @@ package final class Supervisor: Sendable {
                 },
                 relays: self.relays,
                 gateway: self.gateway,
+                heartbeat: self.heartbeat,
                 sender: sender
             )
             // Probes and the like are no longer of interest when the loop has ended.

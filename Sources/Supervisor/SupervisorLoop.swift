@@ -13,6 +13,7 @@ final class SupervisorLoop {
         case exec(UInt64)
         case verification
         case query(Int)
+        case heartbeat
     }
 
     /// What a program that the keeper was asked for belongs to.
@@ -33,6 +34,7 @@ final class SupervisorLoop {
     let notices: @Sendable (SupervisorNotice) -> Void
     let relays: @Sendable () -> [String: KVRelayStatus]
     let gateway: @Sendable () -> GatewayReport?
+    let heartbeat: Heartbeat?
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
     let startedAt = ContinuousClock.now
@@ -83,6 +85,7 @@ final class SupervisorLoop {
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
         relays: @escaping @Sendable () -> [String: KVRelayStatus],
         gateway: @escaping @Sendable () -> GatewayReport?,
+        heartbeat: Heartbeat?,
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
         self.plan = plan
@@ -95,6 +98,7 @@ final class SupervisorLoop {
         self.notices = notices
         self.relays = relays
         self.gateway = gateway
+        self.heartbeat = heartbeat
         self.sender = sender
         self.machine = DeploymentMachine(
             plan: plan,
@@ -105,6 +109,7 @@ final class SupervisorLoop {
 
     /// Runs until nothing of the deployment is left.
     func run(_ events: AsyncStream<SupervisorEvent>, in group: inout DiscardingTaskGroup) async -> SupervisorOutcome {
+        self.beat()
         let taken = self.takenPorts(of: self.plan.replicas)
         self.portsCheckedAt = self.clock.now
         self.feed(taken.isEmpty ? .begin : .portsTaken(taken), in: &group)
@@ -183,7 +188,15 @@ final class SupervisorLoop {
             self.feed(.verified(["the comparison with discovery did not end within \(limit) s"]), in: &group)
         case .query(let id):
             if let query = self.queries.removeValue(forKey: id) { query.reply(self.status()) }
+        case .heartbeat:
+            self.beat()
         }
+    }
+
+    private func beat() {
+        guard let heartbeat = self.heartbeat else { return }
+        heartbeat.beat()
+        self.timers.arm(.heartbeat, at: self.clock.now + heartbeat.period)
     }
 
     /// Lets the earliest deadline interrupt the loop.

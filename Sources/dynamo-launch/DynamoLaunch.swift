@@ -21,11 +21,12 @@ struct DynamoLaunch: AsyncParsableCommand {
               dynamo-launch status --wait               wait until it serves
               dynamo-launch kv --follow                 show what workers hold in their KV caches
               dynamo-launch bench --all-planes          compare the request planes
+              dynamo-launch generate systemd my.yaml    print the systemd service that runs a manifest
             """,
         version: version,
         subcommands: [
             UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, StopCommand.self, LogsCommand.self,
-            KVCommand.self, BenchCommand.self, CompletionCommand.self,
+            KVCommand.self, BenchCommand.self, GenerateCommand.self, CompletionCommand.self,
         ],
         defaultSubcommand: UpCommand.self
     )

@@ -3,6 +3,7 @@ import Deployment
 import FoundationEssentials
 import Glibc
 import Supervisor
+import Systemd
 
 /// From the command line to a plan: finds the manifest, reads it, and looks at the machine.
 struct Preparation {
@@ -20,7 +21,9 @@ struct Preparation {
     private let extra: [String]
 
     init(_ options: ManifestOptions) throws {
-        let environment = ProcessInfo.processInfo.environment
+        // What the service manager says to the launcher is not for the processes.
+        var environment = ProcessInfo.processInfo.environment.filter { !ServiceEnvironment.variables.contains($0.key) }
+        environment.merge(Credentials.variables(environment)) { first, _ in first }
         let (selection, manifest) = try Self.read(options, environment: environment)
         for warning in manifest.warnings { Terminal.printError(warning.description) }
         self.selection = selection

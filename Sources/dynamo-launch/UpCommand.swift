@@ -34,8 +34,8 @@ struct UpCommand: AsyncParsableCommand {
     func run() async throws {
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
-        let preparation = try Preparation(self.options)
-        let plan = try await preparation.plan(leases: .held)
+        let watchdog = try Self.takeWatchdog()
+        let (preparation, plan) = try await self.prepare()
         let output = ForegroundOutput(
             plan: plan,
             format: self.logFormat,
@@ -49,9 +49,10 @@ struct UpCommand: AsyncParsableCommand {
         )
         do { try await port?.bind() } catch {
             Terminal.printError("error: \(error); nothing was started")
+            ServiceNotifier().failed(status: "nothing was started: \(error)", exitStatus: 1)
             throw ExitCode(1)
         }
-        let outcome = await self.supervise(plan, port, output)
+        let outcome = await self.supervise(plan, port, output, watchdog)
         for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
         if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
@@ -65,10 +66,36 @@ struct UpCommand: AsyncParsableCommand {
         return isIgnored
     }
 
-    private func supervise(_ plan: Plan, _ port: PublicPort?, _ output: ForegroundOutput) async -> SupervisorOutcome {
+    /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
+    private func prepare() async throws -> (Preparation, Plan) {
+        do {
+            let preparation = try Preparation(self.options)
+            return (preparation, try await preparation.plan(leases: .held))
+        } catch {
+            ServiceNotifier().failed(
+                status: "nothing was started: the journal has the manifest's errors",
+                exitStatus: 1
+            )
+            throw error
+        }
+    }
+
+    /// What the service manager wants; before other threads look at the environment.
+    private static func takeWatchdog() throws -> Watchdog? {
+        do { return try Watchdog.take() } catch {
+            Terminal.printError("error: \(error)")
+            throw ExitCode(1)
+        }
+    }
+
+    private func supervise(
+        _ plan: Plan,
+        _ port: PublicPort?,
+        _ output: ForegroundOutput,
+        _ watchdog: Watchdog?
+    ) async -> SupervisorOutcome {
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
         let check = RegistrationCheck(plan: plan, logger: logger)
-        let notifier = ServiceNotifier()
         let relays = KVRelays(
             plan: plan,
             makeLogger: { replica in
@@ -76,10 +103,12 @@ struct UpCommand: AsyncParsableCommand {
             },
             say: { output.say($0) }
         )
-        let progress = Progress(plan: plan, output: output, notifier: notifier)
+        let options = SupervisorOptions(exitOnFirst: self.exitOnFirst)
+        let progress = Progress(output: output)
+        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0) }
         let supervisor = Supervisor(
             plan: plan,
-            options: SupervisorOptions(exitOnFirst: self.exitOnFirst),
+            options: options,
             requestPlaneProbe: PlaneProbe(plan: plan, logger: logger).probe,
             onReady: { await check.mismatches(at: $0) },
             logs: { output.show($0) },
@@ -87,16 +116,18 @@ struct UpCommand: AsyncParsableCommand {
             observer: { notice in
                 if case .stopping = notice { Terminal.hurry() }
                 relays.observe(notice)
+                service.observe(notice)
                 port?.observe(notice)
             },
             relays: { relays.statuses },
             gateway: { port?.report },
+            heartbeat: service.heartbeat,
             logger: logger
         )
         let signals = await UnixSignalsSequence(
             trapping: Self.ignoresHangup ? [.sigint, .sigterm] : [.sigint, .sigterm, .sighup]
         )
-        return await withTaskGroup(of: SupervisorOutcome?.self) { group in
+        let outcome = await withTaskGroup(of: SupervisorOutcome?.self) { group in
             group.addTask { await supervisor.run() }
             group.addTask {
                 await relays.run()
@@ -129,21 +160,17 @@ struct UpCommand: AsyncParsableCommand {
             }
             return SupervisorOutcome(exitCode: 1, reason: .failed)
         }
+        service.ended(outcome)
+        return outcome
     }
 }
 
-/// Follows the notices: shows them, remembers the times for the summary, and tells the service manager.
+/// Follows the notices: shows them, and remembers the times for the summary.
 private final class Progress: Sendable {
-    private let plan: Plan
     private let output: ForegroundOutput
-    private let notifier: ServiceNotifier
     private let reached: Mutex<[String: [LayerReached]]> = Mutex([:])
 
-    init(plan: Plan, output: ForegroundOutput, notifier: ServiceNotifier) {
-        self.plan = plan
-        self.output = output
-        self.notifier = notifier
-    }
+    init(output: ForegroundOutput) { self.output = output }
 
     func show(_ notice: SupervisorNotice) {
         let reached = self.reached.withLock { reached in
@@ -156,14 +183,6 @@ private final class Progress: Sendable {
             return reached
         }
         self.output.show(notice, reached: reached)
-        switch notice {
-        case .ready, .recovered: self.notifier.ready(status: "ready: \(self.plan.publicAddress.localURL)")
-        case .degraded(let replicas): self.notifier.status("degraded: \(replicas.joined(separator: ", ")) not ready")
-        case .stuck(let replica, let layer, let seconds, _, _):
-            self.notifier.status("\(replica) waiting for \(layer.rawValue), \(Seconds.text(seconds))")
-        case .stopping: self.notifier.stopping(status: "stopping")
-        default: break
-        }
     }
 }
 

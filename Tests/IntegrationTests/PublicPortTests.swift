@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import Foundation
 import Supervisor
 import TestSupport
@@ -63,48 +62,6 @@ import Testing
                 }
                 #expect(try await self.pid(of: "frontend", deployment) != pid)
             }
-        }
-    }
-
-    @Test func `frontends are restarted under load, and no client sees it`() async throws {
-        let restarts = #"processes.frontend.restart={policy: always, initialDelay: 100ms}"#
-        _ = try await self.up("processes.frontend.replicas=2", restarts) { deployment in
-            try await deployment.waitUntilReady()
-            let over = Recorded(false)
-            let answered = Recorded(0)
-            let failures = Recorded<[String]>([])
-            let json = try Chat.body(model: "echo", prompt: "one two three four", tokens: 16, stream: true)
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                for _ in 0..<8 {
-                    group.addTask {
-                        while !over.value {
-                            do {
-                                let reply = try await HTTPRequests.post(deployment.url + Self.path, json: json)
-                                if reply.status == 200, Chat.events(of: reply).last == "[DONE]" {
-                                    answered.update { $0 += 1 }
-                                } else {
-                                    failures.update { $0.append("\(reply.status): \(reply.text)") }
-                                }
-                            } catch { failures.update { $0.append("\(error)") } }
-                        }
-                    }
-                }
-                for name in ["frontend-0", "frontend-1", "frontend-0", "frontend-1"] {
-                    let pid = try await self.pid(of: name, deployment)
-                    let before = answered.value
-                    kill(pid, SIGTERM)
-                    try await eventually(within: .seconds(20), "\(name) is back") {
-                        let replica = try await self.status(deployment).replicas.first { $0.name == name }
-                        return replica?.pid != pid && replica?.state == .ready
-                    }
-                    try await eventually("the load goes on") { answered.value > before + 50 }
-                }
-                over.value = true
-                try await group.waitForAll()
-            }
-            #expect(failures.value == [])
-            let gateway = try #require(try await self.status(deployment).gateway)
-            #expect(gateway.backends.allSatisfy { $0.requests > 0 })
         }
     }
 

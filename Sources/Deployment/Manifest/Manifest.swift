@@ -27,7 +27,7 @@ package struct Manifest: Sendable, Hashable {
     /// What is suspicious, but no error.
     package var warnings: [Diagnostic]
     /// The variables of the caller's environment that the manifest uses.
-    var variables: Set<String>
+    package var variables: Set<String>
 
     /// Whether a process is Dynamo's own, or, where the manifest states a release, a program that may start one.
     var usesDynamo: Bool {

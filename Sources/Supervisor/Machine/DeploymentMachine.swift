@@ -65,22 +65,8 @@ struct DeploymentMachine: Sendable {
         self.exitOnFirst = exitOnFirst
         var generator = SplitMix64(state: seed)
         self.replicas = plan.replicas.map { ReplicaMachine(plan: $0, seed: generator.next()) }
-        self.levels = Self.levels(of: plan.replicas)
+        self.levels = DeploymentTimes.levels(of: plan.replicas)
         self.members = Dictionary(grouping: plan.replicas.indices) { plan.replicas[$0].process }
-    }
-
-    /// A replica's level is one above the highest of its dependencies.
-    ///
-    /// The plan lists dependencies first, so one pass is enough, and a cycle, which validation excludes, could not make
-    /// it endless.
-    static func levels(of replicas: [ReplicaPlan]) -> [Int] {
-        var byProcess: [String: Int] = [:]
-        return replicas.map { replica in
-            let below = replica.dependencies.compactMap { $0.process == replica.process ? nil : byProcess[$0.process] }
-            let level = below.max().map { $0 + 1 } ?? 0
-            byProcess[replica.process] = max(level, byProcess[replica.process] ?? 0)
-            return level
-        }
     }
 
     private var isStopping: Bool { self.phase == .stopping || self.phase == .finished }

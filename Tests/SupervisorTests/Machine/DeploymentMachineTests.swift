@@ -91,10 +91,10 @@ private struct Deployment {
     }
 
     @Test func levelsFollowDependencies() {
-        let levels = DeploymentMachine.levels(of: self.chain() + [.shell("other", "")])
+        let levels = DeploymentTimes.levels(of: self.chain() + [.shell("other", "")])
         #expect(levels == [0, 1, 2, 0])
         let selfish = ReplicaPlan.shell("a", "", dependencies: [Dependency(process: "a", layer: .alive)])
-        #expect(DeploymentMachine.levels(of: [selfish]) == [0])
+        #expect(DeploymentTimes.levels(of: [selfish]) == [0])
     }
 
     @Test func stopsInReverseLevelByLevel() {

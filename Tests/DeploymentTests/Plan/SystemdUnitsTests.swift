@@ -1,0 +1,143 @@
+import Deployment
+import Testing
+
+/// The units of a deployment, as text.
+@Suite struct SystemdUnitsTests {
+    private static func plan(executable: String = "/opt/dl/dynamo-worker", port: Int = 8000, grace: Double = 20) -> Plan
+    {
+        let worker = ReplicaPlan(
+            process: "worker",
+            name: "worker",
+            role: .worker,
+            executable: executable,
+            workingDirectory: "/srv",
+            stop: StopPlan(grace: grace),
+            origin: "chat.yaml:7:3"
+        )
+        var frontend = worker
+        frontend.process = "frontend"
+        frontend.name = "frontend"
+        frontend.executable = "/opt/dl/dynamo-frontend"
+        frontend.dependencies = [Dependency(process: "worker", layer: .alive)]
+        return Plan(
+            deployment: "chat",
+            planes: PlaneSet(request: .tcp, events: .none),
+            namespace: "chat",
+            discovery: .memory,
+            publicAddress: HTTPAddress(host: "0.0.0.0", port: port),
+            directories: DeploymentDirectories(state: "/s", runtime: "/r"),
+            replicas: [worker, frontend]
+        )
+    }
+
+    private static func options(_ change: (inout SystemdUnits.Options) -> Void = { _ in }) -> SystemdUnits.Options {
+        var options = SystemdUnits.Options(
+            scope: .system,
+            user: "ai",
+            launcher: "/opt/dl/dynamo-launch",
+            manifest: "/srv/chat.yaml",
+            workingDirectory: "/srv"
+        )
+        change(&options)
+        return options
+    }
+
+    private static func service(
+        _ plan: Plan = Self.plan(),
+        _ options: SystemdUnits.Options = Self.options()
+    ) throws -> [String] {
+        let file = try #require(try SystemdUnits(plan, options).files.first)
+        #expect(file.name == "dynamo-launch-chat.service")
+        return file.text.split(separator: "\n").map(String.init)
+    }
+
+    @Test func `a service notifies, is watched, and has the time that the manifest's graces take`() throws {
+        let lines = try Self.service()
+        // Two levels of 20 s and 5 s each, and 30 s for the launcher.
+        for line in [
+            "Type=notify", "ExecStart=/opt/dl/dynamo-launch up /srv/chat.yaml", "WorkingDirectory=/srv", "User=ai",
+            "TimeoutStopSec=80s", "WatchdogSec=30s", "KillMode=mixed", "Restart=on-failure", "OOMPolicy=continue",
+            "CapabilityBoundingSet=", "WantedBy=multi-user.target",
+        ] { #expect(lines.contains(line), "\(line)") }
+        #expect(try Self.service(Self.plan(grace: 100.5)).contains("TimeoutStopSec=241s"))
+    }
+
+    @Test func `nothing closes the devices, so that GPUs stay reachable`() throws {
+        let keys = try Self.service().compactMap { $0.split(separator: "=").first }
+        for key in ["PrivateDevices", "ProtectClock", "DeviceAllow", "DevicePolicy", "MemoryDenyWriteExecute"] {
+            #expect(!keys.contains(Substring(key)), "\(key)")
+        }
+    }
+
+    @Test func `words are written so that systemd reads them back`() throws {
+        let options = Self.options {
+            $0.arguments = ["--set", "model=a b\"c\\d"]
+            $0.extra = ["50%", "$HOME", "", "ü\n"]
+            $0.environment = ["MODEL": "100% $x y"]
+            $0.workingDirectory = "/srv/a b%"
+        }
+        let lines = try Self.service(Self.plan(), options)
+        let command =
+            #"ExecStart=/opt/dl/dynamo-launch up --set "model=a b\"c\\d" /srv/chat.yaml -- 50%% $$HOME "" "ü\n""#
+        #expect(lines.contains(command))
+        #expect(lines.contains(#"Environment="MODEL=100%% $x y""#))
+        #expect(lines.contains("WorkingDirectory=/srv/a b%%"))
+    }
+
+    @Test func `a secret comes from a file that only systemd reads`() throws {
+        let options = Self.options {
+            $0.environment = ["HF_TOKEN": "hunter2", "MODEL": "m"]
+            $0.secrets = ["HF_TOKEN"]
+        }
+        let lines = try Self.service(Self.plan(), options)
+        #expect(lines.contains("LoadCredential=HF_TOKEN:/etc/dynamo-launch/chat/HF_TOKEN"))
+        #expect(lines.contains("Environment=MODEL=m"))
+        #expect(!lines.joined().contains("hunter2"))
+    }
+
+    @Test func `a port below 1024 needs a right, and only that one`() throws {
+        let lines = try Self.service(Self.plan(port: 80))
+        #expect(lines.contains("CapabilityBoundingSet=CAP_NET_BIND_SERVICE"))
+        #expect(lines.contains("AmbientCapabilities=CAP_NET_BIND_SERVICE"))
+    }
+
+    @Test func `a user's service keeps to what a user's service manager may do`() throws {
+        let lines = try Self.service(Self.plan(), Self.options { $0.scope = .user })
+        #expect(lines.contains("WantedBy=default.target"))
+        #expect(
+            !lines.contains { $0.hasPrefix("User=") || $0.hasPrefix("PrivateTmp") || $0.hasPrefix("StateDirectory") }
+        )
+    }
+
+    @Test func `the slice is written when it is asked for`() throws {
+        let files = try SystemdUnits(Self.plan(), Self.options { $0.hasSlice = true }).files
+        #expect(files.map(\.name) == ["dynamo-launch-chat.service", "dynamo-launch.slice"])
+        #expect(files[0].text.contains("\nSlice=dynamo-launch.slice\n"))
+    }
+
+    @Test func `what a system service could not see is an error with its place`() throws {
+        let error = #expect(throws: ManifestErrors.self) {
+            try SystemdUnits(Self.plan(executable: "/tmp/worker"), Self.options())
+        }
+        #expect(
+            error?.diagnostics.map(\.description) == [
+                """
+                chat.yaml:7:3: error: the program of 'worker' '/tmp/worker' is in /tmp, which a system service does not see \
+                (PrivateTmp=yes)
+                  remedy: move it, for example to /opt or /srv, or use --user
+                """
+            ]
+        )
+        #expect(throws: Never.self) {
+            try SystemdUnits(Self.plan(executable: "/tmp/worker"), Self.options { $0.scope = .user })
+        }
+    }
+
+    @Test func `a secret on the command line is an error`() throws {
+        let error = #expect(throws: ManifestErrors.self) {
+            try SystemdUnits(Self.plan(), Self.options { $0.arguments = ["--set", "env.API_KEY=hunter2"] })
+        }
+        #expect(error?.diagnostics.first?.location.file == "--set env.API_KEY")
+        #expect(error?.description.contains("hunter2") == false)
+    }
+}
