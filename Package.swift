@@ -164,7 +164,7 @@ let package = Package(
         ),
         .target(
             name: "FuzzSupport",
-            dependencies: ["RequestPlane", "RequestPlaneTransports", "NATS", core],
+            dependencies: ["RequestPlane", "RequestPlaneTransports", "NATS", "Gateway", core],
             path: "Tests/FuzzSupport"
         ),
         .testTarget(

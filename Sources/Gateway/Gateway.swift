@@ -3,6 +3,14 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#elseif canImport(Darwin)
+import Darwin
+#endif
+
 /// The public HTTP port: passes each request to a backend, and lets requests wait while there is none.
 ///
 /// ``bind()`` opens the listeners, ``run()`` serves until it is cancelled or ``drain(within:)`` has ended.
@@ -11,6 +19,8 @@ package final class Gateway: Sendable {
         var group: MultiThreadedEventLoopGroup?
         var listening: [any Channel] = []
         var addresses: [String] = []
+        /// Files of Unix sockets that are open.
+        var paths: [String] = []
         var certificates: [CertificateStore] = []
     }
 
@@ -53,6 +63,7 @@ package final class Gateway: Sendable {
                 self.state.withLock { state in
                     state.listening.append(channel)
                     state.addresses.append(address)
+                    if case .unix(let path, _) = listener { state.paths.append(path) }
                 }
             } catch {
                 await self.close()
@@ -100,11 +111,13 @@ package final class Gateway: Sendable {
     }
 
     private func closeListeners() async {
-        let listening = self.state.withLock { state in
-            defer { state.listening = [] }
-            return state.listening
+        let (channels, paths) = self.state.withLock { state in
+            defer { (state.listening, state.paths) = ([], []) }
+            return (state.listening, state.paths)
         }
-        for channel in listening { try? await channel.close() }
+        // While it is still ours: once the socket is closed, another process may put its own there.
+        for path in paths { unlink(path) }
+        for channel in channels { try? await channel.close() }
     }
 
     private func close() async {
@@ -125,6 +138,24 @@ package final class Gateway: Sendable {
     /// - Parameter backends: the ready ones of the active generation; none: requests are held. Requests at others finish there, and
     ///   idle connections to them are closed at once, so that a backend may be stopped afterwards.
     package func setBackends(_ backends: [Backend]) { self.core.setBackends(backends) }
+
+    /// Waits until a backend that was removed has answered everything it was sent.
+    ///
+    /// Only then may its process be told to stop: a request that the system has taken for a process, and that the process has not read
+    /// when it closes its socket, is lost, and nobody can tell whether it was executed.
+    ///
+    /// - Parameters:
+    ///   - backend: one that ``setBackends(_:)`` has removed.
+    ///   - limit: how long to wait at most.
+    /// - Returns: whether it has nothing left.
+    package func waitUntilIdle(_ backend: Backend, within limit: Duration) async -> Bool {
+        let deadline = ContinuousClock.now + limit
+        while self.core.outstanding(at: backend) > 0 {
+            guard ContinuousClock.now < deadline else { return false }
+            do { try await Task.sleep(for: .milliseconds(10)) } catch { return false }
+        }
+        return true
+    }
 
     /// Reads certificates and keys again; open connections keep what they began with.
     ///

@@ -19,7 +19,7 @@ import Darwin
         let inputs = arguments.first.flatMap(\.self).map(Int.init(clamping:)) ?? 100_000
         let seed = arguments.dropFirst().first.flatMap(\.self) ?? 1
         var total = 0
-        for target in try FuzzTarget.wire() + FuzzTarget.transports() {
+        for target in try FuzzTarget.wire() + FuzzTarget.transports() + FuzzTarget.gateway() {
             do {
                 let report = try FuzzDriver.run(target, .inputs(inputs), seed: seed)
                 print(report)

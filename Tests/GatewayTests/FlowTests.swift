@@ -31,6 +31,21 @@ import Testing
         await backend.kill()
     }
 
+    @Test func aLastAnswerIsNotCutShortForASlowClient() async throws {
+        let size = 2 << 20
+        let backend = try await TestBackend { _ in
+            .init(parts: ["HTTP/1.1 200 OK\r\ncontent-length: \(size)\r\n\r\n" + String(repeating: "x", count: size)])
+        }
+        try await withGateway { gateway, port in
+            gateway.setBackends([backend.backend])
+            let client = try RawClient(port: port, receiveBuffer: 4096)
+            try client.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            try await Task.sleep(for: .milliseconds(1500))
+            #expect(await client.receiveCount(within: .seconds(10)) { _ in false } > size)
+        }
+        await backend.kill()
+    }
+
     @Test func aSlowBackendSlowsItsClient() async throws {
         // Accepts and never reads.
         let listener = try SilentListener()
@@ -184,6 +199,9 @@ final class SilentListener: Sendable {
     }
 
     deinit { close(self.descriptor) }
+
+    /// Accepts the connection that waits.
+    func accept() -> Int32 { Glibc.accept(self.descriptor, nil, nil) }
 
     /// Gives the descriptor to somebody else.
     func duplicate() -> Int32 { dup(self.descriptor) }

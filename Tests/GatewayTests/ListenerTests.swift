@@ -29,6 +29,8 @@ import Testing
                         }
                     }
                 }
+                #expect(!FileManager.default.fileExists(atPath: path), "it is removed in the end")
+                try Self.leaveSocket(path)
             }
         }
         await backend.kill()
@@ -98,6 +100,21 @@ import Testing
             }
         }
         await backend.kill()
+    }
+
+    /// What a process leaves that died.
+    private static func leaveSocket(_ path: String) throws {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8) }
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        #expect(result == 0)
     }
 
     /// Asks with the `openssl` command.

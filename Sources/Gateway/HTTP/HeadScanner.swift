@@ -27,16 +27,18 @@ package struct HeadScanner: Sendable {
     /// - Returns: whether the head is there.
     package mutating func scan(_ bytes: UnsafeRawBufferPointer, limit: Int, firstLineLimit: Int) -> Result {
         while let lineFeed = Bytes.lineFeed(in: bytes, from: self.scanned) {
+            // The limits first: what an answer says must not depend on how much has come.
+            let isFirstLine = self.lineStart == 0
+            if isFirstLine, lineFeed > firstLineLimit { return .tooLarge(isFirstLine: true) }
+            if lineFeed >= limit { return .tooLarge(isFirstLine: isFirstLine) }
             guard lineFeed > 0, bytes[lineFeed - 1] == Bytes.cr else { return .bareLineFeed }
-            if self.lineStart == 0, lineFeed > firstLineLimit { return .tooLarge(isFirstLine: true) }
             let isEmpty = lineFeed - 1 == self.lineStart && self.lineStart > 0
             self.scanned = lineFeed + 1
-            guard self.scanned <= limit else { return .tooLarge(isFirstLine: self.lineStart == 0) }
             if isEmpty { return .complete(self.scanned) }
             self.lineStart = self.scanned
         }
         self.scanned = bytes.count
         if self.lineStart == 0, bytes.count > firstLineLimit { return .tooLarge(isFirstLine: true) }
-        return bytes.count > limit ? .tooLarge(isFirstLine: false) : .incomplete
+        return bytes.count > limit ? .tooLarge(isFirstLine: self.lineStart == 0) : .incomplete
     }
 }

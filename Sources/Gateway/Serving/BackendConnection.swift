@@ -210,7 +210,9 @@ final class BackendConnection: ChannelInboundHandler {
             return owner.tunnelBroke()
         }
         let isUnread = self.isReused && self.isCertainlyUnread(context.channel, hasEnded: hasEnded)
-        let mayRetry = self.isReused && (isUnread || owner.isIdempotent)
+        // What is idempotent may be sent again by whoever sent it (RFC 9110, section 9.2.2): a new connection can end as well in the
+        // queue of a process that stops before it accepts.
+        let mayRetry = isUnread || owner.isIdempotent
         self.close()
         owner.backendFailed(.closedBeforeHead, reason, mayRetry: mayRetry)
     }

@@ -119,8 +119,7 @@ extension ClientConnection {
         if isLast {
             self.phase = .lingering
             self.context?.flush()
-            self.context?.close(mode: .output, promise: nil)
-            self.expect(within: .seconds(1))
+            self.endOutput()
         } else {
             self.phase = .reading
             self.context?.flush()
@@ -129,6 +128,18 @@ extension ClientConnection {
         }
         self.exchange?.backend?.flush()
         self.readOn()
+    }
+
+    /// Ends this side once everything has gone out, and gives the client a moment to end its own.
+    private func endOutput() {
+        guard let context = self.context else { return }
+        // For a client that takes nothing at all.
+        self.expect(within: self.limits.idleTimeout)
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenComplete { _ in
+            if case .lingering = self.phase { self.expect(within: .seconds(1)) }
+        }
+        context.close(mode: .output, promise: promise)
     }
 
     // MARK: Other protocols

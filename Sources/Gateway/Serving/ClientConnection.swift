@@ -267,6 +267,7 @@ final class ClientConnection: ChannelInboundHandler {
             unframes: exchange.request.isHTTP10
         )
         for bytes in exchange.sent.dropFirst() { connection.write(bytes) }
+        if !exchange.isRequestComplete { self.expect(within: self.limits.bodyTimeout) }
         // While the connection is read the flush comes after all that was read.
         if !self.isPumping { connection.flush() }
     }

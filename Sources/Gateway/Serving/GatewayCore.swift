@@ -87,6 +87,8 @@ final class GatewayCore: Sendable {
         self.change { $0.setBackends(backends, now: .now()) }
     }
 
+    func outstanding(at backend: Backend) -> Int { self.state.withLock { $0.traffic.outstanding(at: backend) } }
+
     // MARK: Lanes
 
     func setLanes(_ lanes: [NIOLoopBound<Lane>]) { self.state.withLock { $0.lanes = lanes } }

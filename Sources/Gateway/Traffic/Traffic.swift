@@ -189,6 +189,11 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         return actions + self.release(now)
     }
 
+    /// Requests that a backend has, whether it still gets new ones or not.
+    package func outstanding(at backend: Backend) -> Int {
+        self.slots.reduce(0) { $1.backend == backend ? $0 + $1.outstanding : $0 }
+    }
+
     /// The time has come that ``wakeTime`` told.
     ///
     /// - Returns: requests that go on, or have waited long enough.
