@@ -133,6 +133,18 @@ struct BlockNodes {
 
     // MARK: Edges
 
+    /// How far from its home the edge lies that is the farthest away: a lookup looks at so many others first.
+    var farthestEdge: Int {
+        var farthest = 0
+        for segment in self.segments {
+            for (slot, node) in segment.enumerated() where node != Self.root {
+                let home = Self.home(Self.hash(self[node].parent, self[node].tokens), segment.count)
+                farthest = max(farthest, slot >= home ? slot - home : slot + segment.count - home)
+            }
+        }
+        return farthest
+    }
+
     private mutating func link(_ node: UInt32) {
         let hash = Self.hash(self[node].parent, self[node].tokens)
         let segment = Self.segment(hash)
@@ -185,5 +197,5 @@ struct BlockNodes {
 
     /// The upper bits choose the segment, the lower half the slot in it.
     private static func segment(_ hash: UInt64) -> Int { Int(hash >> (64 - UInt64(self.segmentBits))) }
-    private static func home(_ hash: UInt64, _ slots: Int) -> Int { Int((hash & 0xFFFF_FFFF) * UInt64(slots) >> 32) }
+    private static func home(_ hash: UInt64, _ slots: Int) -> Int { Int(((hash & 0xFFFF_FFFF) * UInt64(slots)) >> 32) }
 }
