@@ -267,6 +267,7 @@ let package = Package(
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
                 "KVRouter", "KVEvents", "KVRouting", "NATS", "TestSupport",
                 "dynamo-launch", "dynamo-frontend", "dynamo-router", "dynamo-worker", "ShoutWorker", "ShoutClient",
+                "systemd-subject",
                 asyncHTTPClient,
                 subprocess, core, posix, logging,
             ]

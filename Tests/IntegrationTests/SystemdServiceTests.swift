@@ -188,6 +188,35 @@ import Testing
         }
     }
 
+    @Test func `a socket of a unit is passed on, and one in the descriptor store comes back after a restart`()
+        async throws
+    {
+        try await withSystemd { machine in
+            let subject = TestEnvironment.products.appending(path: "systemd-subject").path()
+            let folder = "/etc/systemd/system"
+            try await machine.write(
+                "[Socket]\nListenStream=127.0.0.1:\(machine.port)\nFileDescriptorName=public\n",
+                to: "\(folder)/hold.socket"
+            )
+            try await machine.write(
+                "[Service]\nType=notify\nExecStart=\(subject) hold\nFileDescriptorStoreMax=4\n",
+                to: "\(folder)/hold.service"
+            )
+            try await machine.check("systemctl", "daemon-reload")
+            try await machine.check("systemctl", "start", "hold.socket", "hold.service")
+            let address = "127.0.0.1:\(machine.port)"
+            #expect(try await machine.property("StatusText", of: "hold.service") == "holding 1")
+            try await machine.check("systemctl", "restart", "hold.service")
+            try await eventually("the journal has both starts") {
+                try await machine.journal(of: "hold.service").contains("holds kept")
+            }
+            let lines = try await machine.journal(of: "hold.service").split(separator: "\n").filter {
+                $0.hasPrefix("holds")
+            }
+            #expect(lines == ["holds public (\(address))", "holds kept (\(address)), public (\(address))"])
+        }
+    }
+
     @Test(arguments: [("root", 35), ("daemon", 30)])
     func `systemd finds nothing wrong with the units, and little exposed`(account: String, bound: Int) async throws {
         try await withTemporaryDirectory { directory in

@@ -12,7 +12,8 @@ enum Subject {
             case "watchdog": try self.watchdog()
             case "life": self.life()
             case "store": try self.store()
-            default: print("usage: systemd-subject listen | watchdog | life | store")
+            case "hold": try self.hold()
+            default: print("usage: systemd-subject listen | watchdog | life | store | hold")
             }
         } catch {
             print("error: \(error.code.rawValue): \(error)")
@@ -66,6 +67,18 @@ enum Subject {
         try store.store(STDIN_FILENO, name: "public")
         try store.remove(name: "public")
         try store.store(STDIN_FILENO, name: "a:b")
+    }
+
+    /// A service that hands the socket it got to the descriptor store, and waits for its end.
+    private static func hold() throws(SystemdError) {
+        let taken = try ListenDescriptors.take()
+        print("holds \(taken.map(\.description).sorted().joined(separator: ", "))")
+        fflush(nil)
+        if let first = taken.first, taken.count == 1 {
+            try DescriptorStore().store(first.descriptor, name: "kept")
+        }
+        ServiceNotifier().ready(status: "holding \(taken.count)")
+        pause()
     }
 
     private static func leftVariables() -> Int {
