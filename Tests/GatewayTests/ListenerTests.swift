@@ -120,8 +120,8 @@ import Testing
     /// Asks with the `openssl` command.
     private static func ask(_ port: Int) async throws -> String {
         let script = """
-            (printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; sleep 1) \
-              | openssl s_client -connect 127.0.0.1:\(port) -alpn http/1.1 2>&1 | tr -d ' '; echo done
+            printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n' \
+              | openssl s_client -ign_eof -connect 127.0.0.1:\(port) -alpn http/1.1 2>&1 | tr -d ' '; echo done
             """
         return try await withProgram("/bin/bash", ["-c", script]) { program in
             try await program.waitForOutput("done\n", within: .seconds(15))

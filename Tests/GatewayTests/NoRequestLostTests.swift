@@ -18,6 +18,8 @@ import Testing
         var isOver: Bool { self.state.withLock { $0.isOver } }
         func end() { self.state.withLock { $0.isOver = true } }
 
+        var answered: Int { self.state.withLock { $0.answered } }
+
         func add(_ text: String, isGood: Bool) {
             self.state.withLock { state in
                 if isGood { state.answered += 1 } else { state.failures.append(text) }
@@ -83,7 +85,8 @@ import Testing
                     await old.stop()
                     backends[index] = try await self.start(old.id, port: old.port, executed)
                     if isAnnounced { gateway.setBackends(backends.map(\.backend)) }
-                    try await Task.sleep(for: .milliseconds(60))
+                    let answered = counts.answered
+                    try await eventually("the clients go on") { counts.answered >= answered + 30 }
                 }
                 counts.end()
                 try await group.waitForAll()

@@ -37,19 +37,10 @@ package struct RequestReader: Sendable {
         if case .head = self.state { self.inbound.readableBytes > 0 } else { false }
     }
 
-    package mutating func append(_ bytes: ByteBuffer) {
-        if self.inbound.readableBytes == 0 {
-            self.inbound = bytes
-        } else {
-            self.inbound.writeImmutableBuffer(bytes)
-        }
-    }
+    package mutating func append(_ bytes: ByteBuffer) { self.inbound.absorb(bytes) }
 
     /// Takes everything that was not read, for another protocol.
-    package mutating func takeRest() -> ByteBuffer? {
-        defer { self.inbound = ByteBuffer() }
-        return self.inbound.readableBytes > 0 ? self.inbound : nil
-    }
+    package mutating func takeRest() -> ByteBuffer? { self.inbound.takeRest() }
 
     /// Reads on.
     ///

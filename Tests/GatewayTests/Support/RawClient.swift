@@ -20,6 +20,9 @@ final class RawClient: Sendable {
         guard result == 0 else { throw Failure(what: "connect", errno: errno) }
     }
 
+    /// Takes a connection that was accepted: the other side of a client.
+    init(accepted descriptor: Int32) { self.descriptor = descriptor }
+
     /// Connects to a Unix socket.
     init(path: String) throws {
         self.descriptor = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
