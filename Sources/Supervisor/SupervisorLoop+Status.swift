@@ -52,7 +52,9 @@ extension SupervisorLoop {
             launcherPID: getpid(),
             uptime: (now - self.startedAt).inSeconds,
             readyAfter: self.machine.readyAfter,
-            replicas: self.machine.replicas.indices.map { self.replicaStatus($0, relays, at: now) },
+            replicas: self.machine.replicas.indices.filter { !self.machine.replicas[$0].isRetired }.map {
+                self.replicaStatus($0, relays, at: now)
+            },
             gateway: self.publicPort?.report,
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []

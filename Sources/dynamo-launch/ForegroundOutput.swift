@@ -65,6 +65,12 @@ struct ForegroundOutput: Sendable {
             }
         case .ready(let seconds, let model):
             self.announceReady(seconds, reached: reached, model: model)
+        case .planChanged(let plan):
+            self.say(
+                "changing what runs to match \(plan.manifestPath ?? "the manifest"): \(plan.replicas.count) processes"
+            )
+        case .changeEnded(let failure):
+            self.say(failure.map { "the change failed: \($0)" } ?? "changed")
         case .recovered:
             self.say("ready again")
         case .degraded(let replicas):

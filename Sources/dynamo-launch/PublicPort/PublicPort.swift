@@ -8,12 +8,15 @@ import Synchronization
 final class PublicPort: PublicPortControl {
     private let gateway: Gateway
     private let port: Int
-    private let frontends: [String: Backend]
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
     private let grace: Duration
 
     private struct State: Sendable {
+        /// Where each frontend listens.
+        var frontends: [String: Backend]
+        /// The same by the plan, which counts for a frontend once a new process of it was started.
+        var planned: [String: Backend]
         var ready: Set<String> = []
         /// Get nothing more until a new process of them has been started.
         var released: Set<String> = []
@@ -34,12 +37,16 @@ final class PublicPort: PublicPortControl {
         configuration.limits.maximumConnections = settings.connections
         self.gateway = Gateway(configuration, logger: logger)
         self.port = plan.publicAddress.port
-        let frontends = plan.replicas.filter { $0.role == .frontend }
-        self.frontends = frontends.reduce(into: [:]) { backends, replica in
+        let frontends = Self.frontends(of: plan)
+        self.state = Mutex(State(frontends: frontends, planned: frontends))
+        self.grace = .seconds(DeploymentTimes(plan).drain)
+    }
+
+    private static func frontends(of plan: Plan) -> [String: Backend] {
+        plan.replicas.filter { $0.role == .frontend }.reduce(into: [:]) { backends, replica in
             guard let port = replica.ports.first(where: { $0.name == "http" })?.port else { return }
             backends[replica.name] = Backend(id: replica.name, generation: 0, host: "127.0.0.1", port: port)
         }
-        self.grace = .seconds(DeploymentTimes(plan).drain)
     }
 
     /// Opens the port.
@@ -63,7 +70,7 @@ final class PublicPort: PublicPortControl {
     func close() async { await self.gateway.drain(within: self.grace) }
 
     func release(_ replica: String) async {
-        guard let backend = self.frontends[replica] else { return }
+        guard let backend = self.state.withLock({ $0.frontends[replica] }) else { return }
         self.change {
             $0.released.insert(replica)
             $0.ready.remove(replica)
@@ -76,19 +83,26 @@ final class PublicPort: PublicPortControl {
         switch notice {
         case .replicaState(let replica, let state, _): self.set(replica, isReady: state == .ready)
         case .exited(let replica, _, _): self.set(replica, isReady: false)
-        case .started(let replica, _): self.change { $0.released.remove(replica) }
+        case .planChanged(let plan):
+            let frontends = Self.frontends(of: plan)
+            self.change { $0.planned = frontends }
+        case .started(let replica, _):
+            self.change {
+                $0.released.remove(replica)
+                if let backend = $0.planned[replica] { $0.frontends[replica] = backend }
+            }
         default: break
         }
     }
 
     private func set(_ replica: String, isReady: Bool) {
-        guard self.frontends[replica] != nil else { return }
         self.change { state in
-            if !isReady {
+            guard isReady else {
                 state.ready.remove(replica)
-            } else if !state.released.contains(replica) {
-                state.ready.insert(replica)
+                return
             }
+            guard state.frontends[replica] != nil, !state.released.contains(replica) else { return }
+            state.ready.insert(replica)
         }
     }
 
@@ -98,7 +112,7 @@ final class PublicPort: PublicPortControl {
             body(&state)
             guard state.ready != before else { return }
             // Inside the lock, so that two changes arrive in their order.
-            self.gateway.setBackends(state.ready.sorted().compactMap { self.frontends[$0] })
+            self.gateway.setBackends(state.ready.sorted().compactMap { state.frontends[$0] })
         }
     }
 
