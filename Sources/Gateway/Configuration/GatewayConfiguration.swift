@@ -32,14 +32,15 @@ package struct GatewayConfiguration: Sendable, Hashable {
 package enum GatewayListener: Sendable, Hashable {
     /// Port 0 is assigned by the system.
     case tcp(host: String, port: Int, tls: GatewayTLS? = nil)
-    case unix(path: String, tls: GatewayTLS? = nil)
+    /// The mode is the file's, as for chmod; nil: what the umask leaves.
+    case unix(path: String, mode: UInt32? = nil, tls: GatewayTLS? = nil)
     /// A socket that is bound already; the gateway owns the descriptor from then on, and closes it.
     case inherited(descriptor: Int32, name: String, tls: GatewayTLS? = nil)
 
     /// The certificate that clients are shown, if any.
     package var tls: GatewayTLS? {
         switch self {
-        case .tcp(_, _, let tls), .unix(_, let tls), .inherited(_, _, let tls): tls
+        case .tcp(_, _, let tls), .unix(_, _, let tls), .inherited(_, _, let tls): tls
         }
     }
 }

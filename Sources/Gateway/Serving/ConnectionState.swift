@@ -51,6 +51,7 @@ enum ConnectionState {
     /// How many bytes the other side has acknowledged, and one for the handshake; nil where the system cannot say.
     ///
     /// - Parameter channel: the connection; its event loop is the current one.
+    /// - Returns: the number.
     static func acknowledgedBytes(_ channel: any Channel) -> UInt64? {
         #if os(Linux)
         guard let provider = channel as? any SocketOptionProvider else { return nil }

@@ -7,6 +7,7 @@ import Synchronization
 /// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
 final class PublicPort: Sendable {
     private let gateway: Gateway
+    private let certificates: CertificateWatch?
     private let port: Int
     private let frontends: [String: Backend]
     private let ready: Mutex<Set<String>> = Mutex([])
@@ -18,17 +19,13 @@ final class PublicPort: Sendable {
     /// Nil when the plan leaves the public port to a frontend.
     init?(plan: Plan, logger: Logger) {
         guard let settings = plan.gateway else { return nil }
-        var configuration = GatewayConfiguration(
-            listeners: [.tcp(host: plan.publicAddress.host, port: plan.publicAddress.port)],
-            hold: HoldPolicy(
-                maximumRequests: settings.hold.requests,
-                maximumBytes: settings.hold.bytes,
-                patience: .seconds(settings.hold.time)
-            )
-        )
-        configuration.limits.maximumBodyBytes = settings.bodyLimit
-        configuration.limits.maximumConnections = settings.connections
-        self.gateway = Gateway(configuration, logger: logger)
+        let gateway = Gateway(GatewayConfiguration(settings, at: plan.publicAddress), logger: logger)
+        self.gateway = gateway
+        self.certificates = settings.tls.map { tls in
+            var logger = logger
+            logger.logLevel = .notice
+            return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
+        }
         self.port = plan.publicAddress.port
         let frontends = plan.replicas.filter { $0.role == .frontend }
         self.frontends = frontends.reduce(into: [:]) { backends, replica in
@@ -57,6 +54,7 @@ final class PublicPort: Sendable {
     /// Serves until the task is cancelled; answers what is under way once the deployment is being stopped.
     func run() async {
         await withDiscardingTaskGroup { group in
+            if let certificates = self.certificates { group.addTask { await certificates.run() } }
             group.addTask { await self.gateway.run() }
             group.addTask {
                 for await _ in self.stops {
