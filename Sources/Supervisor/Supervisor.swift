@@ -29,6 +29,8 @@ package final class Supervisor: Sendable {
     private let relays: @Sendable () -> [String: KVRelayStatus]
     /// What happens at the public port; nil when a frontend has it.
     private let gateway: @Sendable () -> GatewayReport?
+    /// What the launcher says about itself in the text format of Prometheus.
+    private let metrics: @Sendable (DeploymentStatus) -> String
     private let heartbeat: Heartbeat?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
@@ -44,6 +46,7 @@ package final class Supervisor: Sendable {
         observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
         relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
         gateway: @escaping @Sendable () -> GatewayReport? = { nil },
+        metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
         heartbeat: Heartbeat? = nil,
         logger: Logger
     ) {
@@ -56,6 +59,7 @@ package final class Supervisor: Sendable {
         self.observer = observer
         self.relays = relays
         self.gateway = gateway
+        self.metrics = metrics
         self.heartbeat = heartbeat
         self.logger = logger
         (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
@@ -64,6 +68,11 @@ package final class Supervisor: Sendable {
     /// Asks for the end: everything is stopped in reverse order, or, with `now` or when asked again with it, killed at once.
     package func requestStop(now: Bool) {
         self.sender.yield(.stop(now: now))
+    }
+
+    /// The launcher's metrics at the moment; nil when the deployment has ended.
+    package func metricsText() async -> String? {
+        await StatusQuery.ask(self.sender, .now, limit: nil).map(self.metrics)
     }
 
     /// Runs the deployment; returns when nothing of it is left.
@@ -114,7 +123,14 @@ package final class Supervisor: Sendable {
         // Two threads that block for as long as the deployment runs, and one for short looks at files.
         let threads = NIOThreadPool(numberOfThreads: 3)
         threads.start()
-        let control = ControlServer(plan: self.plan, pump: pump, threads: threads, sender: sender, logger: self.logger)
+        let control = ControlServer(
+            plan: self.plan,
+            pump: pump,
+            threads: threads,
+            sender: sender,
+            metrics: self.metrics,
+            logger: self.logger
+        )
         // Said by a task of their own, so that a terminal that is held up does not hold up the loop.
         let (spoken, speaker) = AsyncStream.makeStream(of: SupervisorNotice.self)
         let outcome = await withDiscardingTaskGroup { group in

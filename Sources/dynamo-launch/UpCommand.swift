@@ -121,6 +121,7 @@ struct UpCommand: AsyncParsableCommand {
             },
             relays: { relays.statuses },
             gateway: { port?.report },
+            metrics: { LauncherMetrics.text($0, port?.status) },
             heartbeat: service.heartbeat,
             logger: logger
         )
@@ -135,7 +136,7 @@ struct UpCommand: AsyncParsableCommand {
             }
             if let port {
                 group.addTask {
-                    await port.run()
+                    await port.run { await supervisor.metricsText() }
                     return nil
                 }
             }

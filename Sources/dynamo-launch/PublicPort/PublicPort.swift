@@ -8,6 +8,7 @@ import Synchronization
 final class PublicPort: Sendable {
     private let gateway: Gateway
     private let certificates: CertificateWatch?
+    private let metrics: MetricsListener?
     private let port: Int
     private let frontends: [String: Backend]
     private let ready: Mutex<Set<String>> = Mutex([])
@@ -26,6 +27,7 @@ final class PublicPort: Sendable {
             logger.logLevel = .notice
             return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
         }
+        self.metrics = settings.metrics.map { MetricsListener(host: $0.host, port: $0.port) }
         self.port = plan.publicAddress.port
         let frontends = plan.replicas.filter { $0.role == .frontend }
         self.frontends = frontends.reduce(into: [:]) { backends, replica in
@@ -36,13 +38,16 @@ final class PublicPort: Sendable {
         (self.stops, self.stop) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     }
 
-    /// Opens the port.
+    /// Opens the port, and the one for metrics.
     ///
-    /// - Throws: `Unavailable` when it cannot be had.
+    /// - Throws: `Unavailable` when one cannot be had.
     func bind() async throws {
         do { try await self.gateway.bind() } catch {
             let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
             throw Unavailable(description: "the gateway \(error)\(holder)")
+        }
+        do { try await self.metrics?.bind() } catch {
+            throw Unavailable(description: "'gateway.metrics': \(error)")
         }
     }
 
@@ -52,8 +57,11 @@ final class PublicPort: Sendable {
     }
 
     /// Serves until the task is cancelled; answers what is under way once the deployment is being stopped.
-    func run() async {
+    ///
+    /// - Parameter metrics: the launcher's metrics; nil when there are none any more.
+    func run(metrics: @escaping @Sendable () async -> String?) async {
         await withDiscardingTaskGroup { group in
+            if let listener = self.metrics { group.addTask { await listener.run(metrics) } }
             if let certificates = self.certificates { group.addTask { await certificates.run() } }
             group.addTask { await self.gateway.run() }
             group.addTask {
@@ -86,6 +94,9 @@ final class PublicPort: Sendable {
         }
     }
 
+    /// For metrics.
+    var status: GatewayStatus { self.gateway.status }
+
     /// For `status`.
     var report: GatewayReport {
         let status = self.gateway.status
@@ -103,7 +114,7 @@ final class PublicPort: Sendable {
                     generation: backend.backend.generation,
                     requests: backend.requests,
                     inFlight: backend.inFlight,
-                    errors: backend.failures.values.reduce(0, +),
+                    errors: backend.failures.values.reduce(0, +) + backend.stalled,
                     retries: backend.retries,
                     isActive: active.contains(backend.backend.id)
                 )
