@@ -10,6 +10,9 @@ package final class Supervisor: Sendable {
     /// Compares what registered in discovery with the plan; each text names a process and what is wrong with it.
     package typealias Verification = @Sendable (VerificationStage) async -> [String]
 
+    /// The plan of the manifest as it is now.
+    package typealias Replan = @Sendable () async throws(ReplanFailure) -> Plan
+
     /// When discovery is compared with the plan.
     package enum VerificationStage: Sendable, Hashable {
         /// All but frontends are ready: what is there must not contradict the plan; it need not be complete.
@@ -17,6 +20,7 @@ package final class Supervisor: Sendable {
         case everythingReady
     }
 
+    /// As it is at the start.
     private let plan: Plan
     private let options: SupervisorOptions
     private let requestPlaneProbe: RequestPlaneProbe
@@ -27,11 +31,13 @@ package final class Supervisor: Sendable {
     private let observer: @Sendable (SupervisorNotice) -> Void
     /// What is known of the KV events that are relayed for each replica, by its name.
     private let relays: @Sendable () -> [String: KVRelayStatus]
-    /// What happens at the public port; nil when a frontend has it.
-    private let gateway: @Sendable () -> GatewayReport?
+    /// Nil when a frontend has the public port.
+    private let publicPort: (any PublicPortControl)?
     /// What the launcher says about itself in the text format of Prometheus.
     private let metrics: @Sendable (DeploymentStatus) -> String
     private let heartbeat: Heartbeat?
+    /// Reads the manifest again.
+    private let replan: Replan?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
     private let sender: AsyncStream<SupervisorEvent>.Continuation
@@ -45,9 +51,10 @@ package final class Supervisor: Sendable {
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
         observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
         relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
-        gateway: @escaping @Sendable () -> GatewayReport? = { nil },
+        publicPort: (any PublicPortControl)? = nil,
         metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
         heartbeat: Heartbeat? = nil,
+        replan: Replan? = nil,
         logger: Logger
     ) {
         self.plan = plan
@@ -58,9 +65,10 @@ package final class Supervisor: Sendable {
         self.notices = notices
         self.observer = observer
         self.relays = relays
-        self.gateway = gateway
+        self.publicPort = publicPort
         self.metrics = metrics
         self.heartbeat = heartbeat
+        self.replan = replan
         self.logger = logger
         (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
     }
@@ -73,6 +81,38 @@ package final class Supervisor: Sendable {
     /// The launcher's metrics at the moment; nil when the deployment has ended.
     package func metricsText() async -> String? {
         await StatusQuery.ask(self.sender, .now, limit: nil).map(self.metrics)
+    }
+
+    /// Makes the deployment match its manifest as it is now.
+    ///
+    /// - Returns: what is changed, and how it goes on; without that there was nothing to change.
+    /// - Throws: `RolloutRefusal` when nothing is changed, with the reason.
+    package func apply() async throws(RolloutRefusal) -> (PlanChange, AsyncStream<RolloutProgress>?) {
+        try await Self.apply(self.replan, isDryRun: false, self.sender)
+    }
+
+    static func apply(
+        _ replan: Replan?,
+        isDryRun: Bool,
+        _ sender: AsyncStream<SupervisorEvent>.Continuation
+    ) async throws(RolloutRefusal) -> (PlanChange, AsyncStream<RolloutProgress>?) {
+        guard let replan else {
+            throw RolloutRefusal(
+                cause: .conflict,
+                description: "this deployment has no manifest that could be read again"
+            )
+        }
+        let plan: Plan
+        do throws(ReplanFailure) { plan = try await replan() } catch {
+            throw RolloutRefusal(cause: .badManifest, description: "\(error.description)\nnothing was changed")
+        }
+        let answer = await withCheckedContinuation { continuation in
+            let request = ApplyRequest(plan: plan, isDryRun: isDryRun) { continuation.resume(returning: $0) }
+            if case .terminated = sender.yield(.apply(request)) {
+                continuation.resume(returning: .failure(.stopping))
+            }
+        }
+        return try answer.get()
     }
 
     /// Runs the deployment; returns when nothing of it is left.
@@ -123,8 +163,10 @@ package final class Supervisor: Sendable {
         // Two threads that block for as long as the deployment runs, and one for short looks at files.
         let threads = NIOThreadPool(numberOfThreads: 3)
         threads.start()
+        let shared = SharedPlan(self.plan)
         let control = ControlServer(
-            plan: self.plan,
+            plan: shared,
+            replan: self.replan,
             pump: pump,
             threads: threads,
             sender: sender,
@@ -151,6 +193,7 @@ package final class Supervisor: Sendable {
             }
             let loop = SupervisorLoop(
                 plan: self.plan,
+                shared: shared,
                 options: self.options,
                 keeper: keeper,
                 pump: pump,
@@ -162,7 +205,7 @@ package final class Supervisor: Sendable {
                     speaker.yield($0)
                 },
                 relays: self.relays,
-                gateway: self.gateway,
+                publicPort: self.publicPort,
                 heartbeat: self.heartbeat,
                 sender: sender
             )
