@@ -63,7 +63,7 @@ package final class Gateway: Sendable {
                 self.state.withLock { state in
                     state.listening.append(channel)
                     state.addresses.append(address)
-                    if case .unix(let path, _) = listener { state.paths.append(path) }
+                    if case .unix(let path, _, _) = listener { state.paths.append(path) }
                 }
             } catch {
                 await self.close()

@@ -91,7 +91,7 @@ struct ForegroundOutput: Sendable {
         var lines = [
             "",
             "  plane   request \(planes.request.rawValue), events \(planes.events.rawValue), response \(planes.response.rawValue)",
-            "  url     \(self.plan.publicAddress.localURL)",
+            "  url     \(self.plan.publicURL)",
         ]
         let rows = self.plan.replicas.map { replica in
             [replica.name]
@@ -102,7 +102,7 @@ struct ForegroundOutput: Sendable {
         }
         if let model {
             lines += [
-                "", "  " + CurlExample.line(address: self.plan.publicAddress, model: model, canary: self.plan.canary),
+                "", "  " + CurlExample.line(url: self.plan.publicURL, model: model, canary: self.plan.canary),
             ]
         }
         Terminal.print((lines + [""]).joined(separator: "\n"))
@@ -124,7 +124,7 @@ struct ForegroundOutput: Sendable {
 
 /// The request that users paste first.
 enum CurlExample {
-    static func line(address: HTTPAddress, model: String, canary: CanaryRequest) -> String {
+    static func line(url: String, model: String, canary: CanaryRequest) -> String {
         let route: String
         let body: String
         let name = ConsoleFormatter.quoted(model)
@@ -137,6 +137,6 @@ enum CurlExample {
             body = #"{"model":\#(name),"prompt":"Hello","max_tokens":16}"#
         }
         let quoted = body.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#)
-        return "curl -s \(address.localURL)\(route) -H 'content-type: application/json' -d '\(quoted)'"
+        return "curl -s \(url)\(route) -H 'content-type: application/json' -d '\(quoted)'"
     }
 }

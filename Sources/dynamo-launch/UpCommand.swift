@@ -132,6 +132,7 @@ struct UpCommand: AsyncParsableCommand {
             },
             relays: { relays.statuses },
             publicPort: port,
+            metrics: { LauncherMetrics.text($0, port?.status) },
             heartbeat: service.heartbeat,
             replan: { [options = self.options] () throws(ReplanFailure) in try await Self.replan(options, ports) },
             logger: logger
@@ -147,7 +148,7 @@ struct UpCommand: AsyncParsableCommand {
             }
             if let port {
                 group.addTask {
-                    await port.run()
+                    await port.run { await supervisor.metricsText() }
                     return nil
                 }
             }

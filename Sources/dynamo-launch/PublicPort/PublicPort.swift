@@ -7,6 +7,8 @@ import Synchronization
 /// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
 final class PublicPort: PublicPortControl {
     private let gateway: Gateway
+    private let certificates: CertificateWatch?
+    private let metrics: MetricsListener?
     private let port: Int
     private let state: Mutex<State>
     /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
@@ -25,17 +27,14 @@ final class PublicPort: PublicPortControl {
     /// Nil when the plan leaves the public port to a frontend.
     init?(plan: Plan, logger: Logger) {
         guard let settings = plan.gateway else { return nil }
-        var configuration = GatewayConfiguration(
-            listeners: [.tcp(host: plan.publicAddress.host, port: plan.publicAddress.port)],
-            hold: HoldPolicy(
-                maximumRequests: settings.hold.requests,
-                maximumBytes: settings.hold.bytes,
-                patience: .seconds(settings.hold.time)
-            )
-        )
-        configuration.limits.maximumBodyBytes = settings.bodyLimit
-        configuration.limits.maximumConnections = settings.connections
-        self.gateway = Gateway(configuration, logger: logger)
+        let gateway = Gateway(GatewayConfiguration(settings, at: plan.publicAddress), logger: logger)
+        self.gateway = gateway
+        self.certificates = settings.tls.map { tls in
+            var logger = logger
+            logger.logLevel = .notice
+            return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
+        }
+        self.metrics = settings.metrics.map { MetricsListener(host: $0.host, port: $0.port) }
         self.port = plan.publicAddress.port
         let frontends = Self.frontends(of: plan)
         self.state = Mutex(State(frontends: frontends, planned: frontends))
@@ -49,13 +48,16 @@ final class PublicPort: PublicPortControl {
         }
     }
 
-    /// Opens the port.
+    /// Opens the port, and the one for metrics.
     ///
-    /// - Throws: `Unavailable` when it cannot be had.
+    /// - Throws: `Unavailable` when one cannot be had.
     func bind() async throws {
         do { try await self.gateway.bind() } catch {
             let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
             throw Unavailable(description: "the gateway \(error)\(holder)")
+        }
+        do { try await self.metrics?.bind() } catch {
+            throw Unavailable(description: "'gateway.metrics': \(error)")
         }
     }
 
@@ -64,8 +66,16 @@ final class PublicPort: PublicPortControl {
         let description: String
     }
 
-    /// Serves until the task is cancelled or the port was closed.
-    func run() async { await self.gateway.run() }
+    /// Serves until the task is cancelled; once the port was closed only metrics.
+    ///
+    /// - Parameter metrics: the launcher's metrics; nil when there are none any more.
+    func run(metrics: @escaping @Sendable () async -> String?) async {
+        await withDiscardingTaskGroup { group in
+            if let listener = self.metrics { group.addTask { await listener.run(metrics) } }
+            if let certificates = self.certificates { group.addTask { await certificates.run() } }
+            group.addTask { await self.gateway.run() }
+        }
+    }
 
     func close() async { await self.gateway.drain(within: self.grace) }
 
@@ -116,6 +126,9 @@ final class PublicPort: PublicPortControl {
         }
     }
 
+    /// For metrics.
+    var status: GatewayStatus { self.gateway.status }
+
     /// For `status`.
     var report: GatewayReport {
         let status = self.gateway.status
@@ -133,7 +146,7 @@ final class PublicPort: PublicPortControl {
                     generation: backend.backend.generation,
                     requests: backend.requests,
                     inFlight: backend.inFlight,
-                    errors: backend.failures.values.reduce(0, +),
+                    errors: backend.failures.values.reduce(0, +) + backend.stalled,
                     retries: backend.retries,
                     isActive: active.contains(backend.backend.id)
                 )

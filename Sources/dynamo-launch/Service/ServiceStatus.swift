@@ -196,7 +196,7 @@ struct ServiceStatus: Sendable {
         }
         return switch self.phase {
         case .starting: self.startingStatus(at: now)
-        case .ready: "ready: \(self.plan.publicAddress.localURL)"
+        case .ready: "ready: \(self.plan.publicURL)"
         case .degraded: "degraded: \(self.degraded.joined(separator: ", ")) not ready"
         case .stopping: "stopping"
         case .failed: self.lastStatus
