@@ -77,6 +77,11 @@ package struct GatewayLimits: Sendable, Hashable {
     package var headerTimeout = Duration.seconds(20)
     /// How long a request's body may pause while somebody wants it; longer is answered 408.
     package var bodyTimeout = Duration.seconds(60)
+    /// How long a client may take nothing at all while there is something for it; then its connection is reset, and its request ended
+    /// at the backend.
+    ///
+    /// The buffers in between hold megabytes, more than most answers: who meets this limit has left all that unread.
+    package var writeTimeout = Duration.seconds(60)
 
     package init() {}
 }
