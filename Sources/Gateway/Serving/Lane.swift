@@ -3,8 +3,21 @@ import NIOPosix
 
 /// What belongs to one event loop: idle connections to backends, so that a request never changes its thread.
 final class Lane {
+    /// Limits of time that every request needs, in NIO's unit.
+    struct Times {
+        let header, body, idle, patience: TimeAmount
+
+        init(_ configuration: GatewayConfiguration) {
+            self.header = TimeAmount(configuration.limits.headerTimeout)
+            self.body = TimeAmount(configuration.limits.bodyTimeout)
+            self.idle = TimeAmount(configuration.limits.idleTimeout)
+            self.patience = TimeAmount(configuration.hold.patience)
+        }
+    }
+
     let core: GatewayCore
     let eventLoop: any EventLoop
+    let times: Times
     var names = NameGenerator()
     /// Idle connections by slot, the one used last at the end.
     private var idle: [Int: [BackendConnection]] = [:]
@@ -15,6 +28,7 @@ final class Lane {
     init(core: GatewayCore, eventLoop: any EventLoop) {
         self.core = core
         self.eventLoop = eventLoop
+        self.times = Times(core.configuration)
     }
 
     // MARK: Idle connections

@@ -145,18 +145,27 @@ private struct Server {
             return nil
         }
         var length = head
-        if inbound[0] == UInt8(ascii: "P") {
-            let fields = String(decoding: inbound[..<head], as: UTF8.self).lowercased()
-            guard let value = fields.split(separator: "\r\n").first(where: { $0.hasPrefix("content-length:") }) else {
-                print("a POST has no Content-Length")
-                exit(1)
-            }
-            length += Int(value.dropFirst(15).filter { $0 != " " }) ?? 0
-        }
+        if inbound[0] == UInt8(ascii: "P") { length += Self.contentLength(inbound[..<head]) }
         guard inbound.count >= length else { return nil }
         let lineEnd = inbound.firstIndex(of: UInt8(ascii: "\r")) ?? head
         self.connections[descriptor]?.inbound.removeFirst(length)
         return String(decoding: inbound[..<lineEnd], as: UTF8.self)
+    }
+
+    /// What the field says, whose name may have any case.
+    private static func contentLength(_ head: ArraySlice<UInt8>) -> Int {
+        let name = Array("\ncontent-length:".utf8)
+        var matched = 0
+        var value = 0
+        for byte in head {
+            if matched == name.count {
+                if byte == UInt8(ascii: "\r") { break }
+                if byte != UInt8(ascii: " ") { value = value * 10 + Int(byte - UInt8(ascii: "0")) }
+            } else {
+                matched = byte | 0x20 == name[matched] | 0x20 ? matched + 1 : byte == name[0] ? 1 : 0
+            }
+        }
+        return value
     }
 
     private static func headLength(_ bytes: [UInt8]) -> Int? {
