@@ -130,7 +130,7 @@ extension RequestHead {
         var id = ""
         self.bytes.withUnsafeReadableBytes { head in
             _ = buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: limit) { memory in
-                var writer = HeadWriter(memory)
+                var writer = HeadWriter(memory, limit: limit)
                 id = self.write(to: &writer, head, peer, extended, &names)
                 return writer.count
             }
@@ -210,7 +210,7 @@ extension ResponseHead {
         var buffer = ByteBufferAllocator().buffer(capacity: limit + room)
         self.bytes.withUnsafeReadableBytes { head in
             _ = buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: limit) { memory in
-                var writer = HeadWriter(memory)
+                var writer = HeadWriter(memory, limit: limit)
                 self.write(to: &writer, head, connection, isUnframed, requestID)
                 return writer.count
             }

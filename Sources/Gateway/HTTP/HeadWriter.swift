@@ -11,15 +11,22 @@ import Darwin
 /// Writes a head into memory whose size is known before: a buffer of NIO's takes hundreds of instructions for each piece.
 struct HeadWriter: ~Copyable {
     private let memory: UnsafeMutableRawBufferPointer
+    private let limit: Int
     private(set) var count = 0
 
     /// Creates a writer.
     ///
-    /// - Parameter memory: large enough for whatever is written; writing more is a fault of the program.
-    init(_ memory: UnsafeMutableRawBufferPointer) { self.memory = memory }
+    /// - Parameters:
+    ///   - memory: where to.
+    ///   - limit: bytes that are written at most, by the caller's count; a debug build holds it to that.
+    init(_ memory: UnsafeMutableRawBufferPointer, limit: Int) {
+        self.memory = memory
+        self.limit = limit
+    }
 
     mutating func write(_ bytes: UnsafeRawBufferPointer) {
         guard !bytes.isEmpty else { return }
+        assert(self.count + bytes.count <= self.limit, "a head is longer than its parts")
         UnsafeMutableRawBufferPointer(rebasing: self.memory[self.count..<self.count + bytes.count]).copyMemory(
             from: bytes
         )
