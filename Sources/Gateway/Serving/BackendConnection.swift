@@ -5,8 +5,8 @@ final class BackendConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// The backend's slot: connections of a slot that is gone are not used again.
-    let slot: Int
+    /// Where it waits between two requests.
+    let idle: IdleConnections
     private let lane: Lane
     private var reader: ResponseReader
     private var context: ChannelHandlerContext?
@@ -26,8 +26,8 @@ final class BackendConnection: ChannelInboundHandler {
     private(set) var isReused = false
     private(set) var idleSince = NIODeadline.distantPast
 
-    init(slot: Int, lane: Lane) {
-        self.slot = slot
+    init(idle: IdleConnections, lane: Lane) {
+        self.idle = idle
         self.lane = lane
         self.reader = ResponseReader(headLimit: lane.core.configuration.limits.maximumHeaderBytes)
         self.lifetime = TimeAmount(lane.core.configuration.upstream.idleLifetime)
