@@ -131,6 +131,12 @@ enum CurlExample {
             body = #"{"model":\#(name),"prompt":"Hello","max_tokens":16}"#
         }
         let quoted = body.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#)
-        return "curl -s \(address.localURL)\(route) -H 'content-type: application/json' -d '\(quoted)'"
+        let server =
+            switch address.socketPath {
+            case nil: address.localURL
+            case let path? where path.hasPrefix("@"): "--abstract-unix-socket '\(path.dropFirst())' http://localhost"
+            case let path?: "--unix-socket '\(path)' http://localhost"
+            }
+        return "curl -s \(server)\(route) -H 'content-type: application/json' -d '\(quoted)'"
     }
 }

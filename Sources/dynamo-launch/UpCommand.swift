@@ -34,8 +34,9 @@ struct UpCommand: AsyncParsableCommand {
     func run() async throws {
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
-        let watchdog = try Self.takeWatchdog()
-        let (preparation, plan) = try await self.prepare()
+        let watchdog = try Self.takeFromEnvironment { try Watchdog.take() }
+        let passed = try Self.takeFromEnvironment { try PassedSockets.take() }
+        let (preparation, plan, listeners) = try await self.prepare(passed)
         let output = ForegroundOutput(
             plan: plan,
             format: self.logFormat,
@@ -45,14 +46,15 @@ struct UpCommand: AsyncParsableCommand {
 
         let port = PublicPort(
             plan: plan,
+            listeners: listeners,
             logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
         )
-        do { try await port?.bind() } catch {
-            Terminal.printError("error: \(error); nothing was started")
-            ServiceNotifier().failed(status: "nothing was started: \(error)", exitStatus: 1)
-            throw ExitCode(1)
+        do { try listeners.discardUnused() } catch { output.say("warning: \(error)") }
+        do { try await port?.bind() } catch { throw Self.nothingWasStarted("\(error)") }
+        do { try await port?.leaveWithServiceManager() } catch {
+            output.say("warning: a restart of the launcher may lose connections: \(error)")
         }
-        let outcome = await self.supervise(plan, port, output, watchdog)
+        let outcome = await self.supervise(plan, port, listeners, output, watchdog)
         for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
         if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
@@ -67,10 +69,12 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
-    private func prepare() async throws -> (Preparation, Plan) {
+    private func prepare(_ passed: PassedSockets) async throws -> (Preparation, Plan, PublicListeners) {
+        let preparation: Preparation
+        var plan: Plan
         do {
-            let preparation = try Preparation(self.options)
-            return (preparation, try await preparation.plan(leases: .held))
+            preparation = try Preparation(self.options)
+            plan = try await preparation.plan(leases: .held)
         } catch {
             ServiceNotifier().failed(
                 status: "nothing was started: the journal has the manifest's errors",
@@ -78,19 +82,30 @@ struct UpCommand: AsyncParsableCommand {
             )
             throw error
         }
+        do {
+            let listeners = try PublicListeners(passed, plan: plan)
+            plan.publicAddress = listeners.address ?? plan.publicAddress
+            plan.notes += listeners.notes
+            return (preparation, plan, listeners)
+        } catch { throw Self.nothingWasStarted("\(error)") }
     }
 
-    /// What the service manager wants; before other threads look at the environment.
-    private static func takeWatchdog() throws -> Watchdog? {
-        do { return try Watchdog.take() } catch {
-            Terminal.printError("error: \(error)")
-            throw ExitCode(1)
-        }
+    /// Says so here and to the service manager.
+    private static func nothingWasStarted(_ reason: String) -> ExitCode {
+        Terminal.printError("error: \(reason); nothing was started")
+        ServiceNotifier().failed(status: "nothing was started: \(reason)", exitStatus: 1)
+        return ExitCode(1)
+    }
+
+    /// What the service manager wants and gives; before other threads look at the environment.
+    private static func takeFromEnvironment<Value>(_ take: () throws -> Value) throws -> Value {
+        do { return try take() } catch { throw self.nothingWasStarted("\(error)") }
     }
 
     private func supervise(
         _ plan: Plan,
         _ port: PublicPort?,
+        _ listeners: PublicListeners,
         _ output: ForegroundOutput,
         _ watchdog: Watchdog?
     ) async -> SupervisorOutcome {
@@ -136,6 +151,18 @@ struct UpCommand: AsyncParsableCommand {
             if let port {
                 group.addTask {
                     await port.run()
+                    return nil
+                }
+            }
+            if let port, let idle = plan.gateway?.idleExit, listeners.isActivated {
+                group.addTask {
+                    guard await port.pauseWhenIdle(for: .seconds(idle)) else { return nil }
+                    let reason = "no request for \(Seconds.text(idle))"
+                    output.say(
+                        "\(reason): stopping; who holds the public socket starts it again with the next connection"
+                    )
+                    service.stops(because: reason)
+                    supervisor.requestStop(now: false)
                     return nil
                 }
             }

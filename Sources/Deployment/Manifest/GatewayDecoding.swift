@@ -28,6 +28,9 @@ extension ManifestDecoder {
         }) {
             gateway.connections = connections.value
         }
+        if let idle = fields["idleExit"].flatMap({ self.node.duration($0.value, "'gateway.idleExit'") }) {
+            gateway.idleExit = idle
+        }
         return gateway
     }
 

@@ -10,7 +10,7 @@ enum ManifestKey {
     static let discovery = ["backend", "directory", "endpoints"]
     static let dynamo = ["release", "python"]
     static let http = ["host", "port"]
-    static let gateway = ["hold", "bodyLimit", "connections"]
+    static let gateway = ["hold", "bodyLimit", "connections", "idleExit"]
     static let hold = ["requests", "bytes", "time"]
     static let infrastructure = ["nats", "etcd"]
     static let nats = ["managed", "url", "port", "args", "jetstream"]

@@ -24,10 +24,19 @@ package struct GatewayPlan: Sendable, Hashable, Codable {
     package var bodyLimit: Int
     /// How many connections clients may have.
     package var connections: Int
+    /// Everything is stopped when no request was there for so long, in seconds, and a service manager holds the public socket;
+    /// nil: never.
+    package var idleExit: Double?
 
-    package init(hold: Hold = Hold(), bodyLimit: Int = 64 << 20, connections: Int = 16384) {
+    package init(
+        hold: Hold = Hold(),
+        bodyLimit: Int = 64 << 20,
+        connections: Int = 16384,
+        idleExit: Double? = nil
+    ) {
         self.hold = hold
         self.bodyLimit = bodyLimit
         self.connections = connections
+        self.idleExit = idleExit
     }
 }

@@ -134,7 +134,11 @@ extension GatewayPlan {
             self.hold.requests == 0
             ? "refuses while no frontend is ready"
             : "holds up to \(self.hold.requests) requests (\(self.hold.bytes) bytes) for \(Seconds.rendered(self.hold.time)) while no frontend is ready"
-        return "\(hold); bodies up to \(self.bodyLimit) bytes, \(self.connections) connections"
+        let idle =
+            self.idleExit.map {
+                "; ends after \(Seconds.rendered($0)) without a request, when systemd holds the socket"
+            } ?? ""
+        return "\(hold); bodies up to \(self.bodyLimit) bytes, \(self.connections) connections\(idle)"
     }
 }
 

@@ -3,6 +3,7 @@ import Gateway
 import Logging
 import Supervisor
 import Synchronization
+import Systemd
 
 /// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
 final class PublicPort: Sendable {
@@ -15,11 +16,15 @@ final class PublicPort: Sendable {
     private let stops: AsyncStream<Void>
     private let stop: AsyncStream<Void>.Continuation
 
+    private let names: [String?]
+    private let readiness: AsyncStream<Void>
+    private let becomeReady: AsyncStream<Void>.Continuation
+
     /// Nil when the plan leaves the public port to a frontend.
-    init?(plan: Plan, logger: Logger) {
+    init?(plan: Plan, listeners: PublicListeners, logger: Logger) {
         guard let settings = plan.gateway else { return nil }
         var configuration = GatewayConfiguration(
-            listeners: [.tcp(host: plan.publicAddress.host, port: plan.publicAddress.port)],
+            listeners: listeners.listeners,
             hold: HoldPolicy(
                 maximumRequests: settings.hold.requests,
                 maximumBytes: settings.hold.bytes,
@@ -29,6 +34,8 @@ final class PublicPort: Sendable {
         configuration.limits.maximumBodyBytes = settings.bodyLimit
         configuration.limits.maximumConnections = settings.connections
         self.gateway = Gateway(configuration, logger: logger)
+        self.names = listeners.names
+        (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
         let frontends = plan.replicas.filter { $0.role == .frontend }
         self.frontends = frontends.reduce(into: [:]) { backends, replica in
@@ -47,6 +54,35 @@ final class PublicPort: Sendable {
             let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
             throw Unavailable(description: "the gateway \(error)\(holder)")
         }
+    }
+
+    /// Leaves a copy of each socket with the service manager, if there is one: the next launcher gets it, and connections that come
+    /// in between wait.
+    ///
+    /// A service manager whose unit has no room (`FileDescriptorStoreMax=`) drops it without a word.
+    ///
+    /// - Throws: `SystemdError` when the service manager cannot be told.
+    func leaveWithServiceManager() async throws {
+        guard ServiceNotifier().isManaged else { return }
+        for case (let name?, let descriptor?) in zip(self.names, await self.gateway.descriptors()) {
+            try DescriptorStore().store(descriptor, name: name)
+        }
+    }
+
+    /// Waits until the deployment has been ready and without a request for some time; accepts no more connections then.
+    ///
+    /// - Parameter limit: the time.
+    /// - Returns: whether that came true; false when the task was cancelled before.
+    func pauseWhenIdle(for limit: Duration) async -> Bool {
+        for await _ in self.readiness { break }
+        let start = ContinuousClock.now
+        while !Task.isCancelled {
+            let idle = min(self.gateway.idleTime, ContinuousClock.now - start)
+            if idle >= limit, await self.gateway.pause(ifIdleFor: limit) { return true }
+            // A client that is in the middle of something will soon have sent a request, or be gone.
+            try? await Task.sleep(for: idle < limit ? limit - idle : min(limit, .seconds(1)))
+        }
+        return false
     }
 
     /// The public port cannot be had.
@@ -73,6 +109,7 @@ final class PublicPort: Sendable {
         switch notice {
         case .replicaState(let replica, let state, _): self.set(replica, isReady: state == .ready)
         case .exited(let replica, _, _): self.set(replica, isReady: false)
+        case .ready: self.becomeReady.yield()
         case .stopping: self.stop.yield()
         default: break
         }

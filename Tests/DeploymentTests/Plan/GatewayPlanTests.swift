@@ -58,15 +58,19 @@ import Testing
 
     @Test func `everything can be said`() throws {
         let plan = try self.plan(
-            "{hold: {requests: 5, bytes: 100, time: 2m}, bodyLimit: 1000, connections: 10}"
+            "{hold: {requests: 5, bytes: 100, time: 2m}, bodyLimit: 1000, connections: 10, idleExit: 30m}"
         )
         #expect(
             plan.gateway
                 == GatewayPlan(
                     hold: GatewayPlan.Hold(requests: 5, bytes: 100, time: 120),
                     bodyLimit: 1000,
-                    connections: 10
+                    connections: 10,
+                    idleExit: 1800
                 )
+        )
+        #expect(
+            plan.rendered().contains("10 connections; ends after 30m without a request, when systemd holds the socket")
         )
         #expect(try self.plan("{hold: false}").gateway?.hold.requests == 0)
     }
@@ -75,7 +79,8 @@ import Testing
         arguments: [
             ("yes", "'gateway' must be true, false or a mapping"), ("{holds: {}}", "unknown key 'holds' in 'gateway'"),
             ("{hold: {time: soon}}", "'gateway.hold.time'"), ("{bodyLimit: 0}", "'gateway.bodyLimit'"),
-            ("{hold: true}", "'gateway.hold'"),
+            ("{hold: true}", "'gateway.hold'"), ("{idleExit: 0}", "'gateway.idleExit'"),
+            ("{idleExit: never}", "'gateway.idleExit'"),
         ]
     )
     func `what cannot be is said with its place`(gateway: String, text: String) throws {
