@@ -41,7 +41,7 @@ struct ForegroundOutput: Sendable {
             if layer != .alive { self.say("\(replica): \(layer.rawValue) after \(Seconds.text(seconds))") }
         case .replicaState(let replica, let state, let detail):
             switch state {
-            case .waiting, .stopping, .unready, .failed, .stopped:
+            case .waiting, .stopping, .restarting, .unready, .failed, .stopped:
                 self.say("\(replica): \(state.rawValue)\(detail.map { ", \($0)" } ?? "")")
             case .starting, .ready, .backingOff:
                 break

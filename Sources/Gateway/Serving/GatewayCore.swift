@@ -121,7 +121,11 @@ final class GatewayCore: Sendable {
 
     var isDraining: Bool { self.state.withLock { $0.isDraining } }
 
-    func beginDraining() { self.state.withLock { $0.isDraining = true } }
+    /// New connections are not wanted, and requests that wait for a backend wait in vain.
+    func beginDraining() {
+        self.state.withLock { $0.isDraining = true }
+        self.change { $0.stopHolding() }
+    }
 
     /// For how long no request has been here; zero while one is.
     var idleTime: Duration {
