@@ -157,7 +157,7 @@ struct UpCommand: AsyncParsableCommand {
             if let port, let idle = plan.gateway?.idleExit, listeners.isActivated {
                 group.addTask {
                     guard await port.pauseWhenIdle(for: .seconds(idle)) else { return nil }
-                    let reason = "no request for \(Seconds.text(idle))"
+                    let reason = "no request for \(plan.gateway?.idleExitText ?? "")"
                     output.say(
                         "\(reason): stopping; who holds the public socket starts it again with the next connection"
                     )

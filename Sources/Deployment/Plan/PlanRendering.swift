@@ -129,14 +129,17 @@ extension Probe {
 }
 
 extension GatewayPlan {
+    /// ``idleExit`` as people write it: `30m`.
+    package var idleExitText: String? { self.idleExit.map(Seconds.rendered) }
+
     fileprivate var rendered: String {
         let hold =
             self.hold.requests == 0
             ? "refuses while no frontend is ready"
             : "holds up to \(self.hold.requests) requests (\(self.hold.bytes) bytes) for \(Seconds.rendered(self.hold.time)) while no frontend is ready"
         let idle =
-            self.idleExit.map {
-                "; ends after \(Seconds.rendered($0)) without a request, when systemd holds the socket"
+            self.idleExitText.map {
+                "; ends after \($0) without a request, when systemd holds the socket"
             } ?? ""
         return "\(hold); bodies up to \(self.bodyLimit) bytes, \(self.connections) connections\(idle)"
     }
