@@ -63,7 +63,7 @@ package final class Gateway: Sendable {
                 self.state.withLock { state in
                     state.listening.append(channel)
                     state.addresses.append(address)
-                    if case .unix(let path, _) = listener { state.paths.append(path) }
+                    if case .unix(let path, _, _) = listener { state.paths.append(path) }
                 }
             } catch {
                 await self.close()
@@ -105,6 +105,9 @@ package final class Gateway: Sendable {
         }
         return descriptors
     }
+
+    /// Files of Unix sockets stay when the listeners close, because somebody else has the sockets too.
+    package func keepSocketFiles() { self.state.withLock { $0.paths = [] } }
 
     /// Serves until it is cancelled, which cuts what is running, or drained.
     package func run() async {

@@ -46,7 +46,7 @@ extension SupervisorLoop {
             failure: self.machine.failure?.message,
             planes: self.plan.planes,
             namespace: self.plan.namespace,
-            url: self.plan.publicAddress.localURL,
+            url: self.plan.publicURL,
             model: self.servingModel ?? self.plan.model,
             manifest: self.plan.manifestPath,
             launcherPID: getpid(),

@@ -85,7 +85,7 @@ struct ForegroundOutput: Sendable {
         var lines = [
             "",
             "  plane   request \(planes.request.rawValue), events \(planes.events.rawValue), response \(planes.response.rawValue)",
-            "  url     \(self.plan.publicAddress.localURL)",
+            "  url     \(self.plan.publicURL)",
         ]
         let rows = self.plan.replicas.map { replica in
             [replica.name]
@@ -96,7 +96,7 @@ struct ForegroundOutput: Sendable {
         }
         if let model {
             lines += [
-                "", "  " + CurlExample.line(address: self.plan.publicAddress, model: model, canary: self.plan.canary),
+                "", "  " + CurlExample.line(url: self.plan.publicURL, model: model, canary: self.plan.canary),
             ]
         }
         Terminal.print((lines + [""]).joined(separator: "\n"))
@@ -118,7 +118,7 @@ struct ForegroundOutput: Sendable {
 
 /// The request that users paste first.
 enum CurlExample {
-    static func line(address: HTTPAddress, model: String, canary: CanaryRequest) -> String {
+    static func line(url: String, model: String, canary: CanaryRequest) -> String {
         let route: String
         let body: String
         let name = ConsoleFormatter.quoted(model)
@@ -132,10 +132,12 @@ enum CurlExample {
         }
         let quoted = body.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#)
         let server =
-            switch address.socketPath {
-            case nil: address.localURL
-            case let path? where path.hasPrefix("@"): "--abstract-unix-socket '\(path.dropFirst())' http://localhost"
-            case let path?: "--unix-socket '\(path)' http://localhost"
+            if url.hasPrefix("unix:@") {
+                "--abstract-unix-socket '\(url.dropFirst("unix:@".count))' http://localhost"
+            } else if url.hasPrefix("unix:") {
+                "--unix-socket '\(url.dropFirst("unix:".count))' http://localhost"
+            } else {
+                url
             }
         return "curl -s \(server)\(route) -H 'content-type: application/json' -d '\(quoted)'"
     }

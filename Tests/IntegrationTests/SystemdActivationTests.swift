@@ -251,7 +251,7 @@ import Testing
             #expect(run.exit == .code(0), "\(run.value)")
             #expect(run.value.contains("no request for 1s: stopping"), "\(run.value)")
             #expect(
-                run.value.contains("web (127.0.0.1:\(port)), local (\(path)), and not 0.0.0.0:8000"),
+                run.value.contains("web (127.0.0.1:\(port)), local (\(path)), so nobody listens on 0.0.0.0:8000"),
                 "\(run.value)"
             )
             #expect(run.value.contains("url     http://127.0.0.1:\(port)\n"), "\(run.value)")

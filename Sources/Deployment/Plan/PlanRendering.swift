@@ -15,9 +15,9 @@ extension Plan {
         lines.append("  discovery   \(self.discovery.rendered)")
         if let release = self.release { lines.append("  dynamo      \(release)") }
         lines.append(
-            "  public      \(self.publicAddress.host):\(self.publicAddress.port) (\(self.publicAddress.localURL))"
+            "  public      \(self.publicAddress.host):\(self.publicAddress.port) (\(self.publicURL))"
         )
-        if let gateway = self.gateway { lines.append("  gateway     \(gateway.rendered)") }
+        if let gateway = self.gateway { lines += gateway.rendered.map { "  " + $0 } }
         lines.append("  model       \(self.model ?? "the first that the frontend lists")")
         lines.append("  state       \(self.directories.state)")
         lines.append("  runtime     \(self.directories.runtime)")
@@ -132,16 +132,38 @@ extension GatewayPlan {
     /// ``idleExit`` as people write it: `30m`.
     package var idleExitText: String? { self.idleExit.map(Seconds.rendered) }
 
-    fileprivate var rendered: String {
+    fileprivate var rendered: [String] {
         let hold =
             self.hold.requests == 0
             ? "refuses while no frontend is ready"
             : "holds up to \(self.hold.requests) requests (\(self.hold.bytes) bytes) for \(Seconds.rendered(self.hold.time)) while no frontend is ready"
-        let idle =
-            self.idleExitText.map {
-                "; ends after \($0) without a request, when systemd holds the socket"
-            } ?? ""
-        return "\(hold); bodies up to \(self.bodyLimit) bytes, \(self.connections) connections\(idle)"
+        let timeouts = [
+            "header \(Seconds.rendered(self.timeouts.header))", "body \(Seconds.rendered(self.timeouts.body))",
+            "idle \(Seconds.rendered(self.timeouts.idle))", "write \(Seconds.rendered(self.timeouts.write))",
+        ]
+        var lines = [
+            "gateway     \(hold)",
+            "limits      headers up to \(self.headerLimit) bytes, bodies up to \(self.bodyLimit) bytes, \(self.connections) connections",
+            "timeouts    \(timeouts.joined(separator: ", "))",
+        ]
+        if let tls = self.tls { lines.append("tls         certificate \(tls.certificate), key \(tls.key)") }
+        for listener in self.listeners { lines.append("listener    \(listener.rendered)") }
+        if let metrics = self.metrics { lines.append("metrics     \(metrics.localURL)/metrics") }
+        if let idle = self.idleExitText {
+            lines.append("idle        ends after \(idle) without a request, when systemd holds the socket")
+        }
+        return lines
+    }
+}
+
+extension GatewayPlan.Listener {
+    fileprivate var rendered: String {
+        switch self {
+        case .address(let address, let tls):
+            let host = address.host.contains(":") ? "[\(address.host)]" : address.host
+            return "\(host):\(address.port)\(tls ? " (TLS)" : "")"
+        case .unix(let path, let mode): return "unix:\(path), mode \(mode)"
+        }
     }
 }
 

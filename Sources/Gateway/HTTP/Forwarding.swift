@@ -151,20 +151,26 @@ extension ResponseHead {
     /// - Parameters:
     ///   - connection: what is said about the client's connection, if anything.
     ///   - isUnframed: whether the body goes out without its chunks, to a client of HTTP/1.0.
+    ///   - requestID: the id that the backend was given with the request; said unless the backend names one itself.
     /// - Returns: the bytes.
-    func forClient(connection: StaticString?, isUnframed: Bool) -> ByteBuffer {
+    func forClient(connection: StaticString?, isUnframed: Bool, requestID: String?) -> ByteBuffer {
         var buffer = ByteBuffer()
-        buffer.reserveCapacity(self.bytes.readableBytes + 64)
+        buffer.reserveCapacity(self.bytes.readableBytes + 128)
         self.writeStatusLine(to: &buffer)
         let isUpgrade = self.status == 101
+        var requestID = requestID
         self.fields.copy(self.bytes, to: &buffer) { kind in
             switch kind {
-            case .connection, .keepAlive, .proxyConnection, .nominated: false
-            case .transferEncoding: !isUnframed
-            case .upgrade: isUpgrade
-            default: true
+            case .requestID:
+                requestID = nil
+                return true
+            case .connection, .keepAlive, .proxyConnection, .nominated: return false
+            case .transferEncoding: return !isUnframed
+            case .upgrade: return isUpgrade
+            default: return true
             }
         }
+        if let requestID { buffer.writeField("x-request-id", requestID) }
         if isUpgrade {
             buffer.writeStaticString("connection: upgrade\r\n")
         } else if let connection {

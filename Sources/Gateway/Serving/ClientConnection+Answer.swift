@@ -32,7 +32,9 @@ extension ClientConnection {
     func receive(_ head: ResponseHead) {
         guard let exchange = self.exchange else { return }
         if head.isInformational {
-            if !exchange.request.isHTTP10 { self.write(head.forClient(connection: nil, isUnframed: false)) }
+            if !exchange.request.isHTTP10 {
+                self.write(head.forClient(connection: nil, isUnframed: false, requestID: nil))
+            }
             return
         }
         if head.status == 101 { return self.becomeTunnel(head, exchange) }
@@ -45,7 +47,11 @@ extension ClientConnection {
         self.exchange?.closesAfter = isLast
         self.exchange?.response = head
         self.write(
-            head.forClient(connection: isLast ? "close" : isHTTP10 ? "keep-alive" : nil, isUnframed: isUnframed)
+            head.forClient(
+                connection: isLast ? "close" : isHTTP10 ? "keep-alive" : nil,
+                isUnframed: isUnframed,
+                requestID: exchange.requestID
+            )
         )
     }
 
@@ -106,7 +112,7 @@ extension ClientConnection {
         self.core.note(refusal)
         self.write(
             refusal.answer(
-                requestID: exchange?.requestID,
+                requestID: exchange?.requestID ?? self.lane.names.uuid(),
                 withBody: !(request?.isHead ?? false),
                 connection: connection
             )
@@ -153,7 +159,7 @@ extension ClientConnection {
         self.exchange?.response = head
         self.phase = .tunnel
         self.stopTimer()
-        self.write(head.forClient(connection: nil, isUnframed: false))
+        self.write(head.forClient(connection: nil, isUnframed: false, requestID: exchange.requestID))
         if let rest = exchange.backend?.becomeTunnel() { self.write(rest) }
         self.context?.flush()
         if let early = self.reader.takeRest() {

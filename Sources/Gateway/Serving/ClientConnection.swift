@@ -45,6 +45,8 @@ final class ClientConnection: ChannelInboundHandler {
     var isTunnelEnded = false
     private var requestCount: UInt64 = 0
     private var timer = LazyTimer()
+    var stall = StallWatch()
+    var stallCheck: Scheduled<Void>?
 
     init(lane: Lane, peer: Peer) {
         self.lane = lane
@@ -63,6 +65,7 @@ final class ClientConnection: ChannelInboundHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.timer.cancel()
+        self.stallCheck?.cancel()
         self.context = nil
     }
 
@@ -106,7 +109,9 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
-        if context.channel.isWritable { self.exchange?.backend?.resumeReading() }
+        guard context.channel.isWritable else { return self.watchForStall() }
+        self.stall.end()
+        self.exchange?.backend?.resumeReading()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -303,13 +308,15 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     /// The client has left: whatever is done for it ends.
-    private func clientLeft() {
+    private func clientLeft() { self.abandon(.clientLeft) }
+
+    func abandon(_ end: ExchangeResult.End) {
         switch self.phase {
         case .closed: return
         case .held(let id): self.core.leave(id)
         case .connecting, .exchanging, .tunnel:
             self.exchange?.backend?.close()
-            self.finish(.clientLeft)
+            self.finish(end)
         case .reading, .lingering: break
         }
         self.close()
@@ -351,7 +358,11 @@ final class ClientConnection: ChannelInboundHandler {
             )
         // What has come before the end is answered.
         case .reading where self.isDraining && self.hasUnreadBytes: self.expect(within: Self.drainPause)
-        case .reading, .lingering: self.close()
+        case .reading, .lingering:
+            guard self.hasPendingOutput else { return self.close() }
+            // A slow client still takes the last answer.
+            self.watchForStall()
+            self.expect(within: self.limits.idleTimeout)
         case .held, .connecting, .exchanging, .tunnel, .closed: break
         }
     }
@@ -391,6 +402,7 @@ final class ClientConnection: ChannelInboundHandler {
         self.phase = .closed
         self.exchange = nil
         self.timer.cancel()
+        self.stall.end()
         self.context?.close(promise: nil)
     }
 }

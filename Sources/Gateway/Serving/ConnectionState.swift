@@ -58,18 +58,26 @@ enum ConnectionState {
     ///   - channel: the connection; its event loop is the current one.
     /// - Returns: whether that is certain.
     static func hasAcknowledgedExactly(_ bytes: UInt64, _ channel: any Channel) -> Bool {
+        // The handshake counts as one byte.
+        self.acknowledgedBytes(channel) == bytes + 1
+    }
+
+    /// How many bytes the other side has acknowledged, and one for the handshake; nil where the system cannot say.
+    ///
+    /// - Parameter channel: the connection; its event loop is the current one.
+    /// - Returns: the number.
+    static func acknowledgedBytes(_ channel: any Channel) -> UInt64? {
         #if os(Linux)
-        guard let provider = channel as? any SocketOptionProvider else { return false }
+        guard let provider = channel as? any SocketOptionProvider else { return nil }
         let level = SocketOptionLevel(IPPROTO_TCP)
         let future: EventLoopFuture<Information> =
             provider.unsafeGetSocketOption(level: level, name: SocketOptionName(TCP_INFO))
         var acknowledged: UInt64?
         // On its own event loop the answer is there at once.
         future.assumeIsolated().whenSuccess { acknowledged = $0.bytesAcknowledged }
-        // The handshake counts as one byte.
-        return acknowledged == bytes + 1
+        return acknowledged
         #else
-        return false
+        return nil
         #endif
     }
 

@@ -36,7 +36,9 @@ struct GatewayListening {
         do {
             switch listener {
             case .tcp(let host, let port, _): channel = try await bootstrap.bind(host: host, port: port).get()
-            case .unix(let path, _): channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
+            case .unix(let path, let mode, _):
+                channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
+                if let mode, chmod(path, mode) != 0 { throw IOError(errnoCode: errno, reason: "chmod") }
             case .inherited(let descriptor, _, _):
                 channel = try await bootstrap.withBoundSocket(descriptor).get()
                 // NIO has set the queue to 128 connections, whatever the service manager had set.
@@ -90,7 +92,7 @@ struct GatewayListening {
     private func check(_ listener: GatewayListener) throws(GatewayError) {
         switch listener {
         case .tcp: break
-        case .unix(let path, _):
+        case .unix(let path, _, _):
             // The size of sun_path, with its end.
             guard path.utf8.count < 108 else {
                 throw listener.error(
@@ -144,7 +146,7 @@ extension GatewayListener: CustomStringConvertible {
     package var description: String {
         switch self {
         case .tcp(let host, let port, _): host.utf8.contains(Bytes.colon) ? "[\(host)]:\(port)" : "\(host):\(port)"
-        case .unix(let path, _): "the Unix socket \(path)"
+        case .unix(let path, _, _): "the Unix socket \(path)"
         case .inherited(let descriptor, let name, _): "the inherited socket '\(name)' (descriptor \(descriptor))"
         }
     }

@@ -9,6 +9,8 @@ package struct ExchangeResult: Sendable, Hashable {
         case failed(BackendFailure)
         /// The client left first.
         case clientLeft
+        /// The client stopped reading, and was cut off.
+        case clientStalled
         /// The connection was stale: the request goes to another one.
         case stale
     }
@@ -38,7 +40,7 @@ package struct ExchangeResult: Sendable, Hashable {
         case .failed(.connect): .unwell(isCertain: true)
         case .failed(.closedBeforeHead), .failed(.malformed): .unwell(isCertain: false)
         case .failed(.cut): .unknown
-        case .clientLeft, .stale: .unknown
+        case .clientLeft, .clientStalled, .stale: .unknown
         }
     }
 }
@@ -64,7 +66,10 @@ package struct BackendStatistics: Sendable, Hashable {
     package var failures: [BackendFailure: Int] = [:]
     /// Answers with a status from 500 on.
     package var serverErrors = 0
+    /// Requests whose client left first.
     package var cancelled = 0
+    /// Requests whose client stopped reading the answer, and was cut off.
+    package var stalled = 0
     /// Requests that had to take another connection or another backend: stale and refused connections.
     package var retries = 0
     package var ejections = 0
@@ -90,6 +95,7 @@ package struct BackendStatistics: Sendable, Hashable {
             self.duration.record(result.duration)
         case .failed(let failure): self.failures[failure, default: 0] += 1
         case .clientLeft: self.cancelled += 1
+        case .clientStalled: self.stalled += 1
         case .stale: break
         }
     }

@@ -29,8 +29,15 @@ struct PassedSockets: Sendable, Equatable {
     /// The name under which the service manager keeps the socket of an address.
     ///
     /// It holds the address as the manifest has it, so that a socket of another address is known by its name.
-    static func name(host: String, port: Int) -> String {
-        let host = host.unicodeScalars.map { (0x21...0x7E).contains($0.value) && $0 != ":" ? Character($0) : "_" }
-        return "\(self.mark)tcp/\(String(host).prefix(200))/\(port)"
+    static func name(host: String, port: Int) -> String { "\(self.mark)tcp/\(self.plain(host))/\(port)" }
+
+    /// The same for a Unix socket.
+    static func name(path: String) -> String { "\(self.mark)unix/\(self.plain(path))" }
+
+    /// Only what a service manager takes in a name.
+    private static func plain(_ text: String) -> String {
+        String(
+            text.unicodeScalars.prefix(200).map { (0x21...0x7E).contains($0.value) && $0 != ":" ? Character($0) : "_" }
+        )
     }
 }

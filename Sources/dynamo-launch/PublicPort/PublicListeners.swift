@@ -3,7 +3,7 @@ import Gateway
 import Glibc
 import Systemd
 
-/// What the public port listens on: sockets that were passed, or the address of the manifest.
+/// What the public port listens on: sockets that were passed, or the addresses of the manifest.
 struct PublicListeners: Sendable, Equatable {
     /// The sockets and the manifest exclude each other.
     struct Refusal: Error, CustomStringConvertible {
@@ -25,68 +25,93 @@ struct PublicListeners: Sendable, Equatable {
 
     /// Decides.
     ///
-    /// Sockets of a socket unit go before the manifest's address: whoever wrote the unit may have wanted more of them, and others.
+    /// Sockets of a socket unit go before the manifest's addresses: whoever wrote the unit may have wanted more of them, and others.
     ///
     /// - Parameters:
     ///   - passed: what is open already.
     ///   - plan: what is to run.
+    ///   - isThere: whether a Unix socket still has its file.
     /// - Throws: `Refusal` when there are sockets that nobody can take.
-    init(_ passed: PassedSockets, plan: Plan) throws(Refusal) {
+    init(
+        _ passed: PassedSockets,
+        plan: Plan,
+        isThere: (String) -> Bool = { access($0, F_OK) == 0 }
+    ) throws(Refusal) {
         self.unused = passed.stored
         guard let gateway = plan.gateway else {
             guard passed.activated.isEmpty else { throw Self.refusal(passed.activated) }
             self.noteUnused("a frontend opens the public port itself ('gateway: false')")
             return
         }
+        let wanted = GatewayConfiguration(gateway, at: plan.publicAddress).listeners
         if passed.activated.isEmpty {
-            self.listen(on: plan.publicAddress)
-            if gateway.idleExit != nil {
-                self.notes.append(
-                    "'gateway.idleExit' has no effect: no service manager holds the public socket; "
-                        + "'dynamo-launch generate systemd --socket' writes units with which one does"
-                )
-            }
+            for listener in wanted { self.listen(listener, isThere) }
+            self.noteUnused("the manifest does not have it")
+            guard gateway.idleExit != nil else { return }
+            self.notes.append(
+                "'gateway.idleExit' has no effect: no service manager holds the public socket; "
+                    + "'dynamo-launch generate systemd --socket' writes units with which one does"
+            )
         } else {
-            self.take(passed.activated, insteadOf: plan.publicAddress)
+            self.take(passed.activated, insteadOf: wanted)
         }
     }
 
     private static func refusal(_ sockets: [ListenDescriptor]) -> Refusal {
-        let names = sockets.map(\.description).joined(separator: ", ")
-        return Refusal(
-            description:
-                "the service manager passed \(sockets.count == 1 ? "a socket" : "\(sockets.count) sockets"), \(names), "
-                + "but a frontend opens the public port itself, and it cannot take them: write 'gateway: true' in the manifest, "
-                + "or stop and disable the socket unit"
+        Refusal(
+            description: "the service manager passed \(sockets.count == 1 ? "a socket" : "\(sockets.count) sockets"), "
+                + "\(Self.words(sockets)), but a frontend opens the public port itself, and it cannot take them: "
+                + "write 'gateway: true' in the manifest, or stop and disable the socket unit"
         )
     }
 
-    private mutating func take(_ sockets: [ListenDescriptor], insteadOf wanted: HTTPAddress) {
+    private static func words(_ sockets: [ListenDescriptor]) -> String {
+        sockets.map(\.description).joined(separator: ", ")
+    }
+
+    private mutating func take(_ sockets: [ListenDescriptor], insteadOf wanted: [GatewayListener]) {
         self.isActivated = true
-        self.listeners = sockets.map { .inherited(descriptor: $0.descriptor, name: $0.name) }
         self.names = sockets.map { _ in nil }
         self.noteUnused("the service manager passed others")
+        let places = sockets.map { Place($0.address) }
+        // One that the manifest does not have is as secure as the public address.
+        self.listeners = zip(sockets, places).map { socket, place in
+            let same = wanted.first { Place($0) == place }
+            let tls = same.map(\.tls) ?? (place.isUnix ? nil : wanted.first?.tls)
+            return .inherited(descriptor: socket.descriptor, name: socket.name, tls: tls)
+        }
         let addresses = sockets.map(HTTPAddress.init)
         self.address = addresses.first { $0.socketPath == nil } ?? addresses.first
-        guard !addresses.contains(where: { $0.isSame(as: wanted) }) else { return }
-        let names = sockets.map(\.description).joined(separator: ", ")
+        let missing = wanted.filter { listener in !places.contains { $0 == Place(listener) } }
+        guard !missing.isEmpty else { return }
         self.notes.append(
-            "the public address is what the service manager passed, \(names), and not \(wanted.host):\(wanted.port) of the "
-                + "manifest: to use that, change ListenStream= of the socket unit"
+            "the service manager passed \(Self.words(sockets)), so nobody listens on "
+                + "\(missing.map(\.description).joined(separator: " and ")) of the manifest: change ListenStream= of the socket unit "
+                + "to have that"
         )
     }
 
-    private mutating func listen(on address: HTTPAddress) {
-        let name = PassedSockets.name(host: address.host, port: address.port)
-        if let index = self.unused.firstIndex(where: { $0.name == name }) {
-            let kept = self.unused.remove(at: index)
-            self.listeners = [.inherited(descriptor: kept.descriptor, name: kept.name)]
-            self.names = [nil]
-        } else {
-            self.listeners = [.tcp(host: address.host, port: address.port)]
-            self.names = [name]
+    private mutating func listen(_ listener: GatewayListener, _ isThere: (String) -> Bool) {
+        let name: String
+        switch listener {
+        case .tcp(let host, let port, _): name = PassedSockets.name(host: host, port: port)
+        case .unix(let path, _, _): name = PassedSockets.name(path: path)
+        case .inherited: preconditionFailure("a manifest has no descriptors")
         }
-        self.noteUnused("the manifest's address is \(address.host):\(address.port)")
+        let kept = self.unused.firstIndex { socket in
+            guard socket.name == name else { return false }
+            // Nobody finds a Unix socket without its file.
+            if case .unix(let path) = socket.address { return isThere(path) }
+            return true
+        }
+        if let kept {
+            let socket = self.unused.remove(at: kept)
+            self.listeners.append(.inherited(descriptor: socket.descriptor, name: socket.name, tls: listener.tls))
+            self.names.append(nil)
+        } else {
+            self.listeners.append(listener)
+            self.names.append(name)
+        }
     }
 
     private mutating func noteUnused(_ reason: String) {
@@ -101,8 +126,42 @@ struct PublicListeners: Sendable, Equatable {
     ///
     /// - Throws: `SystemdError` when the service manager cannot be told.
     func discardUnused() throws(SystemdError) {
-        for socket in self.unused { close(socket.descriptor) }
+        for socket in self.unused {
+            close(socket.descriptor)
+            if case .unix(let path) = socket.address { unlink(path) }
+        }
         for name in Set(self.unused.map(\.name)) { try DescriptorStore().remove(name: name) }
+    }
+}
+
+/// Where a listener is, so that two that take the same clients are equal.
+private enum Place: Equatable {
+    case port(host: String, port: Int)
+    case path(String)
+
+    var isUnix: Bool { if case .path = self { true } else { false } }
+
+    init(_ address: ListenDescriptor.Address) {
+        switch address {
+        case .tcp(let host, let port): self = .port(host: Self.plain(host), port: port)
+        case .unix(let path): self = .path(path)
+        }
+    }
+
+    init(_ listener: GatewayListener) {
+        switch listener {
+        case .tcp(let host, let port, _): self = .port(host: Self.plain(host), port: port)
+        case .unix(let path, _, _): self = .path(path)
+        case .inherited(_, let name, _): self = .path(name)
+        }
+    }
+
+    private static func plain(_ host: String) -> String {
+        switch host {
+        case "", "0.0.0.0", "::", "[::]": "*"
+        case "localhost": "127.0.0.1"
+        default: host.filter { $0 != "[" && $0 != "]" }
+        }
     }
 }
 
@@ -121,19 +180,6 @@ extension HTTPAddress {
         switch socket.address {
         case .tcp(let host, let port): self.init(host: host, port: port)
         case .unix(let path): self.init(host: "localhost", port: 0, socketPath: path)
-        }
-    }
-
-    /// Whether clients of one are clients of the other.
-    fileprivate func isSame(as other: HTTPAddress) -> Bool {
-        self.socketPath == other.socketPath && self.port == other.port && self.plainHost == other.plainHost
-    }
-
-    private var plainHost: String {
-        switch self.host {
-        case "", "0.0.0.0", "::", "[::]": "*"
-        case "localhost", "127.0.0.1": "127.0.0.1"
-        default: self.host.filter { $0 != "[" && $0 != "]" }
         }
     }
 }

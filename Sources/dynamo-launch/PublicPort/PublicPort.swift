@@ -8,6 +8,7 @@ import Systemd
 /// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
 final class PublicPort: PublicPortControl {
     private let gateway: Gateway
+    private let certificates: CertificateWatch?
     private let port: Int
     private let frontends: [String: Backend]
     private let state = Mutex(State())
@@ -28,17 +29,15 @@ final class PublicPort: PublicPortControl {
     /// Nil when the plan leaves the public port to a frontend.
     init?(plan: Plan, listeners: PublicListeners, logger: Logger) {
         guard let settings = plan.gateway else { return nil }
-        var configuration = GatewayConfiguration(
-            listeners: listeners.listeners,
-            hold: HoldPolicy(
-                maximumRequests: settings.hold.requests,
-                maximumBytes: settings.hold.bytes,
-                patience: .seconds(settings.hold.time)
-            )
-        )
-        configuration.limits.maximumBodyBytes = settings.bodyLimit
-        configuration.limits.maximumConnections = settings.connections
-        self.gateway = Gateway(configuration, logger: logger)
+        var configuration = GatewayConfiguration(settings, at: plan.publicAddress)
+        configuration.listeners = listeners.listeners
+        let gateway = Gateway(configuration, logger: logger)
+        self.gateway = gateway
+        self.certificates = settings.tls.map { tls in
+            var logger = logger
+            logger.logLevel = .notice
+            return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
+        }
         self.names = listeners.names
         (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
@@ -71,6 +70,7 @@ final class PublicPort: PublicPortControl {
         for case (let name?, let descriptor?) in zip(self.names, await self.gateway.descriptors()) {
             try DescriptorStore().store(descriptor, name: name)
         }
+        self.gateway.keepSocketFiles()
     }
 
     /// Waits until the deployment has been ready and without a request for some time; accepts no more connections then.
@@ -95,7 +95,13 @@ final class PublicPort: PublicPortControl {
     }
 
     /// Serves until the task is cancelled or the port was closed.
-    func run() async { await self.gateway.run() }
+    func run() async {
+        await withTaskGroup { group in
+            if let certificates = self.certificates { group.addTask { await certificates.run() } }
+            await self.gateway.run()
+            group.cancelAll()
+        }
+    }
 
     func close() async { await self.gateway.drain(within: self.grace) }
 

@@ -173,7 +173,7 @@ struct ServiceStatus: Sendable {
     private func status(at now: Instant) -> String {
         switch self.phase {
         case .starting: self.startingStatus(at: now)
-        case .ready: "ready: \(self.plan.publicAddress.localURL)"
+        case .ready: "ready: \(self.plan.publicURL)"
         case .degraded: "degraded: \(self.degraded.joined(separator: ", ")) not ready"
         case .stopping: "stopping" + self.because
         case .failed: self.lastStatus

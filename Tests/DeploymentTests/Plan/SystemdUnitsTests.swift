@@ -157,7 +157,26 @@ import Testing
             let plan = Self.plan(host: "gpu7.example", gateway: GatewayPlan())
             return try SystemdUnits(plan, Self.options { $0.hasSocket = true })
         }
-        #expect(named?.description.contains("the name 'gpu7.example'") == true)
+        #expect(named?.description.contains("'gpu7.example' is a name") == true)
+        let modes = #expect(throws: ManifestErrors.self) {
+            let gateway = GatewayPlan(listeners: [.unix(path: "/a", mode: "0600"), .unix(path: "/b", mode: "0660")])
+            return try SystemdUnits(Self.plan(gateway: gateway), Self.options { $0.hasSocket = true })
+        }
+        #expect(modes?.description.contains("have one mode") == true)
+    }
+
+    @Test func `a socket unit has all listeners of the manifest`() throws {
+        let gateway = GatewayPlan(
+            listeners: [.unix(path: "/run/a", mode: "0600"), .address(HTTPAddress(host: "::1", port: 9), tls: false)]
+        )
+        let files = try SystemdUnits(Self.plan(gateway: gateway), Self.options { $0.hasSocket = true }).files
+        let lines = files[1].text.split(separator: "\n").filter { $0.hasPrefix("Listen") || $0.hasPrefix("Socket") }
+        #expect(
+            lines == [
+                "ListenStream=0.0.0.0:8000", "ListenStream=[::1]:9", "ListenStream=/run/a", "SocketUser=ai",
+                "SocketMode=0600",
+            ]
+        )
     }
 
     @Test func `the slice is written when it is asked for`() throws {

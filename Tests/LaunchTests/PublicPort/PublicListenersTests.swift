@@ -58,7 +58,10 @@ import Testing
             let other = try PublicListeners(PassedSockets(activated: sockets), plan: Self.plan())
             #expect(other.isActivated && other.listeners.count == 1)
             let note = try #require(other.notes.first)
-            #expect(note.contains(sockets[0].description) && note.contains("not 0.0.0.0:8000"), "\(note)")
+            #expect(
+                note.hasPrefix("the service manager passed \(sockets[0]), so nobody listens on 0.0.0.0:8000"),
+                "\(note)"
+            )
             #expect(note.contains("change ListenStream= of the socket unit"))
         }
         let onlyUnix = try PublicListeners(PassedSockets(activated: [Self.unix]), plan: Self.plan())
@@ -82,7 +85,7 @@ import Testing
         #expect(listeners.unused == [other] && !listeners.isActivated)
         #expect(
             listeners.notes == [
-                "a socket that the service manager had kept, 127.0.0.1:9000, is closed: the manifest's address is 0.0.0.0:8000"
+                "a socket that the service manager had kept, 127.0.0.1:9000, is closed: the manifest does not have it"
             ]
         )
         // The same port on other addresses is another socket.
@@ -106,6 +109,39 @@ import Testing
             #expect(notes.count == 1 && notes[0].contains("'gateway.idleExit' has no effect"), "\(notes)")
         }
         #expect(try PublicListeners(PassedSockets(activated: [Self.tcp(3, "::", 8000)]), plan: plan).notes.isEmpty)
+    }
+
+    @Test func `further listeners are opened and kept like the first, a Unix socket only while its file is there`()
+        throws
+    {
+        let path = "/run/d.sock"
+        let plan = Self.plan(GatewayPlan(listeners: [.unix(path: path, mode: "0600")]))
+        let fresh = try PublicListeners(PassedSockets(), plan: plan)
+        #expect(fresh.listeners == [.tcp(host: "0.0.0.0", port: 8000), .unix(path: path, mode: 0o600)])
+        #expect(fresh.names == ["dynamo-launch/public/tcp/0.0.0.0/8000", "dynamo-launch/public/unix//run/d.sock"])
+
+        let kept = ListenDescriptor(descriptor: 4, name: PassedSockets.name(path: path), address: .unix(path: path))
+        let passed = PassedSockets(stored: [kept])
+        let again = try PublicListeners(passed, plan: plan) { $0 == path }
+        #expect(again.listeners[1] == .inherited(descriptor: 4, name: kept.name) && again.unused.isEmpty)
+        let gone = try PublicListeners(passed, plan: plan) { _ in false }
+        #expect(gone.listeners[1] == .unix(path: path, mode: 0o600) && gone.unused == [kept])
+    }
+
+    @Test func `passed sockets speak TLS where the manifest's do`() throws {
+        let gateway = GatewayPlan(
+            tls: GatewayPlan.TLS(certificate: "/c", key: "/k"),
+            listeners: [
+                .address(HTTPAddress(host: "127.0.0.1", port: 8001), tls: false), .unix(path: "/a", mode: "0660"),
+            ]
+        )
+        let files = GatewayTLS(certificatePath: "/c", keyPath: "/k")
+        let sockets = [
+            Self.tcp(3, "::", 8000), Self.unix, Self.tcp(5, "127.0.0.1", 8001), Self.tcp(6, "127.0.0.1", 9000),
+        ]
+        let listeners = try PublicListeners(PassedSockets(activated: sockets), plan: Self.plan(gateway))
+        #expect(listeners.listeners.map(\.tls) == [files, nil, nil, files])
+        #expect(listeners.notes.count == 1 && listeners.notes[0].contains("nobody listens on the Unix socket /a"))
     }
 
     @Test func `every name is one that a service manager takes`() {
