@@ -137,6 +137,14 @@ enum CurlExample {
             body = #"{"model":\#(name),"prompt":"Hello","max_tokens":16}"#
         }
         let quoted = body.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#)
-        return "curl -s \(url)\(route) -H 'content-type: application/json' -d '\(quoted)'"
+        let server =
+            if url.hasPrefix("unix:@") {
+                "--abstract-unix-socket '\(url.dropFirst("unix:@".count))' http://localhost"
+            } else if url.hasPrefix("unix:") {
+                "--unix-socket '\(url.dropFirst("unix:".count))' http://localhost"
+            } else {
+                url
+            }
+        return "curl -s \(server)\(route) -H 'content-type: application/json' -d '\(quoted)'"
     }
 }

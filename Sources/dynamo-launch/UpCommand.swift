@@ -34,8 +34,9 @@ struct UpCommand: AsyncParsableCommand {
     func run() async throws {
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
-        let watchdog = try Self.takeWatchdog()
-        let (preparation, ports, plan) = try await self.prepare()
+        let watchdog = try Self.takeFromEnvironment { try Watchdog.take() }
+        let passed = try Self.takeFromEnvironment { try PassedSockets.take() }
+        let (preparation, ports, plan, listeners) = try await self.prepare(passed)
         let output = ForegroundOutput(
             plan: plan,
             format: self.logFormat,
@@ -45,14 +46,15 @@ struct UpCommand: AsyncParsableCommand {
 
         let port = PublicPort(
             plan: plan,
+            listeners: listeners,
             logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
         )
-        do { try await port?.bind() } catch {
-            Terminal.printError("error: \(error); nothing was started")
-            ServiceNotifier().failed(status: "nothing was started: \(error)", exitStatus: 1)
-            throw ExitCode(1)
+        do { try listeners.discardUnused() } catch { output.say("warning: \(error)") }
+        do { try await port?.bind() } catch { throw Self.nothingWasStarted("\(error)") }
+        do { try await port?.leaveWithServiceManager() } catch {
+            output.say("warning: a restart of the launcher may lose connections: \(error)")
         }
-        let outcome = await self.supervise(plan, ports, port, output, watchdog)
+        let outcome = await self.supervise(plan, ports, port, listeners, output, watchdog)
         for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
         if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
@@ -67,11 +69,14 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
-    private func prepare() async throws -> (Preparation, PortSource, Plan) {
+    private func prepare(_ passed: PassedSockets) async throws -> (Preparation, PortSource, Plan, PublicListeners) {
+        let preparation: Preparation
+        let ports: PortSource
+        var plan: Plan
         do {
-            let preparation = try Preparation(self.options)
-            let ports = preparation.ports(.held)
-            return (preparation, ports, try await preparation.plan(leases: ports))
+            preparation = try Preparation(self.options)
+            ports = preparation.ports(.held)
+            plan = try await preparation.plan(leases: ports)
         } catch {
             ServiceNotifier().failed(
                 status: "nothing was started: the journal has the manifest's errors",
@@ -79,29 +84,46 @@ struct UpCommand: AsyncParsableCommand {
             )
             throw error
         }
+        do {
+            let listeners = try PublicListeners(passed, plan: plan)
+            plan.publicAddress = listeners.address ?? plan.publicAddress
+            plan.notes += listeners.notes
+            return (preparation, ports, plan, listeners)
+        } catch { throw Self.nothingWasStarted("\(error)") }
     }
 
-    /// The plan of the manifest as it is now, on the ports that were leased before.
-    private static func replan(_ options: ManifestOptions, _ ports: PortSource) async throws(ReplanFailure) -> Plan {
+    /// The plan of the manifest as it is now, on the ports that were leased before, at the address that is served.
+    private static func replan(
+        _ options: ManifestOptions,
+        _ ports: PortSource,
+        _ listeners: PublicListeners
+    ) async throws(ReplanFailure) -> Plan {
         do throws(Preparation.Failure) {
-            return try await Preparation(reading: options).plan(ports: ports)
+            var plan = try await Preparation(reading: options).plan(ports: ports)
+            plan.publicAddress = listeners.address ?? plan.publicAddress
+            return plan
         } catch {
             throw ReplanFailure(description: error.lines.joined(separator: "\n"))
         }
     }
 
-    /// What the service manager wants; before other threads look at the environment.
-    private static func takeWatchdog() throws -> Watchdog? {
-        do { return try Watchdog.take() } catch {
-            Terminal.printError("error: \(error)")
-            throw ExitCode(1)
-        }
+    /// Says so here and to the service manager.
+    private static func nothingWasStarted(_ reason: String) -> ExitCode {
+        Terminal.printError("error: \(reason); nothing was started")
+        ServiceNotifier().failed(status: "nothing was started: \(reason)", exitStatus: 1)
+        return ExitCode(1)
+    }
+
+    /// What the service manager wants and gives; before other threads look at the environment.
+    private static func takeFromEnvironment<Value>(_ take: () throws -> Value) throws -> Value {
+        do { return try take() } catch { throw self.nothingWasStarted("\(error)") }
     }
 
     private func supervise(
         _ plan: Plan,
         _ ports: PortSource,
         _ port: PublicPort?,
+        _ listeners: PublicListeners,
         _ output: ForegroundOutput,
         _ watchdog: Watchdog?
     ) async -> SupervisorOutcome {
@@ -134,7 +156,7 @@ struct UpCommand: AsyncParsableCommand {
             publicPort: port,
             metrics: { LauncherMetrics.text($0, port?.status) },
             heartbeat: service.heartbeat,
-            replan: { [options = self.options] () throws(ReplanFailure) in try await Self.replan(options, ports) },
+            replan: { [options = self.options] () throws(ReplanFailure) in try await Self.replan(options, ports, listeners) },
             logger: logger
         )
         let signals = await UnixSignalsSequence(
@@ -149,6 +171,18 @@ struct UpCommand: AsyncParsableCommand {
             if let port {
                 group.addTask {
                     await port.run { await supervisor.metricsText() }
+                    return nil
+                }
+            }
+            if let port, let idle = plan.gateway?.idleExit, listeners.isActivated {
+                group.addTask {
+                    guard await port.pauseWhenIdle(for: .seconds(idle)) else { return nil }
+                    let reason = "no request for \(plan.gateway?.idleExitText ?? "")"
+                    output.say(
+                        "\(reason): stopping; who holds the public socket starts it again with the next connection"
+                    )
+                    service.stops(because: reason)
+                    supervisor.requestStop(now: false)
                     return nil
                 }
             }

@@ -46,6 +46,9 @@ extension ManifestDecoder {
             gateway.listeners = self.listeners(listeners.value, isSecure: fields["tls"] != nil)
         }
         if let metrics = fields["metrics"] { gateway.metrics = self.metrics(metrics.value) }
+        if let idle = fields["idleExit"].flatMap({ self.node.duration($0.value, "'gateway.idleExit'") }) {
+            gateway.idleExit = idle
+        }
         return gateway
     }
 

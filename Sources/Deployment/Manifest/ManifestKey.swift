@@ -11,7 +11,7 @@ enum ManifestKey {
     static let dynamo = ["release", "python"]
     static let http = ["host", "port"]
     static let gateway = [
-        "hold", "bodyLimit", "headerLimit", "connections", "timeouts", "tls", "listeners", "metrics",
+        "hold", "bodyLimit", "headerLimit", "connections", "timeouts", "tls", "listeners", "metrics", "idleExit",
     ]
     static let hold = ["requests", "bytes", "time"]
     static let gatewayTimeouts = ["header", "body", "idle", "write"]

@@ -45,6 +45,8 @@ struct ServiceStatus: Sendable {
     /// When the last replica became ready: then discovery is compared with the plan.
     private var verifyingSince: Instant?
     private var lastStatus = ""
+    /// Why the deployment is stopped, when it is the launcher's own wish.
+    var stopReason: String?
 
     /// How long one beat asks for; a loop that is stuck for longer is given up.
     static let patienceOfBeat = Duration.seconds(60)
@@ -150,7 +152,7 @@ struct ServiceStatus: Sendable {
     /// - Parameter outcome: how.
     /// - Returns: what to send, in one message.
     func ended(_ outcome: SupervisorOutcome) -> [ServiceNotifier.State] {
-        guard outcome.exitCode != 0 else { return [.status("stopped")] }
+        guard outcome.exitCode != 0 else { return [.status("stopped" + self.because)] }
         let reason = outcome.failure?.message ?? "ended with \(outcome.exitCode) (\(outcome.reason.rawValue))"
         return [.status(reason), .exitStatus(outcome.exitCode)]
     }
@@ -198,10 +200,12 @@ struct ServiceStatus: Sendable {
         case .starting: self.startingStatus(at: now)
         case .ready: "ready: \(self.plan.publicURL)"
         case .degraded: "degraded: \(self.degraded.joined(separator: ", ")) not ready"
-        case .stopping: "stopping"
+        case .stopping: "stopping" + self.because
         case .failed: self.lastStatus
         }
     }
+
+    private var because: String { self.stopReason.map { ": \($0)" } ?? "" }
 
     /// For example `2 of 3 ready: worker-0 loading model, 41 s`.
     private func startingStatus(at now: Instant) -> String {
