@@ -8,8 +8,6 @@ import Synchronization
 import Systemd
 import UnixSignals
 
-extension ConsoleFormatter.Format: ExpressibleByArgument {}
-
 /// `up`: starts a deployment, proves that it serves, and keeps it serving until it is stopped.
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,8 +21,13 @@ struct UpCommand: AsyncParsableCommand {
 
     @OptionGroup var options: ManifestOptions
 
-    @Option(help: "How lines look: text or json.")
-    var logFormat: ConsoleFormatter.Format = .text
+    @Option(
+        help: """
+            How lines look: text, json, or journal (entries with fields, sent to the journal). Default: journal when standard \
+            output leads there, else text.
+            """
+    )
+    var logFormat: LogFormat?
 
     @Flag(
         help: "The first process that ends, ends all; its exit code is the launcher's (the rule of upstream's scripts)."
@@ -35,10 +38,11 @@ struct UpCommand: AsyncParsableCommand {
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
         let watchdog = try Self.takeWatchdog()
+        let format = try LogFormat.chosen(self.logFormat)
         let (preparation, plan) = try await self.prepare()
         let output = ForegroundOutput(
             plan: plan,
-            format: self.logFormat,
+            format: format,
             colour: Terminal.colour(on: STDOUT_FILENO, environment: preparation.environment)
         )
         output.introduce(manifest: preparation.selection.description)
@@ -48,13 +52,14 @@ struct UpCommand: AsyncParsableCommand {
             logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
         )
         do { try await port?.bind() } catch {
-            Terminal.printError("error: \(error); nothing was started")
+            output.complain("error: \(error); nothing was started")
             ServiceNotifier().failed(status: "nothing was started: \(error)", exitStatus: 1)
+            await output.finish()
             throw ExitCode(1)
         }
         let outcome = await self.supervise(plan, port, output, watchdog)
-        for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
-        if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
+        output.conclude(outcome)
+        await output.finish()
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
     }
 
@@ -105,7 +110,7 @@ struct UpCommand: AsyncParsableCommand {
         )
         let options = SupervisorOptions(exitOnFirst: self.exitOnFirst)
         let progress = Progress(output: output)
-        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0) }
+        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
         let supervisor = Supervisor(
             plan: plan,
             options: options,
@@ -115,6 +120,7 @@ struct UpCommand: AsyncParsableCommand {
             notices: { progress.show($0) },
             observer: { notice in
                 if case .stopping = notice { Terminal.hurry() }
+                output.observe(notice)
                 relays.observe(notice)
                 service.observe(notice)
                 port?.observe(notice)
@@ -201,6 +207,17 @@ private struct LauncherLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         let subject = self.subject.map { "\($0): " } ?? ""
-        self.output.say("\(subject)\(event.level): \(event.message)")
+        self.output.say("\(subject)\(event.level): \(event.message)", as: Self.priority(of: event.level))
+    }
+
+    private static func priority(of level: Logger.Level) -> JournalEntry.Priority {
+        switch level {
+        case .trace, .debug: .debug
+        case .info: .info
+        case .notice: .notice
+        case .warning: .warning
+        case .error: .error
+        case .critical: .critical
+        }
     }
 }

@@ -53,7 +53,8 @@ final class KVRelays: Sendable {
             }
         // Before the servers that it needs are stopped.
         case .stopping: self.sender.finish()
-        case .layerReached, .stuck, .exited, .restarting, .firstExit, .ready, .recovered, .degraded, .warning, .failed:
+        case .layerReached, .stuck, .said, .exited, .restarting, .firstExit, .ready, .recovered, .degraded, .warning,
+            .failed:
             break
         }
     }
