@@ -7,6 +7,7 @@ package enum JournalStream {
     /// - Parameters:
     ///   - descriptor: of the stream.
     ///   - variable: the value of `JOURNAL_STREAM`.
+    /// - Returns: whether it does.
     package static func isConnected(_ descriptor: Int32, variable: String?) -> Bool {
         guard let variable else { return false }
         var status = stat()

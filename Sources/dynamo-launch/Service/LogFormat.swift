@@ -9,6 +9,7 @@ enum LogFormat: String, Sendable, Hashable, CaseIterable, ExpressibleByArgument 
     /// The format of this process.
     ///
     /// - Parameter wanted: what the command line says.
+    /// - Returns: the format.
     /// - Throws: `ExitCode` after the error was printed: the journal is wanted, and there is none.
     static func chosen(_ wanted: LogFormat?) throws -> LogFormat {
         let isJournal = JournalStream.isConnected(
