@@ -27,8 +27,8 @@ package final class Supervisor: Sendable {
     private let observer: @Sendable (SupervisorNotice) -> Void
     /// What is known of the KV events that are relayed for each replica, by its name.
     private let relays: @Sendable () -> [String: KVRelayStatus]
-    /// What happens at the public port; nil when a frontend has it.
-    private let gateway: @Sendable () -> GatewayReport?
+    /// Nil when a frontend has the public port.
+    private let publicPort: (any PublicPortControl)?
     private let heartbeat: Heartbeat?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
@@ -43,7 +43,7 @@ package final class Supervisor: Sendable {
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
         observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
         relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
-        gateway: @escaping @Sendable () -> GatewayReport? = { nil },
+        publicPort: (any PublicPortControl)? = nil,
         heartbeat: Heartbeat? = nil,
         logger: Logger
     ) {
@@ -55,7 +55,7 @@ package final class Supervisor: Sendable {
         self.notices = notices
         self.observer = observer
         self.relays = relays
-        self.gateway = gateway
+        self.publicPort = publicPort
         self.heartbeat = heartbeat
         self.logger = logger
         (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
@@ -146,7 +146,7 @@ package final class Supervisor: Sendable {
                     speaker.yield($0)
                 },
                 relays: self.relays,
-                gateway: self.gateway,
+                publicPort: self.publicPort,
                 heartbeat: self.heartbeat,
                 sender: sender
             )

@@ -27,6 +27,14 @@ extension SupervisorLoop {
             self.notices(.stopping(now: now))
         case .finish(let outcome):
             self.outcome = self.completed(outcome)
+        case .release(let index):
+            self.release(index, in: &group)
+        case .closePublicPort:
+            self.closePublicPort(in: &group)
+        case .progress(let index, let phase):
+            self.progress(index, phase)
+        case .rolloutEnded(let reason):
+            self.rolloutEnded(reason)
         }
     }
 

@@ -53,7 +53,7 @@ extension SupervisorLoop {
             uptime: (now - self.startedAt).inSeconds,
             readyAfter: self.machine.readyAfter,
             replicas: self.machine.replicas.indices.map { self.replicaStatus($0, relays, at: now) },
-            gateway: self.gateway(),
+            gateway: self.publicPort?.report,
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []
         )

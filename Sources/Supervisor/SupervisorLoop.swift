@@ -33,7 +33,7 @@ final class SupervisorLoop {
     var servingModel: String?
     let notices: @Sendable (SupervisorNotice) -> Void
     let relays: @Sendable () -> [String: KVRelayStatus]
-    let gateway: @Sendable () -> GatewayReport?
+    let publicPort: (any PublicPortControl)?
     let heartbeat: Heartbeat?
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
@@ -74,6 +74,8 @@ final class SupervisorLoop {
     var logTroubles: [Int: String] = [:]
     var queries: [Int: StatusQuery] = [:]
     var lastQuery = 0
+    /// Who watches the rollout that is under way.
+    var rolloutWatcher: AsyncStream<RolloutProgress>.Continuation?
     var outcome: SupervisorOutcome?
 
     init(
@@ -86,7 +88,7 @@ final class SupervisorLoop {
         verification: Supervisor.Verification?,
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
         relays: @escaping @Sendable () -> [String: KVRelayStatus],
-        gateway: @escaping @Sendable () -> GatewayReport?,
+        publicPort: (any PublicPortControl)?,
         heartbeat: Heartbeat?,
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
@@ -99,7 +101,7 @@ final class SupervisorLoop {
         self.verification = verification
         self.notices = notices
         self.relays = relays
-        self.gateway = gateway
+        self.publicPort = publicPort
         self.heartbeat = heartbeat
         self.sender = sender
         self.machine = DeploymentMachine(
@@ -130,7 +132,11 @@ final class SupervisorLoop {
         self.sender.finish()
         // Questions that came while the last event was handled.
         for await event in events {
-            if case .status(let query) = event { query.reply(self.status()) }
+            switch event {
+            case .status(let query): query.reply(self.status())
+            case .restart(let request): request.reply(.failure(.stopping))
+            default: break
+            }
         }
         return outcome
     }
@@ -166,6 +172,12 @@ final class SupervisorLoop {
             self.feed(.stopRequested(now: now), in: &group)
         case .status(let query):
             self.take(query)
+        case .restart(let request):
+            self.restart(request, in: &group)
+        case .released(let replica):
+            self.feed(.released(replica: replica), in: &group)
+        case .publicPortClosed:
+            self.feed(.publicPortClosed, in: &group)
         }
         self.answerQueries()
     }

@@ -70,7 +70,7 @@ struct ForegroundOutput: Sendable {
         case .replicaState(let replica, let state, let detail):
             let text = "\(replica): \(state.rawValue)\(detail.map { ", \($0)" } ?? "")"
             switch state {
-            case .waiting, .stopping, .stopped: self.say(text, about: replica)
+            case .waiting, .stopping, .restarting, .stopped: self.say(text, about: replica)
             case .unready: self.say(text, as: .warning, about: replica)
             case .failed: self.say(text, as: .error, about: replica)
             case .starting, .ready, .backingOff: break
@@ -110,7 +110,7 @@ struct ForegroundOutput: Sendable {
         case .failed(let reason):
             self.say("failed: \(reason)", as: .error)
         case .stopping(let now):
-            let again = self.isForPeople ? "; once more (Ctrl-C) to stop at once" : ""
+            let again = self.journal == nil ? "; once more (Ctrl-C) to stop at once" : ""
             self.say(now ? "stopping at once" : "stopping\(again)")
         }
     }

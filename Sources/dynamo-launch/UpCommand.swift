@@ -126,7 +126,7 @@ struct UpCommand: AsyncParsableCommand {
                 port?.observe(notice)
             },
             relays: { relays.statuses },
-            gateway: { port?.report },
+            publicPort: port,
             heartbeat: service.heartbeat,
             logger: logger
         )

@@ -4,7 +4,14 @@ package struct DeploymentTimes: Sendable, Hashable {
 
     package init(_ plan: Plan) { self.plan = plan }
 
-    /// Longest time, in seconds, until everything is stopped: levels one after another, the replicas of one together.
+    /// Longest time, in seconds, that requests at the public port may take once it is being closed, or once the frontend that has them is
+    /// to be started again.
+    package var drain: Double {
+        guard self.plan.gateway != nil else { return 0 }
+        return self.plan.replicas.filter { $0.role == .frontend }.map(\.stop.grace).max() ?? 0
+    }
+
+    /// Longest time, in seconds, until everything is stopped: the public port, then levels one after another, the replicas of one together.
     ///
     /// What is still there after its grace is killed, which takes a moment for each level.
     package var stop: Double {
@@ -13,7 +20,7 @@ package struct DeploymentTimes: Sendable, Hashable {
         for (level, replica) in zip(levels, self.plan.replicas) {
             longest[level] = max(longest[level] ?? 0, replica.stop.grace)
         }
-        return longest.values.reduce(0) { $0 + $1 + Self.killing }
+        return longest.values.reduce(self.drain) { $0 + $1 + Self.killing }
     }
 
     /// Seconds for what was killed to be gone, a GPU's driver included.

@@ -11,11 +11,12 @@ struct ControlRoutes: Sendable {
 
     private static let bodyLimit = 64 << 10
     private static let methods: [String: HTTPTypes.HTTPRequest.Method] = [
-        "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/logs": .get,
+        "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/restart": .post,
+        "/v1/logs": .get,
     ]
     private static let descriptions = [
         "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
-        "GET /v1/logs[?process=NAME&lines=N&follow=true]",
+        "POST /v1/restart {\"processes\": [NAME, ...]}", "GET /v1/logs[?process=NAME&lines=N&follow=true]",
     ]
 
     // Concurrent because of the writer: it belongs to no actor and cannot be sent to one.
@@ -42,6 +43,7 @@ struct ControlRoutes: Sendable {
         switch path {
         case "/v1/status": return try await self.status(request)
         case "/v1/stop": return try await self.stop(request)
+        case "/v1/restart": return try await self.restart(request)
         case "/v1/logs": return try await self.logs(request)
         default: return try Self.json(self.server.plan.masked)
         }
@@ -74,26 +76,63 @@ struct ControlRoutes: Sendable {
 
     private func stop(_ request: Request) async throws -> Response {
         struct Body: Decodable { var now: Bool? }
-        let buffer: ByteBuffer
-        do { buffer = try await request.body.collect(upTo: Self.bodyLimit) } catch is NIOTooManyBytesError {
-            var response = Self.error(.contentTooLarge, "the body is larger than \(Self.bodyLimit) bytes")
-            // The rest of the body is not read.
-            response.headers[.connection] = "close"
-            return response
+        let body: Body?
+        do throws(BadBody) { body = try await self.body(of: request, example: "{\"now\": false}") } catch {
+            return error.response
         }
-        var body = Body(now: false)
-        if buffer.readableBytes > 0 {
-            guard let decoded = try? JSONDecoder().decode(Body.self, from: Data(buffer.readableBytesView)) else {
-                return Self.error(.badRequest, "the body must be a JSON object such as {\"now\": false}")
-            }
-            body = decoded
-        }
-        self.server.stop(now: body.now ?? false)
+        self.server.stop(now: body?.now ?? false)
         let waits = request.uri.queryParameters["wait"] != "false"
         guard let status = await self.server.status(waits ? .ended : .now, limit: nil) else {
             return Self.error(.serviceUnavailable, "the deployment has ended")
         }
         return try Self.json(status)
+    }
+
+    private func restart(_ request: Request) async throws -> Response {
+        struct Body: Decodable { var processes: [String] }
+        let example = "{\"processes\": [\"frontend\"]}"
+        let body: Body?
+        do throws(BadBody) { body = try await self.body(of: request, example: example) } catch { return error.response }
+        guard let names = body?.processes, !names.isEmpty else {
+            return Self.error(.badRequest, "the body must name processes, such as \(example)")
+        }
+        switch await self.server.restart(names) {
+        case nil:
+            return Self.error(.serviceUnavailable, "the deployment has ended")
+        case .failure(let refusal):
+            return Self.error(refusal.cause == .unknownProcess ? .notFound : .conflict, refusal.description)
+        case .success(let progress):
+            let body = ResponseBody { writer in
+                let encoder = JSONEncoder()
+                for await step in progress {
+                    try await writer.write(ByteBuffer(bytes: Array(try encoder.encode(step)) + [UInt8(ascii: "\n")]))
+                }
+                try await writer.finish(nil)
+            }
+            return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
+        }
+    }
+
+    /// Why a body cannot be used.
+    private struct BadBody: Error {
+        var response: Response
+    }
+
+    /// Nil when there is none.
+    private func body<Body: Decodable>(of request: Request, example: String) async throws(BadBody) -> Body? {
+        let buffer: ByteBuffer
+        do { buffer = try await request.body.collect(upTo: Self.bodyLimit) } catch is NIOTooManyBytesError {
+            var response = Self.error(.contentTooLarge, "the body is larger than \(Self.bodyLimit) bytes")
+            // The rest of the body is not read.
+            response.headers[.connection] = "close"
+            throw BadBody(response: response)
+        } catch {
+            throw BadBody(response: Self.error(.badRequest, "the body could not be read: \(error)"))
+        }
+        guard buffer.readableBytes > 0 else { return nil }
+        do { return try JSONDecoder().decode(Body.self, from: Data(buffer.readableBytesView)) } catch {
+            throw BadBody(response: Self.error(.badRequest, "the body must be a JSON object such as \(example)"))
+        }
     }
 
     private func logs(_ request: Request) async throws -> Response {
@@ -105,11 +144,8 @@ struct ControlRoutes: Sendable {
                 return replica.process == process || replica.name == process
             }
             guard !indexes.isEmpty else {
-                let names = Set(self.server.plan.replicas.flatMap { [$0.process, $0.name] }).sorted()
-                return Self.error(
-                    .notFound,
-                    "there is no process '\(process)'; there are: \(names.joined(separator: ", "))"
-                )
+                let names = self.server.plan.replicas.flatMap { [$0.process, $0.name] }
+                return Self.error(.notFound, UnknownProcess.words(process, among: names))
             }
         }
         var count = 100

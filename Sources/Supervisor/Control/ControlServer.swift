@@ -95,6 +95,14 @@ final class ControlServer: Sendable {
         }
     }
 
+    /// What is said of it, or why it was not begun; nil when the deployment has ended.
+    func restart(_ names: [String]) async -> Result<AsyncStream<RolloutProgress>, RolloutRefusal>? {
+        await withCheckedContinuation { continuation in
+            let request = RestartRequest(names: names) { continuation.resume(returning: $0) }
+            if case .terminated = self.sender.yield(.restart(request)) { continuation.resume(returning: nil) }
+        }
+    }
+
     func stop(now: Bool) {
         self.sender.yield(.stop(now: now))
     }

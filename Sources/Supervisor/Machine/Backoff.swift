@@ -19,6 +19,9 @@ struct Backoff: Sendable, Hashable {
         self.generator = SplitMix64(state: seed)
     }
 
+    /// Forgets what failed before.
+    mutating func reset() { self.restartsInARow = 0 }
+
     /// What to do after a run that lasted so long.
     mutating func runEnded(after lifetime: Duration) -> Decision {
         if lifetime >= .seconds(self.policy.stableAfter) { self.restartsInARow = 0 }

@@ -20,6 +20,11 @@ struct DeploymentMachine: Sendable {
         case contradictionsFound([String])
         case stopRequested(now: Bool)
         case keeperLost(String)
+        case rolloutRequested(Rollout)
+        /// The public port sends a replica nothing any more, and the replica has answered what it was given.
+        case released(replica: Int)
+        /// The public port has answered what it had and is closed.
+        case publicPortClosed
     }
 
     enum Action: Equatable {
@@ -35,6 +40,13 @@ struct DeploymentMachine: Sendable {
         case failed(SupervisorOutcome.Failure)
         case stopping(now: Bool)
         case finish(SupervisorOutcome)
+        /// Answered by `released`.
+        case release(Int)
+        /// Answered by `publicPortClosed`.
+        case closePublicPort
+        case progress(Int, RolloutProgress.Phase)
+        /// With the reason when it was not done.
+        case rolloutEnded(String?)
     }
 
     enum Phase: Sendable, Equatable {
@@ -47,7 +59,9 @@ struct DeploymentMachine: Sendable {
     }
 
     let plan: Plan
-    private(set) var replicas: [ReplicaMachine]
+    var replicas: [ReplicaMachine]
+    /// The change that is under way.
+    var rollout: Rollout?
     private(set) var phase: Phase = .starting
     private(set) var failure: SupervisorOutcome.Failure?
     /// Seconds from `begin` to ready.
@@ -60,6 +74,8 @@ struct DeploymentMachine: Sendable {
     private var outcome = SupervisorOutcome(exitCode: 0, reason: .requested)
     /// The level that is being stopped; those above it are gone.
     private var stoppingLevel = 0
+    /// Requests that were taken are answered before the first process is told to end.
+    private var isPublicPortClosing = false
 
     init(plan: Plan, exitOnFirst: Bool, seed: UInt64) {
         self.plan = plan
@@ -70,7 +86,7 @@ struct DeploymentMachine: Sendable {
         self.members = Dictionary(grouping: plan.replicas.indices) { plan.replicas[$0].process }
     }
 
-    private var isStopping: Bool { self.phase == .stopping || self.phase == .finished }
+    var isStopping: Bool { self.phase == .stopping || self.phase == .finished }
 
     // MARK: Events
 
@@ -118,11 +134,20 @@ struct DeploymentMachine: Sendable {
             let message = "the keeper process ended (\(reason)); everything it kept was killed"
             actions += self.fail(SupervisorOutcome.Failure(message: message), at: now)
             actions += self.stop(now: true, at: now)
+        case .rolloutRequested(let rollout):
+            actions += self.begin(rollout, at: now)
+        case .released(let index):
+            actions += self.released(index, at: now)
+        case .publicPortClosed:
+            guard self.isPublicPortClosing else { break }
+            self.isPublicPortClosing = false
+            actions += self.stopLevel(at: now)
         }
-        return actions + self.settle(at: now)
+        actions += self.settle(at: now)
+        return self.isStopping ? actions : actions + self.continueRollout(at: now)
     }
 
-    private mutating func apply(
+    mutating func apply(
         _ index: Int,
         _ inner: [ReplicaMachine.Action],
         at now: ContinuousClock.Instant
@@ -281,8 +306,9 @@ struct DeploymentMachine: Sendable {
         let wasStopping = self.isStopping
         guard self.phase != .finished, !wasStopping || atOnce else { return [] }
         self.phase = .stopping
-        var actions: [Action] = [.stopping(now: atOnce)]
+        var actions: [Action] = self.abandonRollout() + [.stopping(now: atOnce)]
         if atOnce {
+            self.isPublicPortClosing = false
             for index in self.replicas.indices {
                 actions += self.replicas[index].kill(at: now).map { .replica(index, $0) }
             }
@@ -292,7 +318,9 @@ struct DeploymentMachine: Sendable {
             for index in self.replicas.indices where self.replicas[index].isIdle {
                 actions += self.replicas[index].stop(at: now).map { .replica(index, $0) }
             }
-            actions += self.stopLevel(at: now)
+            if self.plan.gateway == nil { return actions + self.stopLevel(at: now) }
+            self.isPublicPortClosing = true
+            actions.append(.closePublicPort)
         }
         return actions
     }
@@ -307,6 +335,7 @@ struct DeploymentMachine: Sendable {
     }
 
     private mutating func continueStopping(at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isPublicPortClosing else { return [] }
         var actions: [Action] = []
         while self.replicas.indices.allSatisfy({ self.levels[$0] < self.stoppingLevel || self.replicas[$0].isGone }) {
             if self.stoppingLevel == 0 {

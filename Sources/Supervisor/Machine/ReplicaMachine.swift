@@ -74,6 +74,8 @@ struct ReplicaMachine: Sendable {
         case stop
         /// To start again, for this reason.
         case restart(String)
+        /// To start again at once: a person asked for it.
+        case replace
         /// It ended by itself.
         case exit(ProcessExit)
         /// It could not be started.
@@ -103,7 +105,8 @@ struct ReplicaMachine: Sendable {
     /// The process of it that could not be killed.
     private(set) var survivor: Survivor?
     private var wasReady = false
-    private var runs = 0
+    /// How many processes there were.
+    private(set) var runs = 0
     private var backoff: Backoff
 
     /// What the leader leaves behind may take this long after SIGTERM.
@@ -433,6 +436,8 @@ struct ReplicaMachine: Sendable {
             return self.decide(afterExit: status, lifetime: lifetime, at: now)
         case .restart(let reason):
             return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
+        case .replace:
+            return self.startOver()
         case .notStarted(let reason, let permanent):
             if permanent || self.plan.restart.condition == .never { return self.fail(reason) }
             return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
@@ -486,6 +491,32 @@ struct ReplicaMachine: Sendable {
         actions.append(.stateChanged(nil))
         if run.pid != nil { actions.append(.signal(run: run.number, self.plan.stop.signal)) }
         return actions + [.arm(.grace, at: now + .seconds(self.plan.stop.grace))]
+    }
+
+    /// Puts a new process in the place of the one that is there, at once and whatever the restart policy says of ends.
+    mutating func replace(at now: ContinuousClock.Instant) -> [Action] {
+        switch self.state {
+        case .starting(let run), .ready(let run), .unready(let run):
+            return self.beginEnding(run, .replace, at: now)
+        case .ending(let run, _):
+            self.state = .ending(run, .replace)
+            return [.stateChanged(nil)]
+        case .clearing(let run, _, let lifetime):
+            self.state = .clearing(run, .replace, lifetime: lifetime)
+            return [.stateChanged(nil)]
+        case .backingOff, .stopped:
+            return [.cancel(.backoff)] + self.startOver()
+        case .waiting, .failed:
+            return []
+        }
+    }
+
+    /// Starts when the dependencies are there, as if nothing had ever failed.
+    private mutating func startOver() -> [Action] {
+        self.backoff.reset()
+        self.restarts += 1
+        self.state = .waiting
+        return [.stateChanged("restart asked for"), .backoffOver]
     }
 
     /// Asks the replica to end.

@@ -48,7 +48,7 @@ final class KVRelays: Sendable {
         case .started(let replica, _): self.sender.yield(.started(replica))
         case .replicaState(let replica, let state, _):
             switch state {
-            case .waiting, .backingOff, .stopping, .stopped, .failed: self.sender.yield(.ended(replica))
+            case .waiting, .backingOff, .restarting, .stopping, .stopped, .failed: self.sender.yield(.ended(replica))
             case .starting, .ready, .unready: break
             }
         // Before the servers that it needs are stopped.

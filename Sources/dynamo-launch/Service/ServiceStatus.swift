@@ -200,7 +200,7 @@ struct ServiceStatus: Sendable {
     private func activity(of plan: ReplicaPlan, _ replica: Replica) -> String {
         switch replica.state {
         case .backingOff: return "waiting for its restart"
-        case .unready, .stopping, .stopped, .failed: return replica.state.rawValue
+        case .unready, .restarting, .stopping, .stopped, .failed: return replica.state.rawValue
         case .waiting, .starting, .ready: break
         }
         if let activity = replica.activity, !activity.isEmpty { return activity }
