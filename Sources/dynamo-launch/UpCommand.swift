@@ -8,8 +8,6 @@ import Synchronization
 import Systemd
 import UnixSignals
 
-extension ConsoleFormatter.Format: ExpressibleByArgument {}
-
 /// `up`: starts a deployment, proves that it serves, and keeps it serving until it is stopped.
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,8 +21,13 @@ struct UpCommand: AsyncParsableCommand {
 
     @OptionGroup var options: ManifestOptions
 
-    @Option(help: "How lines look: text or json.")
-    var logFormat: ConsoleFormatter.Format = .text
+    @Option(
+        help: """
+            How lines look: text, json, or journal (entries with fields, sent to the journal). Default: journal when standard \
+            output leads there, else text.
+            """
+    )
+    var logFormat: LogFormat?
 
     @Flag(
         help: "The first process that ends, ends all; its exit code is the launcher's (the rule of upstream's scripts)."
@@ -36,10 +39,11 @@ struct UpCommand: AsyncParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         let watchdog = try Self.takeFromEnvironment { try Watchdog.take() }
         let passed = try Self.takeFromEnvironment { try PassedSockets.take() }
+        let format = try LogFormat.chosen(self.logFormat)
         let (preparation, ports, plan, listeners) = try await self.prepare(passed)
         let output = ForegroundOutput(
             plan: plan,
-            format: self.logFormat,
+            format: format,
             colour: Terminal.colour(on: STDOUT_FILENO, environment: preparation.environment)
         )
         output.introduce(manifest: preparation.selection.description)
@@ -49,14 +53,17 @@ struct UpCommand: AsyncParsableCommand {
             listeners: listeners,
             logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
         )
-        do { try listeners.discardUnused() } catch { output.say("warning: \(error)") }
-        do { try await port?.bind() } catch { throw Self.nothingWasStarted("\(error)") }
+        do { try listeners.discardUnused() } catch { output.complain("warning: \(error)") }
+        do { try await port?.bind() } catch {
+            await output.finish()
+            throw Self.nothingWasStarted("\(error)")
+        }
         do { try await port?.leaveWithServiceManager() } catch {
-            output.say("warning: a restart of the launcher may lose connections: \(error)")
+            output.complain("warning: a restart of the launcher may lose connections: \(error)")
         }
         let outcome = await self.supervise(plan, ports, port, listeners, output, watchdog)
-        for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
-        if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
+        output.conclude(outcome)
+        await output.finish()
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
     }
 
@@ -138,7 +145,7 @@ struct UpCommand: AsyncParsableCommand {
         )
         let options = SupervisorOptions(exitOnFirst: self.exitOnFirst)
         let progress = Progress(output: output)
-        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0) }
+        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
         let supervisor = Supervisor(
             plan: plan,
             options: options,
@@ -148,6 +155,7 @@ struct UpCommand: AsyncParsableCommand {
             notices: { progress.show($0) },
             observer: { notice in
                 if case .stopping = notice { Terminal.hurry() }
+                output.observe(notice)
                 relays.observe(notice)
                 service.observe(notice)
                 port?.observe(notice)
@@ -156,7 +164,9 @@ struct UpCommand: AsyncParsableCommand {
             publicPort: port,
             metrics: { LauncherMetrics.text($0, port?.status) },
             heartbeat: service.heartbeat,
-            replan: { [options = self.options] () throws(ReplanFailure) in try await Self.replan(options, ports, listeners) },
+            replan: { [options = self.options] () throws(ReplanFailure) in
+                try await Self.replan(options, ports, listeners)
+            },
             logger: logger
         )
         let signals = await UnixSignalsSequence(
@@ -274,6 +284,17 @@ private struct LauncherLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         let subject = self.subject.map { "\($0): " } ?? ""
-        self.output.say("\(subject)\(event.level): \(event.message)")
+        self.output.say("\(subject)\(event.level): \(event.message)", as: Self.priority(of: event.level))
+    }
+
+    private static func priority(of level: Logger.Level) -> JournalEntry.Priority {
+        switch level {
+        case .trace, .debug: .debug
+        case .info: .info
+        case .notice: .notice
+        case .warning: .warning
+        case .error: .error
+        case .critical: .critical
+        }
     }
 }

@@ -168,6 +168,8 @@ struct ProbeManifest: Sendable, Hashable {
         case modelReady
         case generate
         case requestPlane(component: String, endpoint: String)
+        /// The process says it itself.
+        case notify
     }
 
     var layer: ReadinessLayer

@@ -126,6 +126,7 @@ extension Probe {
                 "one token of \(model ?? "the model") by \(canary.endpoint.rawValue) from \(base) within \(Seconds.rendered(canary.timeout))"
         case .requestPlane(let component, let endpoint):
             return "every instance of \(component).\(endpoint) answers on the request plane"
+        case .notify: return "it says READY=1 to its NOTIFY_SOCKET"
         }
     }
 }

@@ -14,6 +14,8 @@ struct ServiceStatus: Sendable {
         var startedAt: Instant?
         var starts = 0
         var layer: ReadinessLayer?
+        /// What the process itself says that it does.
+        var activity: String?
         /// Until when the manifest gives it time; nil: nobody waits for it, or for ever if it `isUnlimited`.
         var patience: Instant?
         var isUnlimited = false
@@ -23,6 +25,7 @@ struct ServiceStatus: Sendable {
             self.starts += 1
             self.startedAt = now
             self.layer = nil
+            self.activity = nil
             guard self.starts <= most else { return self.stopWaiting() }
             self.isUnlimited = limit == nil
             self.patience = limit.map { now + .seconds($0) + slack }
@@ -89,6 +92,8 @@ struct ServiceStatus: Sendable {
             self.replicas[name]?.started(at: now, limit: limit, slack: Self.slack, most: most)
         case .layerReached(let name, let layer, _):
             self.replicas[name]?.layer = layer
+        case .said(let name, let text):
+            self.replicas[name]?.activity = text
         case .replicaState(let name, let state, _):
             self.replicas[name]?.state = state
             if state == .ready { self.replicas[name]?.stopWaiting() }
@@ -227,6 +232,7 @@ struct ServiceStatus: Sendable {
         case .unready, .restarting, .stopping, .stopped, .failed: return replica.state.rawValue
         case .waiting, .starting, .ready: break
         }
+        if let activity = replica.activity, !activity.isEmpty { return activity }
         let next = plan.readiness.map(\.layer).first { layer in replica.layer.map { layer > $0 } ?? true }
         switch next {
         case .alive, nil: return "starting"
