@@ -140,7 +140,7 @@ package final class Gateway: Sendable {
     private func close() async {
         await self.closeListeners()
         await self.core.connections.closeAll()
-        self.core.closeIdle()
+        self.core.closeLanes()
         let group = self.state.withLock { state in
             defer { state.group = nil }
             return state.group

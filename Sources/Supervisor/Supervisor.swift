@@ -186,10 +186,15 @@ package final class Supervisor: Sendable {
                 sender.yield(.keeperEnded(end ?? "gone"))
             }
             group.addTask { try? await threads.runIfActive { pump.run() } }
+            // Nobody is told that it is ready before commands are answered.
+            let (served, serving) = AsyncStream.makeStream(of: Void.self)
             if self.options.serveControl {
                 group.addTask {
-                    if let trouble = await control.run() { sender.yield(.warning(trouble)) }
+                    let trouble = await control.run { serving.finish() }
+                    serving.finish()
+                    if let trouble { sender.yield(.warning(trouble)) }
                 }
+                for await _ in served {}
             }
             let loop = SupervisorLoop(
                 plan: self.plan,

@@ -82,11 +82,11 @@ struct KVFrontendTests {
                 ]
                 _ = try await withProgram(python, mocker, environment: all) { mockers in
                     try await Self.withFrontend(early, model, all) {
-                        try await eventually("both workers are there; \(mockers.output)") {
-                            var seen: Set<UInt64> = []
-                            for number in 100..<104 {
-                                seen.insert(try await Self.ask(early, model, Self.prompt(number), tokens: 1).worker)
-                            }
+                        // New prompts each time: those that were asked before stay with who has them, also when another worker comes.
+                        var (seen, number): (Set<UInt64>, Int) = ([], 100)
+                        try await eventually(within: .seconds(30), "both workers are there; \(mockers.output)") {
+                            seen.insert(try await Self.ask(early, model, Self.prompt(number), tokens: 1).worker)
+                            number = 100 + (number - 99) % 100
                             return seen.count == 2
                         }
                         let holders = try await self.checkHolders(early, model)

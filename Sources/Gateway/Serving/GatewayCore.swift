@@ -65,14 +65,12 @@ final class GatewayCore: Sendable {
         deadline: NIODeadline?,
         now: NIODeadline
     ) -> Traffic<Waiter>.Decision {
-        let (decision, wake) = self.state.withLock { state in
+        self.state.withLock { state in
             let decision = state.traffic.arrive(waiter, bytes: bytes, deadline: deadline, now: now)
             state.noteIdleness()
-            guard case .hold = decision else { return (decision, nil as Wake?) }
-            return (decision, Self.wake(&state))
+            if case .hold = decision { self.scheduleTick(&state) }
+            return decision
         }
-        self.schedule(wake)
-        return decision
     }
 
     func leave(_ id: UInt64) {
@@ -113,8 +111,12 @@ final class GatewayCore: Sendable {
         for lane in self.state.withLock({ $0.lanes }) { try? await lane.eventLoop.submit {}.get() }
     }
 
-    func closeIdle() {
-        for lane in self.state.withLock({ $0.lanes }) { lane.eventLoop.execute { lane.value.closeIdle() } }
+    /// Closes what is idle; nothing is done on the event loops from then on, so that they may be shut down.
+    func closeLanes() {
+        self.state.withLock { state in
+            for lane in state.lanes { lane.eventLoop.execute { lane.value.closeIdle() } }
+            state.lanes = []
+        }
     }
 
     // MARK: State
@@ -150,47 +152,45 @@ final class GatewayCore: Sendable {
 
     // MARK: Actions
 
-    private struct Wake {
-        var time: NIODeadline
-        var lane: NIOLoopBound<Lane>
-    }
-
     private func change(_ body: @Sendable (inout Traffic<Waiter>) -> [Traffic<Waiter>.Action]) {
-        let (actions, lanes, wake) = self.state.withLock { state in
+        let actions = self.state.withLock { state in
             let actions = body(&state.traffic)
             state.noteIdleness()
-            return (actions, actions.isEmpty ? [] : state.lanes, Self.wake(&state))
+            // Under the lock: an event loop that is not among them any more may have been shut down.
+            for action in actions { self.perform(action, on: state.lanes) }
+            self.scheduleTick(&state)
+            return actions
         }
         for action in actions {
             switch action {
             case .send(let waiter, let assignment): waiter.grant(assignment)
             case .refuse(let waiter, let refusal): waiter.deny(refusal)
-            case .retire(let slot):
-                for lane in lanes { lane.eventLoop.execute { lane.value.retire(slot) } }
-            case .probe(let slot, let backend):
-                guard let lane = lanes.first else { continue }
-                lane.eventLoop.execute {
-                    lane.value.probe(backend) { isWell in
-                        self.change { $0.probed(slot: slot, isWell: isWell, now: .now()) }
-                    }
+            case .retire, .probe: break
+            }
+        }
+    }
+
+    private func perform(_ action: Traffic<Waiter>.Action, on lanes: [NIOLoopBound<Lane>]) {
+        switch action {
+        case .send, .refuse:
+            break
+        case .retire(let slot):
+            for lane in lanes { lane.eventLoop.execute { lane.value.retire(slot) } }
+        case .probe(let slot, let backend):
+            guard let lane = lanes.first else { return }
+            lane.eventLoop.execute {
+                lane.value.probe(backend) { isWell in
+                    self.change { $0.probed(slot: slot, isWell: isWell, now: .now()) }
                 }
             }
         }
-        self.schedule(wake)
     }
 
-    /// When to look again, if that is earlier than what is planned.
-    private static func wake(_ state: inout State) -> Wake? {
-        guard let time = state.traffic.wakeTime(), time < state.wake,
-            let lane = state.lanes.first
-        else { return nil }
+    /// Looks again when the time has come, if that is earlier than what is planned.
+    private func scheduleTick(_ state: inout State) {
+        guard let time = state.traffic.wakeTime(), time < state.wake, let lane = state.lanes.first else { return }
         state.wake = time
-        return Wake(time: time, lane: lane)
-    }
-
-    private func schedule(_ wake: Wake?) {
-        guard let wake else { return }
-        wake.lane.eventLoop.scheduleTask(deadline: wake.time) {
+        lane.eventLoop.scheduleTask(deadline: time) {
             self.state.withLock { $0.wake = .distantFuture }
             self.change { $0.tick(now: .now()) }
         }

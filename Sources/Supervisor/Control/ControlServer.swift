@@ -46,8 +46,9 @@ final class ControlServer: Sendable {
 
     /// Serves until shut down.
     ///
+    /// - Parameter onServing: called when commands are answered.
     /// - Returns: why it could not, in words for people.
-    func run() async -> String? {
+    func run(onServing: @escaping @Sendable () -> Void) async -> String? {
         let path = self.plan.active.directories.controlSocket
         guard path.utf8.count <= Self.longestPath else {
             return "the control socket \(path) cannot be served: its path is longer than \(Self.longestPath) bytes; "
@@ -61,7 +62,10 @@ final class ControlServer: Sendable {
         let connection = HTTP1Channel { request, writer, _ in try await routes.respond(to: request, writer) }
         let server = connection.server(
             configuration: ServerConfiguration(address: .unixDomainSocket(path: path)),
-            onServerRunning: { _ in chmod(path, 0o600) },
+            onServerRunning: { _ in
+                chmod(path, 0o600)
+                onServing()
+            },
             eventLoopGroup: .singletonMultiThreadedEventLoopGroup,
             logger: logger
         )

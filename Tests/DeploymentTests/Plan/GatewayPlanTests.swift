@@ -58,7 +58,7 @@ import Testing
             ("{builtin: frontend, ports: {http: 9000}}", false),
             ("{builtin: frontend, args: [--http-port, 8123]}", false),
             ("{module: dynamo.frontend, env: {DYN_HTTP_PORT: 8123}}", false),
-            ("{command: [/bin/sh], role: frontend}", false),
+            ("{command: [sleep, 9], role: frontend}", false),
         ]
     )
     func `when nothing is said the launcher has the port of frontends that listen where they are told`(
