@@ -29,12 +29,15 @@ extension SupervisorLoop {
             self.notices(.stopping(now: now))
         case .finish(let outcome):
             self.outcome = self.completed(outcome)
-        case .release(let index):
-            self.release(index, in: &group)
+        case .release(let name):
+            self.release(name, in: &group)
+        case .planChanged(let plan):
+            self.sharePlan()
+            self.notices(.planChanged(plan))
         case .closePublicPort:
             self.closePublicPort(in: &group)
-        case .progress(let index, let phase):
-            self.progress(index, phase)
+        case .progress(let progress):
+            self.progress(progress)
         case .rolloutEnded(let reason):
             self.rolloutEnded(reason)
         }
@@ -90,7 +93,7 @@ extension SupervisorLoop {
             self.warn(text)
         case .said(let text):
             self.notices(.said(replica: replica.name, text))
-        case .hopeless, .backoffOver:
+        case .hopeless, .backoffOver, .planTaken:
             break
         }
     }

@@ -46,13 +46,15 @@ extension SupervisorLoop {
             failure: self.machine.failure?.message,
             planes: self.plan.planes,
             namespace: self.plan.namespace,
-            url: self.plan.publicAddress.localURL,
+            url: self.plan.publicURL,
             model: self.servingModel ?? self.plan.model,
             manifest: self.plan.manifestPath,
             launcherPID: getpid(),
             uptime: (now - self.startedAt).inSeconds,
             readyAfter: self.machine.readyAfter,
-            replicas: self.machine.replicas.indices.map { self.replicaStatus($0, relays, at: now) },
+            replicas: self.machine.replicas.indices.filter { !self.machine.replicas[$0].isRetired }.map {
+                self.replicaStatus($0, relays, at: now)
+            },
             gateway: self.publicPort?.report,
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []

@@ -101,6 +101,12 @@ struct ForegroundOutput: Sendable {
             if self.isForPeople { Terminal.print(text) } else { self.say(text, as: .warning) }
         case .ready(let seconds, let model):
             self.announceReady(seconds, reached: reached, model: model)
+        case .planChanged(let plan):
+            self.say(
+                "changing what runs to match \(plan.manifestPath ?? "the manifest"): \(plan.replicas.count) processes"
+            )
+        case .changeEnded(let failure):
+            self.say(failure.map { "the change failed: \($0)" } ?? "changed")
         case .recovered:
             self.say("ready again")
         case .degraded(let replicas):
@@ -122,7 +128,7 @@ struct ForegroundOutput: Sendable {
         var lines = [
             "",
             "  plane   request \(planes.request.rawValue), events \(planes.events.rawValue), response \(planes.response.rawValue)",
-            "  url     \(self.plan.publicAddress.localURL)",
+            "  url     \(self.plan.publicURL)",
         ]
         let rows = self.plan.replicas.map { replica in
             [replica.name]
@@ -133,7 +139,7 @@ struct ForegroundOutput: Sendable {
         }
         if let model {
             lines += [
-                "", "  " + CurlExample.line(address: self.plan.publicAddress, model: model, canary: self.plan.canary),
+                "", "  " + CurlExample.line(url: self.plan.publicURL, model: model, canary: self.plan.canary),
             ]
         }
         Terminal.print((lines + [""]).joined(separator: "\n"))
@@ -161,7 +167,7 @@ struct ForegroundOutput: Sendable {
 
 /// The request that users paste first.
 enum CurlExample {
-    static func line(address: HTTPAddress, model: String, canary: CanaryRequest) -> String {
+    static func line(url: String, model: String, canary: CanaryRequest) -> String {
         let route: String
         let body: String
         let name = ConsoleFormatter.quoted(model)
@@ -174,6 +180,14 @@ enum CurlExample {
             body = #"{"model":\#(name),"prompt":"Hello","max_tokens":16}"#
         }
         let quoted = body.split(separator: "'", omittingEmptySubsequences: false).joined(separator: #"'\''"#)
-        return "curl -s \(address.localURL)\(route) -H 'content-type: application/json' -d '\(quoted)'"
+        let server =
+            if url.hasPrefix("unix:@") {
+                "--abstract-unix-socket '\(url.dropFirst("unix:@".count))' http://localhost"
+            } else if url.hasPrefix("unix:") {
+                "--unix-socket '\(url.dropFirst("unix:".count))' http://localhost"
+            } else {
+                url
+            }
+        return "curl -s \(server)\(route) -H 'content-type: application/json' -d '\(quoted)'"
     }
 }

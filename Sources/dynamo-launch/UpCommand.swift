@@ -37,9 +37,10 @@ struct UpCommand: AsyncParsableCommand {
     func run() async throws {
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
-        let watchdog = try Self.takeWatchdog()
+        let watchdog = try Self.takeFromEnvironment { try Watchdog.take() }
+        let passed = try Self.takeFromEnvironment { try PassedSockets.take() }
         let format = try LogFormat.chosen(self.logFormat)
-        let (preparation, plan) = try await self.prepare()
+        let (preparation, ports, plan, listeners) = try await self.prepare(passed)
         let output = ForegroundOutput(
             plan: plan,
             format: format,
@@ -49,15 +50,18 @@ struct UpCommand: AsyncParsableCommand {
 
         let port = PublicPort(
             plan: plan,
+            listeners: listeners,
             logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
         )
+        do { try listeners.discardUnused() } catch { output.complain("warning: \(error)") }
         do { try await port?.bind() } catch {
-            output.complain("error: \(error); nothing was started")
-            ServiceNotifier().failed(status: "nothing was started: \(error)", exitStatus: 1)
             await output.finish()
-            throw ExitCode(1)
+            throw Self.nothingWasStarted("\(error)")
         }
-        let outcome = await self.supervise(plan, port, output, watchdog)
+        do { try await port?.leaveWithServiceManager() } catch {
+            output.complain("warning: a restart of the launcher may lose connections: \(error)")
+        }
+        let outcome = await self.supervise(plan, ports, port, listeners, output, watchdog)
         output.conclude(outcome)
         await output.finish()
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
@@ -72,10 +76,14 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
-    private func prepare() async throws -> (Preparation, Plan) {
+    private func prepare(_ passed: PassedSockets) async throws -> (Preparation, PortSource, Plan, PublicListeners) {
+        let preparation: Preparation
+        let ports: PortSource
+        var plan: Plan
         do {
-            let preparation = try Preparation(self.options)
-            return (preparation, try await preparation.plan(leases: .held))
+            preparation = try Preparation(self.options)
+            ports = preparation.ports(.held)
+            plan = try await preparation.plan(leases: ports)
         } catch {
             ServiceNotifier().failed(
                 status: "nothing was started: the journal has the manifest's errors",
@@ -83,19 +91,46 @@ struct UpCommand: AsyncParsableCommand {
             )
             throw error
         }
+        do {
+            let listeners = try PublicListeners(passed, plan: plan)
+            plan.publicAddress = listeners.address ?? plan.publicAddress
+            plan.notes += listeners.notes
+            return (preparation, ports, plan, listeners)
+        } catch { throw Self.nothingWasStarted("\(error)") }
     }
 
-    /// What the service manager wants; before other threads look at the environment.
-    private static func takeWatchdog() throws -> Watchdog? {
-        do { return try Watchdog.take() } catch {
-            Terminal.printError("error: \(error)")
-            throw ExitCode(1)
+    /// The plan of the manifest as it is now, on the ports that were leased before, at the address that is served.
+    private static func replan(
+        _ options: ManifestOptions,
+        _ ports: PortSource,
+        _ listeners: PublicListeners
+    ) async throws(ReplanFailure) -> Plan {
+        do throws(Preparation.Failure) {
+            var plan = try await Preparation(reading: options).plan(ports: ports)
+            plan.publicAddress = listeners.address ?? plan.publicAddress
+            return plan
+        } catch {
+            throw ReplanFailure(description: error.lines.joined(separator: "\n"))
         }
+    }
+
+    /// Says so here and to the service manager.
+    private static func nothingWasStarted(_ reason: String) -> ExitCode {
+        Terminal.printError("error: \(reason); nothing was started")
+        ServiceNotifier().failed(status: "nothing was started: \(reason)", exitStatus: 1)
+        return ExitCode(1)
+    }
+
+    /// What the service manager wants and gives; before other threads look at the environment.
+    private static func takeFromEnvironment<Value>(_ take: () throws -> Value) throws -> Value {
+        do { return try take() } catch { throw self.nothingWasStarted("\(error)") }
     }
 
     private func supervise(
         _ plan: Plan,
+        _ ports: PortSource,
         _ port: PublicPort?,
+        _ listeners: PublicListeners,
         _ output: ForegroundOutput,
         _ watchdog: Watchdog?
     ) async -> SupervisorOutcome {
@@ -127,7 +162,11 @@ struct UpCommand: AsyncParsableCommand {
             },
             relays: { relays.statuses },
             publicPort: port,
+            metrics: { LauncherMetrics.text($0, port?.status) },
             heartbeat: service.heartbeat,
+            replan: { [options = self.options] () throws(ReplanFailure) in
+                try await Self.replan(options, ports, listeners)
+            },
             logger: logger
         )
         let signals = await UnixSignalsSequence(
@@ -141,22 +180,24 @@ struct UpCommand: AsyncParsableCommand {
             }
             if let port {
                 group.addTask {
-                    await port.run()
+                    await port.run { await supervisor.metricsText() }
+                    return nil
+                }
+            }
+            if let port, let idle = plan.gateway?.idleExit, listeners.isActivated {
+                group.addTask {
+                    guard await port.pauseWhenIdle(for: .seconds(idle)) else { return nil }
+                    let reason = "no request for \(plan.gateway?.idleExitText ?? "")"
+                    output.say(
+                        "\(reason): stopping; who holds the public socket starts it again with the next connection"
+                    )
+                    service.stops(because: reason)
+                    supervisor.requestStop(now: false)
                     return nil
                 }
             }
             group.addTask {
-                // timeout(1) and others signal a process and then its group: signals that come together are one.
-                var first: ContinuousClock.Instant?
-                for await _ in signals {
-                    let now = ContinuousClock.now
-                    if let first {
-                        if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
-                    } else {
-                        first = now
-                        supervisor.requestStop(now: false)
-                    }
-                }
+                await Self.obey(signals, supervisor, service, output)
                 return nil
             }
             while let next = await group.next() {
@@ -168,6 +209,42 @@ struct UpCommand: AsyncParsableCommand {
         }
         service.ended(outcome)
         return outcome
+    }
+
+    /// Signals stop the deployment; under a service manager SIGHUP makes it match its manifest as it is now.
+    private static func obey(
+        _ signals: UnixSignalsSequence,
+        _ supervisor: Supervisor,
+        _ service: ServiceProgress,
+        _ output: ForegroundOutput
+    ) async {
+        await withDiscardingTaskGroup { group in
+            // timeout(1) and others signal a process and then its group: signals that come together are one.
+            var first: ContinuousClock.Instant?
+            for await signal in signals {
+                if signal == .sighup, service.isManaged {
+                    group.addTask { await Self.apply(supervisor, output) }
+                    continue
+                }
+                let now = ContinuousClock.now
+                if let first {
+                    if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
+                } else {
+                    first = now
+                    supervisor.requestStop(now: false)
+                }
+            }
+        }
+    }
+
+    /// What becomes of it is told by the supervisor's notices.
+    private static func apply(_ supervisor: Supervisor, _ output: ForegroundOutput) async {
+        do throws(RolloutRefusal) {
+            let (change, _) = try await supervisor.apply()
+            output.say(ChangeRendering.text(change))
+        } catch {
+            output.say("SIGHUP: \(error)")
+        }
     }
 }
 

@@ -69,7 +69,8 @@ import Testing
             name: "HEAD with a length",
             sends: "HEAD / HTTP/1.1\r\nHost: a\r\n\r\n",
             answers: "HTTP/1.1 200 OK\r\ncontent-length: 700\r\n\r\n",
-            ends: "content-length: 700\r\n\r\n",
+            ends: "\r\n\r\n",
+            contains: ["content-length: 700\r\n"],
             sawLine: "HEAD / HTTP/1.1"
         ),
         Case(
@@ -106,8 +107,16 @@ import Testing
         Case(
             name: "ids are kept",
             sends: "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\ntraceparent: 00-1-2-01\r\n\r\n",
+            contains: ["x-request-id: mine\r\n"],
             saw: ["X-Request-Id: mine", "traceparent: 00-1-2-01"],
             sawNot: ["x-request-id: "]
+        ),
+        Case(
+            name: "a backend's own id is kept",
+            sends: "GET / HTTP/1.1\r\nHost: a\r\nX-Request-Id: mine\r\n\r\n",
+            answers: "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nX-Request-ID: its\r\n\r\nok",
+            contains: ["X-Request-ID: its\r\n"],
+            lacks: ["x-request-id: "]
         ),
         Case(
             name: "absolute target",
@@ -180,10 +189,31 @@ import Testing
             #expect(seen.body == it.sawBody)
             for field in it.saw { #expect(seen.has(field), "\(seen.head)") }
             for text in it.sawNot { #expect(!seen.head.contains(text), "\(seen.head)") }
-            #expect(seen.head.lowercased().contains("\r\nx-request-id: "))
+            let sent = try #require(Self.requestIDs(seen.head).first)
+            let answered = Self.requestIDs(received.text)
+            #expect(
+                answered.count == 1 && (answered == [sent] || it.answers.contains("X-Request-ID: its")),
+                "\(answered)"
+            )
             #expect(seen.head.contains("\r\ntraceparent: 00-"))
         }
         await backend.kill()
+    }
+
+    private static func requestIDs(_ text: String) -> [String] {
+        text.split(separator: "\r\n").filter { $0.lowercased().hasPrefix("x-request-id: ") }
+            .map { String($0.dropFirst("x-request-id: ".count)) }
+    }
+
+    @Test(arguments: ["nonsense\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nx : y\r\n\r\n"])
+    func aRefusalHasAnIDToo(_ request: String) async throws {
+        try await withGateway { _, port in
+            let client = try RawClient(port: port)
+            try client.send(request)
+            let received = await client.receiveAll()
+            #expect(received.text.hasPrefix("HTTP/1.1 400 "))
+            #expect(Self.requestIDs(received.text).first?.utf8.count == 36, "\(received.text)")
+        }
     }
 
     @Test func pipelinedRequestsAreAnsweredInOrder() async throws {

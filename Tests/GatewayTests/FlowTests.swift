@@ -36,6 +36,53 @@ import Testing
         }
     }
 
+    @Test func aClientThatStopsReadingIsCutOff() async throws {
+        let listener = try SilentListener()
+        try await withGateway {
+            $0.limits.writeTimeout = .milliseconds(400)
+        } _: { gateway, port in
+            gateway.setBackends([Backend(id: "x", generation: 1, host: "127.0.0.1", port: listener.port)])
+            let client = try RawClient(port: port, receiveBuffer: 4096)
+            try client.send(Self.get)
+            let backend = RawClient(accepted: listener.accept())
+            try backend.send("HTTP/1.1 200 OK\r\ncontent-length: \(64 << 20)\r\n\r\n")
+            let bytes = [UInt8](repeating: 120, count: 1 << 20)
+            try await eventually("the request is ended") {
+                _ = backend.sendSome(bytes)
+                return gateway.status.inFlight == 0
+            }
+            #expect(await backend.receiveAll().isClosed, "the backend is told")
+            let statistics = try #require(gateway.status.backends.first)
+            #expect(statistics.stalled == 1 && statistics.cancelled == 0 && statistics.failures.isEmpty)
+            #expect(gateway.status.connections == 0)
+            #expect(await client.receiveAll().isReset, "what is there does not look complete")
+        }
+    }
+
+    @Test func aClientThatReadsSlowlyIsNotCutOff() async throws {
+        let listener = try SilentListener()
+        try await withGateway {
+            $0.limits.writeTimeout = .milliseconds(400)
+        } _: { gateway, port in
+            gateway.setBackends([Backend(id: "x", generation: 1, host: "127.0.0.1", port: listener.port)])
+            let client = try RawClient(port: port, receiveBuffer: 4096)
+            try client.send(Self.get)
+            let backend = RawClient(accepted: listener.accept())
+            try backend.send("HTTP/1.1 200 OK\r\ncontent-length: \(64 << 20)\r\n\r\n")
+            let bytes = [UInt8](repeating: 120, count: 1 << 20)
+            // Time itself is the subject: four times the limit, at a pace at which the gateway's buffer never runs empty.
+            let end = ContinuousClock.now + .milliseconds(1600)
+            var taken = 0
+            while ContinuousClock.now < end {
+                _ = backend.sendSome(bytes)
+                taken += await client.receiveCount(within: .milliseconds(50)) { $0 > 0 }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            #expect(gateway.status.inFlight == 1 && gateway.status.backends.first?.stalled == 0, "\(taken) bytes taken")
+            #expect(taken > 0 && taken < 8 << 20)
+        }
+    }
+
     @Test func aLastAnswerIsNotCutShortForASlowClient() async throws {
         let size = 2 << 20
         let backend = try await TestBackend { _ in

@@ -26,6 +26,8 @@ package struct SystemdUnits: Sendable, Hashable {
         package var secrets: Set<String>
         /// Whether the service gets the slice that all deployments share.
         package var hasSlice: Bool
+        /// Whether systemd opens the public port, and starts the service for the first connection.
+        package var hasSocket: Bool
 
         package init(
             scope: Scope,
@@ -37,7 +39,8 @@ package struct SystemdUnits: Sendable, Hashable {
             workingDirectory: String,
             environment: [String: String] = [:],
             secrets: Set<String> = [],
-            hasSlice: Bool = false
+            hasSlice: Bool = false,
+            hasSocket: Bool = false
         ) {
             self.scope = scope
             self.user = user
@@ -49,6 +52,7 @@ package struct SystemdUnits: Sendable, Hashable {
             self.environment = environment
             self.secrets = secrets
             self.hasSlice = hasSlice
+            self.hasSocket = hasSocket
         }
     }
 
@@ -61,8 +65,8 @@ package struct SystemdUnits: Sendable, Hashable {
     /// The first words of every file, by which a file of ours is known.
     package static let mark = "# Written by dynamo-launch generate systemd"
 
-    private let plan: Plan
-    private let options: Options
+    let plan: Plan
+    let options: Options
 
     /// Checks that the deployment can be a service.
     ///
@@ -73,11 +77,12 @@ package struct SystemdUnits: Sendable, Hashable {
     package init(_ plan: Plan, _ options: Options) throws(ManifestErrors) {
         self.plan = plan
         self.options = options
-        let diagnostics = self.hiddenPaths() + self.shownSecrets()
+        let diagnostics = self.hiddenPaths() + self.shownSecrets() + self.impossibleSocket()
         guard diagnostics.isEmpty else { throw ManifestErrors(diagnostics) }
     }
 
     package static func serviceName(of deployment: String) -> String { "dynamo-launch-\(deployment).service" }
+    package static func socketName(of deployment: String) -> String { "dynamo-launch-\(deployment).socket" }
     package static let sliceName = "dynamo-launch.slice"
 
     /// Where the file of a secret is looked for.
@@ -91,6 +96,9 @@ package struct SystemdUnits: Sendable, Hashable {
     /// All units.
     package var files: [File] {
         var files = [File(name: Self.serviceName(of: self.plan.deployment), text: self.service)]
+        if self.options.hasSocket {
+            files.append(File(name: Self.socketName(of: self.plan.deployment), text: self.socket))
+        }
         if self.options.hasSlice { files.append(File(name: Self.sliceName, text: Self.slice)) }
         return files
     }
@@ -148,22 +156,31 @@ package struct SystemdUnits: Sendable, Hashable {
     private static let firstWord = 120
     /// Seconds beyond the manifest's graces.
     private static let stopSlack = 30.0
+    /// More listeners than a manifest has.
+    private static let storedDescriptors = 16
 
     private var service: String {
         let isSystem = self.options.scope == .system
-        var lines = [
-            Self.mark + (self.options.manifest.map { " from \(UnitText.plain($0))" } ?? " from the embedded manifest"),
-            "# and written anew when that is run again: put changes of your own into a drop-in (systemctl edit).",
-            "[Unit]",
-            "Description=\(UnitText.plain("Dynamo deployment \(self.plan.deployment)"))",
-        ]
+        var lines =
+            self.head + ["[Unit]", "Description=\(UnitText.plain("Dynamo deployment \(self.plan.deployment)"))"]
         if isSystem { lines += ["Wants=network-online.target", "After=network-online.target"] }
+        if self.options.hasSocket {
+            let socket = Self.socketName(of: self.plan.deployment)
+            lines += [
+                "# Has the public port; stopping it stops this service too.", "Requires=\(socket)", "After=\(socket)",
+            ]
+        }
+        lines += [
+            "# A service that is given up loses its public port; how often it is started is bounded by RestartSec=.",
+            "StartLimitIntervalSec=0",
+        ]
         lines += [
             "", "[Service]", "# Active means that a request was answered, not that a process was started.",
             "Type=notify",
         ]
         lines += ["NotifyAccess=main"]
         lines += ["ExecStart=\(self.commandLine)"]
+        lines += ["# Ends when the manifest as it is now runs, and fails when it cannot.", "ExecReload=\(self.reload)"]
         lines += ["WorkingDirectory=\(UnitText.path(self.options.workingDirectory))"]
         if isSystem { lines += ["User=\(self.options.user)"] }
         if self.options.hasSlice { lines += ["Slice=\(Self.sliceName)"] }
@@ -180,6 +197,14 @@ package struct SystemdUnits: Sendable, Hashable {
             "RestartSec=2s",
             "# The launcher stops its processes in order; whatever is left then is killed with it.",
             "KillMode=mixed",
+        ]
+        if self.plan.gateway != nil, !self.options.hasSocket {
+            lines += [
+                "# The public port outlives the launcher: connections wait while it is started again.",
+                "FileDescriptorStoreMax=\(Self.storedDescriptors)",
+            ]
+        }
+        lines += [
             "# A process that the kernel ends for its memory is restarted by the launcher.",
             "OOMPolicy=continue",
             "LimitNOFILE=65536",
@@ -191,7 +216,21 @@ package struct SystemdUnits: Sendable, Hashable {
         ]
         lines += isSystem ? self.hardening : Self.userHardening
         lines += ["", "[Install]", "WantedBy=\(isSystem ? "multi-user.target" : "default.target")"]
+        if self.options.hasSocket { lines.append("Also=\(Self.socketName(of: self.plan.deployment))") }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var reload: String {
+        [self.options.launcher, "apply", "--deployment", self.plan.deployment].map(UnitText.argument).joined(
+            separator: " "
+        )
+    }
+
+    var head: [String] {
+        [
+            Self.mark + (self.options.manifest.map { " from \(UnitText.plain($0))" } ?? " from the embedded manifest"),
+            "# and written anew when that is run again: put changes of your own into a drop-in (systemctl edit).",
+        ]
     }
 
     private var commandLine: String {
@@ -237,7 +276,7 @@ package struct SystemdUnits: Sendable, Hashable {
             "UMask=0077",
         ]
         lines += Self.callFilter
-        let needsLowPort = (1..<1024).contains(self.plan.publicAddress.port)
+        let needsLowPort = !self.options.hasSocket && (1..<1024).contains(self.plan.publicAddress.port)
         if self.options.user == "root" {
             lines.append(
                 "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_KILL CAP_NET_BIND_SERVICE CAP_SYS_NICE CAP_IPC_LOCK"

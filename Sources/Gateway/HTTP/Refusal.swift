@@ -33,6 +33,7 @@ package struct Refusal: Error, Hashable, Sendable {
     private var reason: String {
         switch self.status {
         case 400: "Bad Request"
+        case 404: "Not Found"
         case 405: "Method Not Allowed"
         case 408: "Request Timeout"
         case 413: "Content Too Large"
@@ -51,11 +52,11 @@ package struct Refusal: Error, Hashable, Sendable {
     /// The whole answer.
     ///
     /// - Parameters:
-    ///   - requestID: named in the answer when it is known.
+    ///   - requestID: named in the answer, so that a client can say which of its requests was refused.
     ///   - withBody: false for a HEAD request.
     ///   - connection: what is said about the connection, if anything.
     /// - Returns: head and body.
-    package func answer(requestID: String?, withBody: Bool, connection: String?) -> ByteBuffer {
+    package func answer(requestID: String, withBody: Bool, connection: String?) -> ByteBuffer {
         let body =
             #"{"error":{"message":""# + Self.escaped(self.message) + #"","type":""# + self.kind
             + #"","param":null,"code":""# + Self.escaped(self.code) + #""}}"#
@@ -63,7 +64,7 @@ package struct Refusal: Error, Hashable, Sendable {
             "HTTP/1.1 \(self.status) \(self.reason)\r\ncontent-type: application/json\r\n"
             + "content-length: \(body.utf8.count)\r\n"
         if let retryAfter = self.retryAfter { text += "retry-after: \(retryAfter)\r\n" }
-        if let requestID { text += "x-request-id: \(requestID)\r\n" }
+        text += "x-request-id: \(requestID)\r\n"
         if let connection { text += "connection: \(connection)\r\n" }
         text += "\r\n"
         if withBody { text += body }

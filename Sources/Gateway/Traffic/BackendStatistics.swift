@@ -9,6 +9,8 @@ package struct ExchangeResult: Sendable, Hashable {
         case failed(BackendFailure)
         /// The client left first.
         case clientLeft
+        /// The client stopped reading, and was cut off.
+        case clientStalled
         /// The connection was stale: the request goes to another one.
         case stale
     }
@@ -38,7 +40,7 @@ package struct ExchangeResult: Sendable, Hashable {
         case .failed(.connect): .unwell(isCertain: true)
         case .failed(.closedBeforeHead), .failed(.malformed): .unwell(isCertain: false)
         case .failed(.cut): .unknown
-        case .clientLeft, .stale: .unknown
+        case .clientLeft, .clientStalled, .stale: .unknown
         }
     }
 }
@@ -64,7 +66,10 @@ package struct BackendStatistics: Sendable, Hashable {
     package var failures: [BackendFailure: Int] = [:]
     /// Answers with a status from 500 on.
     package var serverErrors = 0
+    /// Requests whose client left first.
     package var cancelled = 0
+    /// Requests whose client stopped reading the answer, and was cut off.
+    package var stalled = 0
     /// Requests that had to take another connection or another backend: stale and refused connections.
     package var retries = 0
     package var ejections = 0
@@ -72,6 +77,20 @@ package struct BackendStatistics: Sendable, Hashable {
     package var duration = Histogram()
 
     init(_ backend: Backend) { self.backend = backend }
+
+    /// Adds what was counted under the same name elsewhere: a backend that was removed and is back, while requests still run at it.
+    mutating func add(_ other: BackendStatistics) {
+        self.inFlight += other.inFlight
+        self.requests += other.requests
+        self.failures.merge(other.failures, uniquingKeysWith: +)
+        self.serverErrors += other.serverErrors
+        self.cancelled += other.cancelled
+        self.stalled += other.stalled
+        self.retries += other.retries
+        self.ejections += other.ejections
+        self.firstByte.add(other.firstByte)
+        self.duration.add(other.duration)
+    }
 
     mutating func record(_ result: ExchangeResult) {
         self.inFlight -= 1
@@ -90,6 +109,7 @@ package struct BackendStatistics: Sendable, Hashable {
             self.duration.record(result.duration)
         case .failed(let failure): self.failures[failure, default: 0] += 1
         case .clientLeft: self.cancelled += 1
+        case .clientStalled: self.stalled += 1
         case .stale: break
         }
     }
@@ -107,6 +127,12 @@ package struct Histogram: Sendable, Hashable {
     package private(set) var count = 0
     /// In seconds.
     package private(set) var sum = 0.0
+
+    mutating func add(_ other: Histogram) {
+        for index in self.counts.indices { self.counts[index] += other.counts[index] }
+        self.count += other.count
+        self.sum += other.sum
+    }
 
     mutating func record(_ time: TimeAmount) {
         let seconds = Double(time.nanoseconds) / 1e9

@@ -37,6 +37,8 @@ struct ReplicaMachine: Sendable {
         case exited(ProcessExit)
         /// Waits for its dependencies, as before the first start.
         case backoffOver
+        /// The plan is another one from here on.
+        case planTaken
         case restarting(reason: String, delay: Duration, attempt: Int)
         case warning(String)
         /// What the run says that it does.
@@ -94,8 +96,8 @@ struct ReplicaMachine: Sendable {
         case failed(String)
     }
 
-    let plan: ReplicaPlan
-    let schedule: ReadinessSchedule
+    private(set) var plan: ReplicaPlan
+    private(set) var schedule: ReadinessSchedule
     private(set) var state: State = .waiting
     private(set) var lastExit: String?
     /// How often a process was started again.
@@ -108,6 +110,10 @@ struct ReplicaMachine: Sendable {
     /// How many processes there were.
     private(set) var runs = 0
     private var backoff: Backoff
+    /// The plan of the next run, when it is another one.
+    private var successor: ReplicaPlan?
+    /// Was removed from the deployment; what is left of it is being ended.
+    private(set) var isRetired = false
 
     /// What the leader leaves behind may take this long after SIGTERM.
     static let clearingGrace: Duration = .seconds(2)
@@ -494,7 +500,13 @@ struct ReplicaMachine: Sendable {
     }
 
     /// Puts a new process in the place of the one that is there, at once and whatever the restart policy says of ends.
-    mutating func replace(at now: ContinuousClock.Instant) -> [Action] {
+    ///
+    /// - Parameters:
+    ///   - successor: the plan of the new one; nil: the same.
+    ///   - now: the time.
+    /// - Returns: what is to be done.
+    mutating func replace(with successor: ReplicaPlan? = nil, at now: ContinuousClock.Instant) -> [Action] {
+        if let successor { self.successor = successor }
         switch self.state {
         case .starting(let run), .ready(let run), .unready(let run):
             return self.beginEnding(run, .replace, at: now)
@@ -504,11 +516,33 @@ struct ReplicaMachine: Sendable {
         case .clearing(let run, _, let lifetime):
             self.state = .clearing(run, .replace, lifetime: lifetime)
             return [.stateChanged(nil)]
-        case .backingOff, .stopped:
+        case .backingOff, .stopped, .failed:
             return [.cancel(.backoff)] + self.startOver()
-        case .waiting, .failed:
-            return []
+        case .waiting:
+            return self.takeSuccessor()
         }
+    }
+
+    /// It was removed: whatever becomes of it concerns nobody.
+    mutating func retire() { self.isRetired = true }
+
+    /// It is wanted again after it was removed.
+    mutating func revive(_ plan: ReplicaPlan) {
+        self.isRetired = false
+        self.successor = plan
+        _ = self.takeSuccessor()
+        self.backoff.reset()
+        self.state = .waiting
+    }
+
+    private mutating func takeSuccessor() -> [Action] {
+        guard let plan = self.successor else { return [] }
+        self.successor = nil
+        self.plan = plan
+        self.schedule = ReadinessSchedule(layers: plan.readiness, timing: plan.timing)
+        self.backoff.policy = plan.restart
+        self.wasReady = false
+        return [.planTaken]
     }
 
     /// Starts when the dependencies are there, as if nothing had ever failed.
@@ -516,7 +550,7 @@ struct ReplicaMachine: Sendable {
         self.backoff.reset()
         self.restarts += 1
         self.state = .waiting
-        return [.stateChanged("restart asked for"), .backoffOver]
+        return self.takeSuccessor() + [.stateChanged("restart asked for"), .backoffOver]
     }
 
     /// Asks the replica to end.

@@ -39,6 +39,9 @@ final class ServiceProgress: Sendable {
         self.state = Mutex(State(status: status))
     }
 
+    /// Whether a service manager started the launcher.
+    var isManaged: Bool { self.notifier.isManaged }
+
     /// What the supervisor's loop has to do again and again; nil when nobody wants to know.
     var heartbeat: Heartbeat? {
         guard self.notifier.isManaged else { return nil }
@@ -48,6 +51,9 @@ final class ServiceProgress: Sendable {
 
     /// Something happened.
     func observe(_ notice: SupervisorNotice) { self.tell { $0.happened(notice, at: .now) } }
+
+    /// The launcher is about to stop the deployment by itself.
+    func stops(because reason: String) { self.state.withLock { $0.status.stopReason = reason } }
 
     /// The deployment has ended.
     func ended(_ outcome: SupervisorOutcome) { self.tell { $0.ended(outcome) } }

@@ -37,7 +37,9 @@ struct ServiceStatus: Sendable {
         }
     }
 
-    private let plan: Plan
+    private var plan: Plan
+    /// The deployment is on its way to another plan.
+    private var isChanging = false
     private let verificationTimeout: Duration
     private let hasWatchdog: Bool
     private var phase = Phase.starting
@@ -46,6 +48,8 @@ struct ServiceStatus: Sendable {
     /// When the last replica became ready: then discovery is compared with the plan.
     private var verifyingSince: Instant?
     private var lastStatus = ""
+    /// Why the deployment is stopped, when it is the launcher's own wish.
+    var stopReason: String?
 
     /// How long one beat asks for; a loop that is stuck for longer is given up.
     static let patienceOfBeat = Duration.seconds(60)
@@ -64,7 +68,13 @@ struct ServiceStatus: Sendable {
         self.plan = plan
         self.verificationTimeout = verificationTimeout
         self.hasWatchdog = hasWatchdog
-        for replica in plan.replicas { self.replicas[replica.name] = Replica() }
+        self.take(plan)
+    }
+
+    private mutating func take(_ plan: Plan) {
+        self.plan = plan
+        let before = self.replicas
+        self.replicas = Dictionary(plan.replicas.map { ($0.name, before[$0.name] ?? Replica()) }) { first, _ in first }
     }
 
     // MARK: Inputs
@@ -93,6 +103,17 @@ struct ServiceStatus: Sendable {
         case .ready:
             guard self.phase == .starting else { return [] }
             self.phase = .ready
+            return [.ready] + self.changedStatus(at: now)
+        case .planChanged(let plan):
+            self.take(plan)
+            let isNew = !self.isChanging && (self.phase == .ready || self.phase == .degraded)
+            self.isChanging = self.isChanging || isNew
+            return (isNew ? [.reloading] : []) + self.changedStatus(at: now)
+        case .changeEnded:
+            guard self.isChanging else { return [] }
+            self.isChanging = false
+            // A deployment that is being stopped has said so, and is not ready again.
+            guard self.phase == .ready || self.phase == .degraded else { return [] }
             return [.ready] + self.changedStatus(at: now)
         case .recovered:
             guard self.phase == .degraded else { return [] }
@@ -124,7 +145,10 @@ struct ServiceStatus: Sendable {
     /// - Returns: what to send, in one message.
     mutating func beat(at now: Instant) -> [ServiceNotifier.State] {
         var states: [ServiceNotifier.State] = self.hasWatchdog ? [.watchdog] : []
-        if self.phase == .starting, self.isOnItsWay(at: now) { states.append(.extendTimeout(Self.patienceOfBeat)) }
+        // A change ends by the limits of the manifest, or is taken back.
+        if self.isChanging || self.phase == .starting && self.isOnItsWay(at: now) {
+            states.append(.extendTimeout(Self.patienceOfBeat))
+        }
         return states + self.changedStatus(at: now)
     }
 
@@ -133,7 +157,7 @@ struct ServiceStatus: Sendable {
     /// - Parameter outcome: how.
     /// - Returns: what to send, in one message.
     func ended(_ outcome: SupervisorOutcome) -> [ServiceNotifier.State] {
-        guard outcome.exitCode != 0 else { return [.status("stopped")] }
+        guard outcome.exitCode != 0 else { return [.status("stopped" + self.because)] }
         let reason = outcome.failure?.message ?? "ended with \(outcome.exitCode) (\(outcome.reason.rawValue))"
         return [.status(reason), .exitStatus(outcome.exitCode)]
     }
@@ -174,14 +198,19 @@ struct ServiceStatus: Sendable {
     }
 
     private func status(at now: Instant) -> String {
-        switch self.phase {
+        if self.isChanging, self.phase == .ready || self.phase == .degraded {
+            return "applying a changed manifest: \(self.readyCount) of \(self.plan.replicas.count) ready"
+        }
+        return switch self.phase {
         case .starting: self.startingStatus(at: now)
-        case .ready: "ready: \(self.plan.publicAddress.localURL)"
+        case .ready: "ready: \(self.plan.publicURL)"
         case .degraded: "degraded: \(self.degraded.joined(separator: ", ")) not ready"
-        case .stopping: "stopping"
+        case .stopping: "stopping" + self.because
         case .failed: self.lastStatus
         }
     }
+
+    private var because: String { self.stopReason.map { ": \($0)" } ?? "" }
 
     /// For example `2 of 3 ready: worker-0 loading model, 41 s`.
     private func startingStatus(at now: Instant) -> String {
