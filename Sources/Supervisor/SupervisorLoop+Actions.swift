@@ -25,7 +25,7 @@ extension SupervisorLoop {
             self.notices(.failed(failure.message))
         case .stopping(let now):
             // From here on nobody comes who would take the connections.
-            self.held.closeAll()
+            self.held.keep([])
             self.notices(.stopping(now: now))
         case .finish(let outcome):
             self.outcome = self.completed(outcome)
@@ -154,7 +154,7 @@ extension SupervisorLoop {
             return self.feed(.notStarted(replica: index, run: run, reason: reason, permanent: run == 1), in: &group)
         }
         do {
-            let held = try self.held.descriptors(of: index, replica.listens)
+            let held = try self.held.descriptors(replica.listens)
             let output = try Pipe()
             let errors: Pipe
             do { errors = try Pipe() } catch {

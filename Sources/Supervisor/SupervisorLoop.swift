@@ -136,7 +136,7 @@ final class SupervisorLoop {
             }
         }
         self.scheduled?.task.cancel()
-        self.held.closeAll()
+        self.held.keep([])
         await self.nameLeftovers()
         let outcome = self.outcome ?? SupervisorOutcome(exitCode: 1, reason: .requested)
         self.answerQueries()

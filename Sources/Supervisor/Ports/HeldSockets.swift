@@ -9,42 +9,43 @@ struct HeldSockets: Sendable {
         var description: String
     }
 
-    /// By replica, in the order of its plan.
-    private var sockets: [Int: [Int32]] = [:]
+    private var sockets: [HTTPAddress: Int32] = [:]
+
     /// The ports of all of them.
-    private(set) var ports: Set<Int> = []
+    var ports: Set<Int> { Set(self.sockets.keys.map(\.port)) }
 
     /// Descriptors of a replica's sockets; opened when they are not yet.
     ///
-    /// - Parameters:
-    ///   - index: the replica.
-    ///   - listens: its plan's.
+    /// - Parameter listens: its plan's; another version of the replica that listens at the same address gets the same socket.
     /// - Returns: the descriptors, in the order of the plan; they stay open and stay ours.
-    /// - Throws: `Failure` when one cannot be opened; none is, then.
-    mutating func descriptors(of index: Int, _ listens: [ListenPlan]) throws(Failure) -> [Int32] {
-        if let known = self.sockets[index] { return known }
-        var made: [Int32] = []
+    /// - Throws: `Failure` when one cannot be opened.
+    mutating func descriptors(_ listens: [ListenPlan]) throws(Failure) -> [Int32] {
+        var all: [Int32] = []
         for listen in listens {
+            if let known = self.sockets[listen.address] {
+                all.append(known)
+                continue
+            }
             var descriptor: Int32 = -1
             let (host, port) = (listen.address.host, listen.address.port)
             let error = dynamo_listen(host, Int32(port), &descriptor)
             guard error == 0 else {
-                for descriptor in made { close(descriptor) }
                 let reason = error < 0 ? String(cString: gai_strerror(error)) : errorText(error)
                 throw Failure(description: "cannot listen on \(host):\(port) (\(listen.name)): \(reason)")
             }
-            made.append(descriptor)
+            self.sockets[listen.address] = descriptor
+            all.append(descriptor)
         }
-        self.sockets[index] = made
-        self.ports.formUnion(listens.map(\.address.port))
-        return made
+        return all
     }
 
-    /// Closes all; what a process was passed stays open in it.
-    mutating func closeAll() {
-        for descriptor in self.sockets.values.joined() { close(descriptor) }
-        self.sockets = [:]
-        self.ports = []
+    /// Closes those that no replica is passed any more; what a process was passed stays open in it.
+    mutating func keep(_ listens: [ListenPlan]) {
+        let wanted = Set(listens.map(\.address))
+        for (address, descriptor) in self.sockets where !wanted.contains(address) {
+            close(descriptor)
+            self.sockets[address] = nil
+        }
     }
 
     /// The variables that tell a process what it was passed (`sd_listen_fds(3)`); the keeper fills in its number.
