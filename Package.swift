@@ -122,7 +122,8 @@ let package = Package(
         .executableTarget(
             name: "dynamo-frontend",
             dependencies: [
-                "DynamoRuntime", "RequestPlane", "Discovery", "Tokenization", "KVRouter", "KVEvents", "KVRouting",
+                "Systemd", "DynamoRuntime", "RequestPlane", "Discovery", "Tokenization", "KVRouter", "KVEvents",
+                "KVRouting",
                 "RouterCommandLine", "RequestPlaneTransports", argumentParser, hummingbirdCore, httpTypes, core,
                 logging, lifecycle,
             ]

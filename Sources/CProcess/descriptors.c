@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netdb.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -52,6 +54,29 @@ void dynamo_bell_ring(int bell) {
 void dynamo_bell_silence(int bell) {
     uint64_t count;
     if (read(bell, &count, sizeof count) < 0) return;
+}
+
+int dynamo_listen(const char *host, int port, int *descriptor) {
+    // More are cut to what the system allows (net.core.somaxconn).
+    enum { BACKLOG = 4096 };
+    char service[16];
+    snprintf(service, sizeof service, "%d", port);
+    struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found;
+    int result = getaddrinfo(host, service, &hints, &found);
+    if (result != 0) return result == EAI_SYSTEM ? errno : result;
+    int on = 1;
+    int error = 0;
+    int made = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (made < 0 || setsockopt(made, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) < 0 ||
+        bind(made, found->ai_addr, found->ai_addrlen) < 0 || listen(made, BACKLOG) < 0) {
+        error = errno;
+        if (made >= 0) close(made);
+    } else {
+        *descriptor = made;
+    }
+    freeaddrinfo(found);
+    return error;
 }
 
 int dynamo_notify_socket(const char *path, int *descriptor) {

@@ -66,6 +66,19 @@ static void fail_child(int pipe, int step) {
     _exit(127);
 }
 
+// Gives a program that is passed listening sockets its own number, which nobody knew before.
+static void fill_listen_pid(char **environment) {
+    for (char **entry = environment; *entry != NULL; entry++) {
+        if (strcmp(*entry, DYNAMO_LISTEN_PID) != 0) continue;
+        char digits[16];
+        int count = 0;
+        for (pid_t rest = getpid(); rest > 0; rest /= 10) digits[count++] = (char)('0' + rest % 10);
+        char *cursor = strchr(*entry, '=') + 1;
+        while (count > 0) *cursor++ = digits[--count];
+        *cursor = 0;
+    }
+}
+
 static void run_child(pid_t keeper, int error_pipe, const char *executable, const char *directory, char **arguments,
                       char **environment, const int *descriptors, uint32_t descriptor_count) {
     // Out of the way of the final numbers first, or one dup2 could close the source of the next.
@@ -96,6 +109,7 @@ static void run_child(pid_t keeper, int error_pipe, const char *executable, cons
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 
+    fill_listen_pid(environment);
     if (chdir(directory) < 0) fail_child(pipe, DYNAMO_STEP_DIRECTORY);
     execve(executable, arguments, environment);
     fail_child(pipe, DYNAMO_STEP_EXECUTE);
@@ -131,7 +145,8 @@ static void spawn_from(const struct dynamo_request *request, char *text, char **
     }
     pid_t keeper = getpid();
     // The child borrows this process's memory until it executes: copying the page tables of a large launcher, whose memory the keeper
-    // still has, would cost milliseconds for each start. It only writes to its own frames, and ends or executes inside run_child().
+    // still has, would cost milliseconds for each start. It only writes to its own frames and to the environment that it is started
+    // with, and ends or executes inside run_child().
     pid_t pid = vfork();
     if (pid == 0) run_child(keeper, pipe[1], heads[0], heads[1], arguments, environment, descriptors, count);
     int error = errno;

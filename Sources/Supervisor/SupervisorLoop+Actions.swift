@@ -24,6 +24,8 @@ extension SupervisorLoop {
         case .failed(let failure):
             self.notices(.failed(failure.message))
         case .stopping(let now):
+            // From here on nobody comes who would take the connections.
+            self.held.keep([])
             self.notices(.stopping(now: now))
         case .finish(let outcome):
             self.outcome = self.completed(outcome)
@@ -134,7 +136,7 @@ extension SupervisorLoop {
         guard !ports.isEmpty else { return [] }
         let listeners = PortListeners()
         return ports.compactMap { replica, port in
-            guard listeners.isTaken(port.port) else { return nil }
+            guard !self.held.ports.contains(port.port), listeners.isTaken(port.port) else { return nil }
             let holder = listeners.holder(of: port.port)?.words ?? "a process that this user may not see"
             return "\(replica.name): port \(port.port) (\(port.name)) is already in use by \(holder); "
                 + "stop it, or give \(replica.name) another port"
@@ -152,6 +154,7 @@ extension SupervisorLoop {
             return self.feed(.notStarted(replica: index, run: run, reason: reason, permanent: run == 1), in: &group)
         }
         do {
+            let held = try self.held.descriptors(replica.listens)
             let output = try Pipe()
             let errors: Pipe
             do { errors = try Pipe() } catch {
@@ -191,9 +194,10 @@ extension SupervisorLoop {
                     executable: replica.executable,
                     arguments: replica.arguments,
                     environment: self.environment(of: replica)
-                        + (notify.map { ["\(NotifySocket.variable)=\($0.path)"] } ?? []),
+                        + (notify.map { ["\(NotifySocket.variable)=\($0.path)"] } ?? [])
+                        + HeldSockets.variables(replica.listens),
                     directory: replica.workingDirectory,
-                    descriptors: [output.writing, errors.writing]
+                    descriptors: [output.writing, errors.writing] + held
                 )
             )
         } catch {

@@ -131,6 +131,7 @@ extension SupervisorLoop {
 
     func rolloutEnded(_ reason: String?) {
         self.sharePlan()
+        if !self.machine.isStopping { self.held.keep(self.machine.activePlan.replicas.flatMap(\.listens)) }
         if self.isApplying { self.notices(.changeEnded(reason)) }
         self.isApplying = false
         self.rolloutWatcher?.yield(RolloutProgress(reason == nil ? .done : .failed, reason: reason))

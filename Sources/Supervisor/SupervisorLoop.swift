@@ -55,6 +55,8 @@ final class SupervisorLoop {
     var outputs: [UInt64: LogPump.Run] = [:]
     /// The replica of each leader there was, for processes that stay in its session.
     var sessions: [Int32: Int] = [:]
+    /// What the launcher listens on for replicas.
+    var held = HeldSockets()
     var isKeeperLost = false
     /// Exits that are said once the output of the run was read to the end.
     var exits: [Int: ProcessExit] = [:]
@@ -134,6 +136,7 @@ final class SupervisorLoop {
             }
         }
         self.scheduled?.task.cancel()
+        self.held.keep([])
         await self.nameLeftovers()
         let outcome = self.outcome ?? SupervisorOutcome(exitCode: 1, reason: .requested)
         self.answerQueries()

@@ -6,6 +6,7 @@ import KVRouting
 import Logging
 import RequestPlane
 import RouterCommandLine
+import Systemd
 
 /// An OpenAI-compatible HTTP server in front of the workers of a Dynamo deployment, whether they take text or token ids.
 @main
@@ -17,7 +18,8 @@ struct FrontendCommand: AsyncParsableCommand {
             The environment decides about the rest, as for Dynamo's own frontend: DYN_DISCOVERY_BACKEND with DYN_FILE_KV or
             ETCD_ENDPOINTS and ETCD_AUTH_*, DYN_REQUEST_PLANE with DYN_TCP_*, DYN_HTTP_BODY_LIMIT_MB, DYN_LOG,
             DYN_RUNTIME_GRACEFUL_SHUTDOWN_TIMEOUT_SECS; for --router-mode kv also DYN_EVENT_PLANE with
-            NATS_SERVER, DYN_ROUTER_TEMPERATURE and the other variables of docs/environment.md.
+            NATS_SERVER, DYN_ROUTER_TEMPERATURE and the other variables of docs/environment.md. A listening socket that is
+            passed (LISTEN_FDS, sd_listen_fds(3)) is used instead of --http-host and --http-port.
             """,
         version: ProgramVersion.text
     )
@@ -57,7 +59,21 @@ struct FrontendCommand: AsyncParsableCommand {
         }
     }
 
+    /// The socket that a service manager, or the launcher, opened for this process.
+    private static func passedSocket() throws -> (descriptor: Int32, host: String, port: Int)? {
+        let all: [ListenDescriptor]
+        do { all = try ListenDescriptors.take() } catch { throw ConfigurationError([error.message]) }
+        guard let socket = all.first else { return nil }
+        guard all.count == 1, case .tcp(let host, let port) = socket.address else {
+            let names = all.map(\.description).joined(separator: ", ")
+            throw ConfigurationError(["one TCP socket can be passed to this program, and it was passed \(names)"])
+        }
+        return (socket.descriptor, host, port)
+    }
+
     func run() async throws {
+        // Before other threads read the environment.
+        let passed = try Self.passedSocket()
         let variables = ProcessEnvironment.variables
         var reader = EnvironmentReader(variables)
         let host = self.httpHost ?? reader.string("DYN_HTTP_HOST") ?? "0.0.0.0"
@@ -86,8 +102,9 @@ struct FrontendCommand: AsyncParsableCommand {
         let logger = runtime.logger
         for warning in warnings { runtime.logger.warning("\(warning)") }
         let configuration = FrontendServer.Configuration(
-            host: host,
-            port: self.httpPort ?? port,
+            host: passed?.host ?? host,
+            port: passed?.port ?? self.httpPort ?? port,
+            passed: passed?.descriptor,
             namespaces: NamespaceFilter(
                 namespace: self.namespace ?? variables["DYN_NAMESPACE"],
                 prefix: self.namespacePrefix ?? environment.runtime.namespacePrefix

@@ -56,7 +56,7 @@ struct UpCommand: AsyncParsableCommand {
         do { try listeners.discardUnused() } catch { output.complain("warning: \(error)") }
         do { try await port?.bind() } catch {
             await output.finish()
-            throw Self.nothingWasStarted("\(error)")
+            throw Self.nothingWasStarted("\(error)", errno: (error as? PublicPort.Unavailable)?.errno)
         }
         do { try await port?.leaveWithServiceManager() } catch {
             output.complain("warning: a restart of the launcher may lose connections: \(error)")
@@ -115,9 +115,9 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     /// Says so here and to the service manager.
-    private static func nothingWasStarted(_ reason: String) -> ExitCode {
+    private static func nothingWasStarted(_ reason: String, errno: Int32? = nil) -> ExitCode {
         Terminal.printError("error: \(reason); nothing was started")
-        ServiceNotifier().failed(status: "nothing was started: \(reason)", exitStatus: 1)
+        ServiceNotifier().failed(status: "nothing was started: \(reason)", errno: errno, exitStatus: 1)
         return ExitCode(1)
     }
 

@@ -28,7 +28,8 @@ enum ImportTable {
             "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting", "Gateway",
         ],
         "dynamo-frontend": [
-            "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "Tokenization", "KVRouter",
+            "Systemd", "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "Tokenization",
+            "KVRouter",
             "KVEvents", "KVRouting", "RouterCommandLine",
         ],
         "dynamo-router": [

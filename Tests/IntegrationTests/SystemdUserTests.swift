@@ -152,4 +152,19 @@ import Testing
             #expect(try await HTTPRequests.get("http://127.0.0.1:\(second)/v1/models").status == 200)
         }
     }
+
+    @Test func `a port that is taken is said with the system's number for it`() async throws {
+        try await withSystemd { machine in
+            let port = "\(machine.port)"
+            try await machine.check(Launcher.path, "generate", "systemd", "--install", "--set", "http.port=\(port)")
+            try await machine.dropIn("Restart=no", of: Self.unit)
+            try await machine.check("systemctl", "daemon-reload")
+            _ = try await withProgram("/usr/bin/python3", ["-u", "-m", "http.server", port]) { program in
+                try await program.waitForOutput("Serving HTTP")
+                #expect(try await machine.run("systemctl", "start", Self.unit).exit == .code(1))
+            }
+            #expect(try await machine.property("StatusErrno", of: Self.unit) == "\(EADDRINUSE)")
+            #expect(try await machine.property("StatusText", of: Self.unit).contains("the port is taken"))
+        }
+    }
 }

@@ -56,6 +56,9 @@ struct dynamo_report {
 // Returns 0 or an errno; `socket` is the launcher's end.
 int dynamo_keeper_start(int lock_descriptor, int *socket, pid_t *pid);
 
+// An entry of a program's environment whose value becomes the program's own number, as sd_listen_fds(3) wants it.
+#define DYNAMO_LISTEN_PID "LISTEN_PID=##########"
+
 // Asks the keeper to start a program. `text` holds NUL-terminated strings: executable, directory, arguments (argv[0] first),
 // environment. `descriptors` become 1, 2, 3... of the program; its 0 is /dev/null. Returns 0 or an errno.
 int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, uint32_t argument_count,
@@ -94,6 +97,10 @@ int dynamo_poller_make(void);
 int dynamo_poller_add(int poller, int descriptor, uint64_t id);
 // Fills `ids` with those that can be read; returns how many. A negative timeout waits for good.
 int dynamo_poller_wait(int poller, uint64_t *ids, int capacity, int milliseconds);
+
+// A TCP socket that listens on a port of an address or name of this machine; not inherited. Returns 0, an errno, or a negative
+// number of getaddrinfo(3).
+int dynamo_listen(const char *host, int port, int *descriptor);
 
 // A datagram socket at `path`, for its owner only, that is told who sends; not inherited, does not block. Something that is there
 // already is removed. Returns 0 or an errno.

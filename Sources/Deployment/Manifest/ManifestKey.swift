@@ -23,7 +23,7 @@ enum ManifestKey {
     static let canary = ["endpoint", "prompt", "timeout"]
     static let process = [
         "role", "command", "builtin", "module", "python", "args", "replicas", "env", "unset", "workingDirectory",
-        "ports",
+        "ports", "listen",
         "gpus", "kvEvents", "dependsOn", "probes", "timing", "restart", "stop",
     ]
     static let kvEvents = ["engine", "replay", "topic", "blockSize", "ranks", "endpoint"]

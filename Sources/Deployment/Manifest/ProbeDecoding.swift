@@ -22,18 +22,6 @@ extension ProcessDecoder {
         }
     }
 
-    /// With the probe `notify` the launcher gives the process a socket of its own.
-    mutating func checkNotification(of process: ProcessManifest) {
-        guard process.probes.contains(where: { $0.question == .notify }),
-            let entry = process.environment.first(where: { $0.name.value == "NOTIFY_SOCKET" })
-        else { return }
-        self.node.error(
-            at: entry.name.location,
-            "'NOTIFY_SOCKET' is set, and the probe 'notify' decides it",
-            remedy: "remove the variable, or use another probe"
-        )
-    }
-
     private mutating func question(_ node: ManifestNode, of process: ProcessManifest) -> ProbeManifest.Question? {
         let example =
             "write a word (\(ManifestKey.probeWords.joined(separator: ", "))) or one of "

@@ -35,6 +35,8 @@ package struct ProcessManifest: Sendable, Hashable {
     var unset: [Located<String>]
     var workingDirectory: Located<Template>?
     var ports: [PortManifest]
+    /// The ports that the launcher opens for it.
+    var listen: [Located<String>] = []
     var gpus: GPUManifest?
     var kvEvents: KVEventsManifest?
     var dependsOn: [DependencyManifest]

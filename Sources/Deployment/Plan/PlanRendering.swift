@@ -86,6 +86,9 @@ extension ReplicaPlan {
             add("inherits", "\(inherited) variable\(inherited == 1 ? "" : "s") of the caller")
         }
         for port in self.ports { add("port", "\(port.name) \(port.port)\(port.leased ? " (leased)" : "")") }
+        for listen in self.listens {
+            add("passed", "\(listen.name) \(listen.address.host):\(listen.address.port), opened by the launcher")
+        }
         if !self.gpus.isEmpty { add("gpus", self.gpus.joined(separator: ", ")) }
         if let events = self.kvEvents { add("kv events", events.rendered) }
         for layer in self.readiness { add("ready", "\(layer.layer.rawValue): \(layer.probe.rendered)") }

@@ -23,6 +23,8 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
     /// Absolute path.
     package var workingDirectory: String
     package var ports: [PortPlan]
+    /// Those of its ports that the launcher opens and passes to each of its processes.
+    package var listens: [ListenPlan]
     /// Device identifiers, as given to `CUDA_VISIBLE_DEVICES`.
     package var gpus: [String]
     /// The engine's own KV events, which the launcher publishes for this replica.
@@ -48,6 +50,7 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
         unset: [UnsetVariable] = [],
         workingDirectory: String,
         ports: [PortPlan] = [],
+        listens: [ListenPlan] = [],
         gpus: [String] = [],
         kvEvents: KVRelayPlan? = nil,
         dependencies: [Dependency] = [],
@@ -67,6 +70,7 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
         self.unset = unset
         self.workingDirectory = workingDirectory
         self.ports = ports
+        self.listens = listens
         self.gpus = gpus
         self.kvEvents = kvEvents
         self.dependencies = dependencies
@@ -127,6 +131,18 @@ package struct PortPlan: Sendable, Hashable, Codable {
         self.name = name
         self.port = port
         self.leased = leased
+    }
+}
+
+/// A socket that the launcher opens for a replica: it stays from one process to the next, so that no connection is refused.
+package struct ListenPlan: Sendable, Hashable, Codable {
+    /// The manifest's name of the port; what `LISTEN_FDNAMES` calls the socket.
+    package var name: String
+    package var address: HTTPAddress
+
+    package init(name: String, address: HTTPAddress) {
+        self.name = name
+        self.address = address
     }
 }
 

@@ -74,6 +74,7 @@ extension Planner {
             unset: unset,
             workingDirectory: directory,
             ports: draft.ports,
+            listens: self.listens(draft, context),
             gpus: draft.gpus ?? [],
             kvEvents: self.kvEvents(of: process, values, context),
             dependencies: self.dependencies(of: process, context),
@@ -110,6 +111,16 @@ extension Planner {
 
     private mutating func resolved(_ templates: [Located<Template>], _ values: [String: Template.Value]) -> [String] {
         templates.map { self.resolved($0.value, at: $0.location, values) }
+    }
+
+    /// A frontend is for clients of other machines too, anything else for this one.
+    private func listens(_ draft: ReplicaDraft, _ context: ReplicaContext) -> [ListenPlan] {
+        draft.process.listen.compactMap { name in
+            let host = draft.process.role == .frontend && name.value == "http" ? context.frontendHost : "127.0.0.1"
+            return draft.port(name.value).map {
+                ListenPlan(name: name.value, address: HTTPAddress(host: host, port: $0))
+            }
+        }
     }
 
     // MARK: Program

@@ -32,28 +32,9 @@ package struct ConnectionListener<Connection: Sendable>: Sendable {
         setUp: @escaping @Sendable (any Channel) -> EventLoopFuture<Connection>
     ) async throws(ConfigurationError) {
         do {
-            let open = self.open
-            self.server = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
-                .serverChannelOption(.backlog, value: 1024)
+            self.server = try await Self.bootstrap(backlog: 1024, logger)
                 .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                .serverChannelInitializer { channel in
-                    channel.eventLoop.makeCompletedFuture {
-                        try channel.pipeline.syncOperations.addHandler(AcceptPause(logger: logger))
-                    }
-                }
-                .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-                .childChannelOption(.allowRemoteHalfClosure, value: true)
-                .bind(host: host, port: port) { channel in
-                    guard open.insert(channel) else {
-                        return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel)
-                    }
-                    return setUp(channel).map { connection in
-                        // A connection that was accepted and never served must not end before its channel: NIO's asynchronous
-                        // channel stops the process when its writer goes away unfinished.
-                        channel.closeFuture.whenComplete { _ in withExtendedLifetime(connection) {} }
-                        return connection
-                    }
-                }
+                .bind(host: host, port: port) { [open] in open.prepare($0, setUp) }
         } catch let error as IOError {
             throw ConfigurationError([
                 "cannot listen on \(host):\(port): \(String(cString: strerror(error.errnoCode))); \(remedy)"
@@ -62,6 +43,44 @@ package struct ConnectionListener<Connection: Sendable>: Sendable {
             throw ConfigurationError(["cannot listen on \(host):\(port): \(error); \(remedy)"])
         }
     }
+
+    /// Listens on a socket that was passed to this process and listens already.
+    ///
+    /// - Parameters:
+    ///   - descriptor: the socket; belongs to the listener from now on.
+    ///   - logger: hears when connections cannot be accepted.
+    ///   - setUp: builds the pipeline of a new connection.
+    /// - Throws: `ConfigurationError` when the socket cannot be used.
+    package init(
+        descriptor: Int32,
+        logger: Logger,
+        setUp: @escaping @Sendable (any Channel) -> EventLoopFuture<Connection>
+    ) async throws(ConfigurationError) {
+        do {
+            // Listening again sets the length of the queue, which whoever opened the socket has made long.
+            self.server = try await Self.bootstrap(backlog: 4096, logger)
+                .bind(descriptor) { [open] in open.prepare($0, setUp) }
+        } catch {
+            throw ConfigurationError(["cannot use the socket that was passed as descriptor \(descriptor): \(error)"])
+        }
+    }
+
+    private static func bootstrap(backlog: Int32, _ logger: Logger) -> ServerBootstrap {
+        ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+            .serverChannelOption(.backlog, value: backlog)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.addHandler(AcceptPause(logger: logger))
+                }
+            }
+            .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+            .childChannelOption(.allowRemoteHalfClosure, value: true)
+    }
+
+    /// Accepts no more connections; those that there are, are served on.
+    ///
+    /// A socket that was passed to this process stays open elsewhere, and connections wait there.
+    package func stopAccepting() { self.server.channel.close(promise: nil) }
 
     /// Serves connections until cancelled, which closes all of them; what is not flushed then is lost.
     ///
@@ -107,6 +126,20 @@ private final class OpenChannels: Sendable {
         }
         channel.closeFuture.whenComplete { _ in self.channels.withLock { _ = $0?.removeValue(forKey: id) } }
         return isOpen
+    }
+
+    /// Sets a new connection up, unless the listener has stopped.
+    func prepare<Connection: Sendable>(
+        _ channel: any Channel,
+        _ setUp: @Sendable (any Channel) -> EventLoopFuture<Connection>
+    ) -> EventLoopFuture<Connection> {
+        guard self.insert(channel) else { return channel.eventLoop.makeFailedFuture(ChannelError.ioOnClosedChannel) }
+        return setUp(channel).map { connection in
+            // A connection that was accepted and never served must not end before its channel: NIO's asynchronous
+            // channel stops the process when its writer goes away unfinished.
+            channel.closeFuture.whenComplete { _ in withExtendedLifetime(connection) {} }
+            return connection
+        }
     }
 
     /// Whether bytes wait for a client to read.

@@ -152,6 +152,8 @@ package struct GatewayError: Error, Hashable, CustomStringConvertible {
     package var reason: String
     /// What to do.
     package var remedy: String
+    /// The system's number for the reason; nil when it is another.
+    package var errno: Int32?
 
     package var description: String { "cannot listen on \(self.address): \(self.reason); \(self.remedy)" }
 }

@@ -160,8 +160,14 @@ extension GatewayListener: CustomStringConvertible {
         guard let error = error as? IOError else {
             return self.error("\(error)", "check that the address belongs to this machine")
         }
-        let reason = String(cString: strerror(error.errnoCode))
-        return switch (error.errnoCode, self) {
+        var said = self.words(for: error.errnoCode)
+        said.errno = error.errnoCode
+        return said
+    }
+
+    private func words(for code: Int32) -> GatewayError {
+        let reason = String(cString: strerror(code))
+        return switch (code, self) {
         case (EADDRINUSE, .tcp(_, let port, _)):
             self.error(
                 "the port is taken",

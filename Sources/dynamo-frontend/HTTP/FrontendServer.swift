@@ -6,6 +6,7 @@ import Logging
 import NIOCore
 import RequestPlane
 import ServiceLifecycle
+import Synchronization
 
 /// The public HTTP server with what it needs to answer.
 ///
@@ -15,6 +16,8 @@ final class FrontendServer: Service {
     struct Configuration: Sendable, Hashable {
         var host: String
         var port: Int
+        /// A socket that listens already and that others keep open, instead of these two.
+        var passed: Int32?
         var namespaces: NamespaceFilter
         var router = RouterConfiguration()
         /// The largest body of a request, in bytes.
@@ -30,6 +33,8 @@ final class FrontendServer: Service {
     private let handler: RequestRouter
     private let logger: Logger
     private let onListening: @Sendable (Int) -> Void
+    /// It has stopped accepting by itself.
+    private let isLeaving = Mutex(false)
 
     /// Creates a frontend.
     ///
@@ -101,12 +106,19 @@ final class FrontendServer: Service {
             try await handler.respond(to: request, writer)
         }
         let (host, port) = (self.configuration.host, self.configuration.port)
-        let listener = try await ConnectionListener(
-            host: host,
-            port: port,
-            remedy: "choose another address with --http-host and --http-port (DYN_HTTP_HOST, DYN_HTTP_PORT)",
-            logger: self.logger
-        ) { [logger] channel in connection.setup(channel: channel, logger: logger) }
+        let setUp = { @Sendable [logger] (channel: any Channel) in connection.setup(channel: channel, logger: logger) }
+        let listener =
+            if let passed = self.configuration.passed {
+                try await ConnectionListener(descriptor: passed, logger: self.logger, setUp: setUp)
+            } else {
+                try await ConnectionListener(
+                    host: host,
+                    port: port,
+                    remedy: "choose another address with --http-host and --http-port (DYN_HTTP_HOST, DYN_HTTP_PORT)",
+                    logger: self.logger,
+                    setUp: setUp
+                )
+            }
         self.logger.info("frontend listens", metadata: ["host": "\(host)", "port": "\(listener.port)"])
         self.onListening(listener.port)
         try await withThrowingTaskGroup(of: Event?.self) { group in
@@ -125,13 +137,20 @@ final class FrontendServer: Service {
             group.addTask {
                 try await gracefulShutdown()
                 let deadline = ContinuousClock.now + self.configuration.drainTimeout
+                // New connections are for whoever takes the socket over.
+                if self.configuration.passed != nil {
+                    self.isLeaving.withLock { $0 = true }
+                    listener.stopAccepting()
+                }
                 await self.handler.activity.drain(within: self.configuration.drainTimeout)
                 await listener.flush(within: deadline - .now)
                 return .drained
             }
             while let event = try await group.next() {
                 if event == .drained { break }
-                if event == .serverEnded { throw ConfigurationError(["the HTTP server ended unexpectedly"]) }
+                if event == .serverEnded, !self.isLeaving.withLock({ $0 }) {
+                    throw ConfigurationError(["the HTTP server ended unexpectedly"])
+                }
             }
             group.cancelAll()
             while let result = await group.nextResult() { _ = result }

@@ -64,7 +64,7 @@ final class PublicPort: PublicPortControl {
     func bind() async throws {
         do { try await self.gateway.bind() } catch {
             let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
-            throw Unavailable(description: "the gateway \(error)\(holder)")
+            throw Unavailable(description: "the gateway \(error)\(holder)", errno: error.errno)
         }
         do { try await self.metrics?.bind() } catch {
             throw Unavailable(description: "'gateway.metrics': \(error)")
@@ -104,6 +104,8 @@ final class PublicPort: PublicPortControl {
     /// The public port cannot be had.
     struct Unavailable: Error, CustomStringConvertible {
         let description: String
+        /// The system's number for the reason, if it is one.
+        var errno: Int32?
     }
 
     /// Serves until the task is cancelled; once the port was closed only metrics.

@@ -5,12 +5,16 @@ import Systemd
 
 /// Writes what `up` shows to the journal, one entry a line, with fields to ask for: `journalctl DYNAMO_PROCESS=worker`.
 final class JournalOutput: Sendable {
+    private struct State: Sendable {
+        /// The process of each replica; those that a change of the manifest adds are learned from their lines.
+        var processes: [String: String]
+        /// The highest layer that each replica has reached.
+        var layers: [String: ReadinessLayer] = [:]
+    }
+
     /// Of every entry.
     private let common: [JournalEntry.Field]
-    /// The process of each replica.
-    private let processes: [String: String]
-    /// The highest layer that each replica has reached.
-    private let layers = Mutex<[String: ReadinessLayer]>([:])
+    private let state: Mutex<State>
     private let writer: JournalWriter
 
     /// How long the end waits for the journal.
@@ -20,7 +24,8 @@ final class JournalOutput: Sendable {
         let common = Self.common(plan)
         let logs = plan.directories.logs
         self.common = common
-        self.processes = Dictionary(plan.replicas.map { ($0.name, $0.process) }) { first, _ in first }
+        let processes = Dictionary(plan.replicas.map { ($0.name, $0.process) }) { first, _ in first }
+        self.state = Mutex(State(processes: processes))
         self.writer = JournalWriter(
             lossReport: { count in
                 JournalEntry(
@@ -51,21 +56,25 @@ final class JournalOutput: Sendable {
     /// Follows the layers.
     func observe(_ notice: SupervisorNotice) {
         switch notice {
-        case .started(let replica, _): self.layers.withLock { $0[replica] = nil }
-        case .layerReached(let replica, let layer, _): self.layers.withLock { $0[replica] = layer }
+        case .started(let replica, _): self.state.withLock { $0.layers[replica] = nil }
+        case .layerReached(let replica, let layer, _): self.state.withLock { $0.layers[replica] = layer }
         default: break
         }
     }
 
     /// A line of a process.
     func show(_ line: LogLine) {
-        self.writer.write(Self.entry(of: line, layer: self.layers.withLock { $0[line.replica] }, common: self.common))
+        let layer = self.state.withLock { state in
+            state.processes[line.replica] = line.process
+            return state.layers[line.replica]
+        }
+        self.writer.write(Self.entry(of: line, layer: layer, common: self.common))
     }
 
     /// A line of the launcher's own.
     func say(_ text: String, as priority: JournalEntry.Priority, about replica: String? = nil) {
         var fields = self.common
-        if let replica, let process = self.processes[replica] {
+        if let replica, let process = self.state.withLock({ $0.processes[replica] }) {
             fields += [JournalEntry.Field("DYNAMO_PROCESS", process), JournalEntry.Field("DYNAMO_REPLICA", replica)]
         }
         self.writer.write(
