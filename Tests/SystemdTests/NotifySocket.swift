@@ -2,9 +2,9 @@ import Foundation
 import TestSupport
 
 /// The service manager's end of `NOTIFY_SOCKET`: a datagram socket that a test owns.
-final class NotifySocket {
+final class NotifySocket: Sendable {
     /// A message and how many descriptors came with it.
-    struct Message {
+    struct Message: Sendable {
         var text: String
         var descriptors: [Int32]
         var lines: [String] { self.text.split(separator: "\n").map(String.init) }

@@ -94,9 +94,8 @@ struct ControlRoutes: Sendable {
         do throws(BadBody) { body = try await self.body(of: request, example: "{\"now\": false}") } catch {
             return error.response
         }
-        self.server.stop(now: body?.now ?? false)
         let waits = request.uri.queryParameters["wait"] != "false"
-        guard let status = await self.server.status(waits ? .ended : .now, limit: nil) else {
+        guard let status = await self.server.stop(now: body?.now ?? false, waits: waits) else {
             return Self.error(.serviceUnavailable, "the deployment has ended")
         }
         return try Self.json(status)

@@ -115,7 +115,14 @@ final class ControlServer: Sendable {
         try await Supervisor.apply(self.replan, isDryRun: isDryRun, self.sender)
     }
 
-    func stop(now: Bool) {
-        self.sender.yield(.stop(now: now))
+    /// Stops the deployment; the status is the one at the end, or at once.
+    func stop(now: Bool, waits: Bool) async -> DeploymentStatus? {
+        await withCheckedContinuation { continuation in
+            let query = StatusQuery(moment: waits ? .ended : .now, limit: nil) { continuation.resume(returning: $0) }
+            // Who waits for the end asks for it before it can come.
+            if !waits { self.sender.yield(.stop(now: now)) }
+            if case .terminated = self.sender.yield(.status(query)) { continuation.resume(returning: nil) }
+            if waits { self.sender.yield(.stop(now: now)) }
+        }
     }
 }
