@@ -8,6 +8,8 @@ struct ModelProbe: Sendable {
     /// nil: the first one that is listed.
     let model: String?
     let timeout: Duration
+    /// Prepares each connection, for example for TLS.
+    var prepare: (@Sendable (any Channel) throws -> Void)?
 
     /// Whether the model (nil: any) is listed.
     func listed() async throws(HTTPFailure) -> ProbeOutcome {
@@ -48,7 +50,9 @@ struct ModelProbe: Sendable {
     func generates(_ canary: CanaryRequest) async throws(HTTPFailure) -> ProbeOutcome {
         var name = self.model
         if name == nil {
-            let list = try await HTTPClient.send(HTTPRequest(url: "\(self.baseURL)/v1/models"), timeout: self.timeout)
+            var request = try HTTPRequest(url: "\(self.baseURL)/v1/models")
+            request.prepare = self.prepare
+            let list = try await HTTPClient.send(request, timeout: self.timeout)
             switch Self.models(in: list) {
             case .failure(let failure): return .failure(failure.description)
             case .success(let models): name = models.first
@@ -66,7 +70,8 @@ struct ModelProbe: Sendable {
             prompt = "\"prompt\":\(ConsoleFormatter.quoted(canary.prompt))"
         }
         let body = "{\"model\":\(ConsoleFormatter.quoted(name)),\(prompt),\"max_tokens\":1,\"stream\":false}"
-        let request = try HTTPRequest(url: "\(self.baseURL)\(path)", method: "POST", body: Array(body.utf8))
+        var request = try HTTPRequest(url: "\(self.baseURL)\(path)", method: "POST", body: Array(body.utf8))
+        request.prepare = self.prepare
         let answer = try await HTTPClient.send(request, timeout: self.timeout)
         guard answer.status == 200 else { return .failure(answer.words) }
         struct Completion: Decodable {

@@ -1,6 +1,7 @@
 import Deployment
 import Gateway
 import Logging
+import NIOCore
 import Supervisor
 import Synchronization
 
@@ -10,6 +11,7 @@ final class PublicPort: PublicPortControl {
     private let certificates: CertificateWatch?
     private let metrics: MetricsListener?
     private let port: Int
+    private let plan: Plan
     private let state: Mutex<State>
     /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
     private let grace: Duration
@@ -36,6 +38,7 @@ final class PublicPort: PublicPortControl {
         }
         self.metrics = settings.metrics.map { MetricsListener(host: $0.host, port: $0.port) }
         self.port = plan.publicAddress.port
+        self.plan = plan
         let frontends = Self.frontends(of: plan)
         self.state = Mutex(State(frontends: frontends, planned: frontends))
         self.grace = .seconds(DeploymentTimes(plan).drain)
@@ -59,6 +62,22 @@ final class PublicPort: PublicPortControl {
         do { try await self.metrics?.bind() } catch {
             throw Unavailable(description: "'gateway.metrics': \(error)")
         }
+    }
+
+    /// How long ``troubles(at:)`` may take, in seconds.
+    var proofTime: Double { PublicProof(self.plan)?.limit ?? 0 }
+
+    /// Whether the port serves, once every frontend does by itself.
+    ///
+    /// - Parameter stage: what is ready.
+    /// - Returns: what is wrong, in words; empty when nothing is.
+    func troubles(at stage: Supervisor.VerificationStage) async -> [String] {
+        guard stage == .everythingReady else { return [] }
+        let prepare: (@Sendable (any Channel) throws -> Void)?
+        do { prepare = try self.certificates == nil ? nil : GatewayTLS.connectingToItself() } catch {
+            return ["the public address cannot be asked: \(error)"]
+        }
+        return await PublicProof(self.plan, prepare: prepare)?.trouble().map { [$0] } ?? []
     }
 
     /// The public port cannot be had.
