@@ -302,6 +302,7 @@ if Context.environment["DYNAMO_BENCHMARKS"] != nil {
             path: "Tests/Benchmarks/Events"
         )
     )
+    package.targets.append(.executableTarget(name: "gateway-upstream", path: "Tests/Benchmarks/Gateway"))
 }
 
 // MARK: - Settings

@@ -80,6 +80,7 @@ extension SupervisorLoop {
             layer: replica.run?.reached.last?.layer,
             reached: replica.run?.reached ?? [],
             waitingFor: waitingFor,
+            says: replica.run?.status,
             restarts: replica.restarts,
             lastExit: replica.lastExit,
             ports: replica.plan.ports,

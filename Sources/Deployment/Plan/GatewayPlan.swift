@@ -71,6 +71,9 @@ package struct GatewayPlan: Sendable, Hashable, Codable {
     package var listeners: [Listener]
     /// Where the launcher's own metrics are served; nil: on the control socket only.
     package var metrics: HTTPAddress?
+    /// Everything is stopped when no request was there for so long, in seconds, and a service manager holds the public socket;
+    /// nil: never.
+    package var idleExit: Double?
 
     package init(
         hold: Hold = Hold(),
@@ -80,7 +83,8 @@ package struct GatewayPlan: Sendable, Hashable, Codable {
         timeouts: Timeouts = Timeouts(),
         tls: TLS? = nil,
         listeners: [Listener] = [],
-        metrics: HTTPAddress? = nil
+        metrics: HTTPAddress? = nil,
+        idleExit: Double? = nil
     ) {
         self.hold = hold
         self.bodyLimit = bodyLimit
@@ -90,6 +94,7 @@ package struct GatewayPlan: Sendable, Hashable, Codable {
         self.tls = tls
         self.listeners = listeners
         self.metrics = metrics
+        self.idleExit = idleExit
     }
 
     /// The same with files where they are, for a manifest in a folder.
@@ -113,6 +118,7 @@ extension Plan {
     /// The URL of the public address that a client on this machine uses.
     package var publicURL: String {
         let url = self.publicAddress.localURL
-        return self.gateway?.tls == nil ? url : "https://" + url.dropFirst("http://".count)
+        return self.gateway?.tls == nil || self.publicAddress.socketPath != nil
+            ? url : "https://" + url.dropFirst("http://".count)
     }
 }

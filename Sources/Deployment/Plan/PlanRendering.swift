@@ -126,11 +126,15 @@ extension Probe {
                 "one token of \(model ?? "the model") by \(canary.endpoint.rawValue) from \(base) within \(Seconds.rendered(canary.timeout))"
         case .requestPlane(let component, let endpoint):
             return "every instance of \(component).\(endpoint) answers on the request plane"
+        case .notify: return "it says READY=1 to its NOTIFY_SOCKET"
         }
     }
 }
 
 extension GatewayPlan {
+    /// ``idleExit`` as people write it: `30m`.
+    package var idleExitText: String? { self.idleExit.map(Seconds.rendered) }
+
     /// What it is about, and what is said about that.
     var rendered: [(label: String, text: String)] {
         let hold =
@@ -152,6 +156,9 @@ extension GatewayPlan {
         if let tls = self.tls { lines.append(("tls", "certificate \(tls.certificate), key \(tls.key)")) }
         for listener in self.listeners { lines.append(("listener", listener.rendered)) }
         if let metrics = self.metrics { lines.append(("metrics", "\(metrics.localURL)/metrics")) }
+        if let idle = self.idleExitText {
+            lines.append(("idle", "ends after \(idle) without a request, when systemd holds the socket"))
+        }
         return lines
     }
 }

@@ -24,6 +24,10 @@ final class ClientConnection: ChannelInboundHandler {
 
     /// Bytes of later requests that are read while one is answered.
     private static let readAhead = 64 * 1024
+    /// How long a connection waits for a next request before it ends for good.
+    private static let drainPause = Duration.milliseconds(250)
+    /// The same for its first request: whoever connects wants something.
+    private static let firstRequestPause = Duration.seconds(2)
 
     let lane: Lane
     let peer: Peer
@@ -36,6 +40,8 @@ final class ClientConnection: ChannelInboundHandler {
     var isDraining = false
     private var isPumping = false
     private var isReadHeld = false
+    /// A read was asked for, and nothing has come since.
+    private var isReadPending = false
     var isInputClosed = false
     /// The other side of a tunnel has ended.
     var isTunnelEnded = false
@@ -79,6 +85,7 @@ final class ClientConnection: ChannelInboundHandler {
                 isLast: true
             )
         }
+        self.isReadPending = true
         context.read()
         context.fireChannelActive()
     }
@@ -93,13 +100,14 @@ final class ClientConnection: ChannelInboundHandler {
         case .reading:
             let isNew = !self.reader.isInsideHead
             self.reader.append(bytes)
-            if isNew { self.expect(within: self.limits.headerTimeout) }
+            if isNew { self.expect(in: self.lane.times.header) }
         case .held, .connecting, .exchanging: self.reader.append(bytes)
         }
         self.pump()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        self.isReadPending = false
         self.exchange?.backend?.flush()
         self.readOn()
     }
@@ -143,7 +151,7 @@ final class ClientConnection: ChannelInboundHandler {
                 case .body(let bytes):
                     self.exchange?.note(bytes)
                     self.exchange?.backend?.write(bytes)
-                    self.expect(within: self.limits.bodyTimeout)
+                    self.expect(in: self.lane.times.body)
                 case .end:
                     self.exchange?.isRequestComplete = true
                     self.timer.stop()
@@ -176,7 +184,9 @@ final class ClientConnection: ChannelInboundHandler {
             case .tunnel: self.exchange?.backend?.isWritable ?? false
             }
         self.isReadHeld = !wants
-        if wants { context.read() }
+        guard wants, !self.isReadPending else { return }
+        self.isReadPending = true
+        context.read()
     }
 
     /// The backend can take more.
@@ -187,13 +197,13 @@ final class ClientConnection: ChannelInboundHandler {
     private func begin(_ request: RequestHead) {
         let now = NIODeadline.now()
         let (head, id) = request.forBackend(self.peer, &self.lane.names)
-        var exchange = Exchange(
+        let exchange = Exchange(
             request,
             number: self.requestCount,
             head: head,
             requestID: id,
             started: now,
-            patience: TimeAmount(self.core.configuration.hold.patience)
+            patience: self.lane.times.patience
         )
         self.requestCount += 1
         if self.isDraining { exchange.closesAfter = true }
@@ -203,7 +213,7 @@ final class ClientConnection: ChannelInboundHandler {
             exchange.isRequestComplete = true
             self.timer.stop()
         } else {
-            self.expect(within: self.limits.bodyTimeout)
+            self.expect(in: self.lane.times.body)
         }
         self.exchange = exchange
         self.dispatch(isReturned: false, now)
@@ -214,7 +224,7 @@ final class ClientConnection: ChannelInboundHandler {
         guard let exchange = self.exchange else { return }
         let decision = self.core.arrive(
             Waiter(self, exchange.number),
-            bytes: (exchange.sent.first?.readableBytes ?? 0) + self.reader.bufferedBytes,
+            bytes: (exchange.sentHead?.readableBytes ?? 0) + self.reader.bufferedBytes,
             deadline: isReturned ? exchange.deadline : nil,
             now: now
         )
@@ -262,7 +272,7 @@ final class ClientConnection: ChannelInboundHandler {
 
     /// Sends what was sent before, if anything, and whatever comes.
     private func attach(_ connection: BackendConnection) {
-        guard let exchange = self.exchange, let head = exchange.sent.first else { return }
+        guard let exchange = self.exchange, let head = exchange.sentHead else { return }
         self.phase = .exchanging
         self.exchange?.backend = connection
         connection.begin(
@@ -271,8 +281,8 @@ final class ClientConnection: ChannelInboundHandler {
             answersHead: exchange.request.isHead,
             unframes: exchange.request.isHTTP10
         )
-        for bytes in exchange.sent.dropFirst() { connection.write(bytes) }
-        if !exchange.isRequestComplete { self.expect(within: self.limits.bodyTimeout) }
+        for bytes in exchange.sentBody { connection.write(bytes) }
+        if !exchange.isRequestComplete { self.expect(in: self.lane.times.body) }
         // While the connection is read the flush comes after all that was read.
         if !self.isPumping { connection.flush() }
     }
@@ -329,9 +339,11 @@ final class ClientConnection: ChannelInboundHandler {
     // MARK: Time
 
     /// Something must happen within this time.
-    func expect(within time: Duration) {
+    func expect(within time: Duration) { self.expect(in: TimeAmount(time)) }
+
+    func expect(in time: TimeAmount) {
         guard let context = self.context else { return }
-        self.timer.expect(within: TimeAmount(time), context.eventLoop, self) { $0.timeIsUp() }
+        self.timer.expect(within: time, context.eventLoop, self) { $0.timeIsUp() }
     }
 
     private func timeIsUp() {
@@ -352,6 +364,8 @@ final class ClientConnection: ChannelInboundHandler {
             self.requestIsBroken(
                 Refusal(408, "request_timeout", "the request's body paused for more than \(self.limits.bodyTimeout)")
             )
+        // What has come before the end is answered.
+        case .reading where self.isDraining && self.hasUnreadBytes: self.expect(within: Self.drainPause)
         case .reading, .lingering:
             guard self.hasPendingOutput else { return self.close() }
             // A slow client still takes the last answer.
@@ -369,11 +383,23 @@ final class ClientConnection: ChannelInboundHandler {
 
     // MARK: End
 
+    /// Whether a request is here, on its way, or to be expected because the connection is new.
+    var isBusy: Bool {
+        switch self.phase {
+        case .reading: self.requestCount == 0 || self.reader.bufferedBytes > 0 || self.hasUnreadBytes
+        case .held, .connecting, .exchanging, .tunnel: true
+        case .lingering, .closed: false
+        }
+    }
+
+    private var hasUnreadBytes: Bool { self.context.map { ConnectionState.hasUnreadBytes($0.channel) } ?? false }
+
     private func quiesce() {
         self.isDraining = true
         switch self.phase {
         // A request may be on its way: it is still answered.
-        case .reading where !self.reader.isInsideHead: self.expect(within: .milliseconds(250))
+        case .reading where !self.reader.isInsideHead:
+            self.expect(within: self.requestCount == 0 ? Self.firstRequestPause : Self.drainPause)
         case .held, .connecting, .exchanging: self.exchange?.closesAfter = true
         case .reading, .lingering, .tunnel, .closed: break
         }

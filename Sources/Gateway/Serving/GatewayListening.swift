@@ -16,6 +16,9 @@ struct GatewayListening {
     let group: MultiThreadedEventLoopGroup
     let lanes: [ObjectIdentifier: NIOLoopBound<Lane>]
 
+    /// Connections that wait to be accepted; the system may allow fewer (net.core.somaxconn).
+    private static let backlog: Int32 = 4096
+
     /// Listens.
     ///
     /// - Parameters:
@@ -36,7 +39,10 @@ struct GatewayListening {
             case .unix(let path, let mode, _):
                 channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
                 if let mode, chmod(path, mode) != 0 { throw IOError(errnoCode: errno, reason: "chmod") }
-            case .inherited(let descriptor, _, _): channel = try await bootstrap.withBoundSocket(descriptor).get()
+            case .inherited(let descriptor, _, _):
+                channel = try await bootstrap.withBoundSocket(descriptor).get()
+                // NIO has set the queue to 128 connections, whatever the service manager had set.
+                listen(descriptor, Self.backlog)
             }
         } catch { throw listener.error(error) }
         let scheme = certificate == nil ? "http" : "https"
@@ -52,7 +58,7 @@ struct GatewayListening {
     private func bootstrap(_ certificate: CertificateStore?) -> ServerBootstrap {
         let (core, lanes) = (self.core, self.lanes)
         return ServerBootstrap(group: self.group)
-            .serverChannelOption(.backlog, value: 4096)
+            .serverChannelOption(.backlog, value: Self.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {

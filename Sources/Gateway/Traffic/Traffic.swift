@@ -162,7 +162,7 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         now: NIODeadline
     ) -> [Action] {
         self.inFlight -= 1
-        guard let index = self.slots.firstIndex(where: { $0.id == assignment.slot }) else {
+        guard let index = self.slots.indices.first(where: { self.slots[$0].id == assignment.slot }) else {
             preconditionFailure("slot \(assignment.slot) is gone, although a request is at it")
         }
         self.slots[index].outstanding -= 1
@@ -270,15 +270,15 @@ package struct Traffic<Waiter: Sendable>: Sendable {
 
     /// The ready backend with the fewest requests.
     private func pick() -> Int? {
-        var best: Int?
+        var best: (index: Int, outstanding: Int)?
         for offset in self.slots.indices {
             let index = (self.cursor + offset) % self.slots.count
-            let slot = self.slots[index]
-            if slot.isRetired { continue }
-            if slot.ejectedUntil != nil { continue }
-            if best.map({ slot.outstanding < self.slots[$0].outstanding }) ?? true { best = index }
+            // No copy of the slot: it holds all that was counted.
+            if self.slots[index].isRetired || self.slots[index].ejectedUntil != nil { continue }
+            let outstanding = self.slots[index].outstanding
+            if best.map({ outstanding < $0.outstanding }) ?? true { best = (index, outstanding) }
         }
-        return best
+        return best?.index
     }
 
     private mutating func assign(_ index: Int) -> Assignment {

@@ -23,9 +23,10 @@ package struct PublicProof: Sendable {
         }
         guard let (model, canary) = questions.first else { return nil }
         self.probe = ModelProbe(
-            baseURL: plan.publicAddress.localURL,
+            baseURL: plan.publicAddress.socketPath == nil ? plan.publicAddress.localURL : "http://localhost",
             model: model,
             timeout: .seconds(canary.timeout),
+            socketPath: plan.publicAddress.socketPath,
             prepare: prepare
         )
         self.canary = canary
@@ -58,6 +59,7 @@ package struct PublicProof: Sendable {
             baseURL: self.probe.baseURL,
             model: self.probe.model,
             timeout: min(self.probe.timeout, left),
+            socketPath: self.probe.socketPath,
             prepare: self.probe.prepare
         )
         do { return try await probe.generates(self.canary) } catch { return .failure(error.description) }

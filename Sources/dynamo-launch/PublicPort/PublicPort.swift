@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import Supervisor
 import Synchronization
+import Systemd
 
 /// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
 final class PublicPort: PublicPortControl {
@@ -12,6 +13,7 @@ final class PublicPort: PublicPortControl {
     private let metrics: MetricsListener?
     private let port: Int
     private let plan: Plan
+    private let isSecure: Bool
     private let state: Mutex<State>
     /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
     private let grace: Duration
@@ -26,10 +28,17 @@ final class PublicPort: PublicPortControl {
         var released: Set<String> = []
     }
 
+    /// For each listener the name under which the service manager keeps it; nil: that is not the launcher's business.
+    private let names: [String?]
+    private let readiness: AsyncStream<Void>
+    private let becomeReady: AsyncStream<Void>.Continuation
+
     /// Nil when the plan leaves the public port to a frontend.
-    init?(plan: Plan, logger: Logger) {
+    init?(plan: Plan, listeners: PublicListeners, logger: Logger) {
         guard let settings = plan.gateway else { return nil }
-        let gateway = Gateway(GatewayConfiguration(settings, at: plan.publicAddress), logger: logger)
+        var configuration = GatewayConfiguration(settings, at: plan.publicAddress)
+        configuration.listeners = listeners.listeners
+        let gateway = Gateway(configuration, logger: logger)
         self.gateway = gateway
         self.certificates = settings.tls.map { tls in
             var logger = logger
@@ -37,8 +46,11 @@ final class PublicPort: PublicPortControl {
             return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
         }
         self.metrics = settings.metrics.map { MetricsListener(host: $0.host, port: $0.port) }
+        self.names = listeners.names
+        (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
         self.plan = plan
+        self.isSecure = listeners.isSecure
         let frontends = Self.frontends(of: plan)
         self.state = Mutex(State(frontends: frontends, planned: frontends))
         self.grace = .seconds(DeploymentTimes(plan).drain)
@@ -74,10 +86,40 @@ final class PublicPort: PublicPortControl {
     func troubles(at stage: Supervisor.VerificationStage) async -> [String] {
         guard stage == .everythingReady else { return [] }
         let prepare: (@Sendable (any Channel) throws -> Void)?
-        do { prepare = try self.certificates == nil ? nil : GatewayTLS.connectingToItself() } catch {
+        do { prepare = try self.isSecure ? GatewayTLS.connectingToItself() : nil } catch {
             return ["the public address cannot be asked: \(error)"]
         }
         return await PublicProof(self.plan, prepare: prepare)?.trouble().map { [$0] } ?? []
+    }
+
+    /// Leaves a copy of each socket with the service manager, if there is one: the next launcher gets it, and connections that come
+    /// in between wait.
+    ///
+    /// A service manager whose unit has no room (`FileDescriptorStoreMax=`) drops it without a word.
+    ///
+    /// - Throws: `SystemdError` when the service manager cannot be told.
+    func leaveWithServiceManager() async throws {
+        guard ServiceNotifier().isManaged else { return }
+        for case (let name?, let descriptor?) in zip(self.names, await self.gateway.descriptors()) {
+            try DescriptorStore().store(descriptor, name: name)
+        }
+        self.gateway.keepSocketFiles()
+    }
+
+    /// Waits until the deployment has been ready and without a request for some time; accepts no more connections then.
+    ///
+    /// - Parameter limit: the time.
+    /// - Returns: whether that came true; false when the task was cancelled before.
+    func pauseWhenIdle(for limit: Duration) async -> Bool {
+        for await _ in self.readiness { break }
+        let start = ContinuousClock.now
+        while !Task.isCancelled {
+            let idle = min(self.gateway.idleTime, ContinuousClock.now - start)
+            if idle >= limit, await self.gateway.pause(ifIdleFor: limit) { return true }
+            // A client that is in the middle of something will soon have sent a request, or be gone.
+            try? await Task.sleep(for: idle < limit ? limit - idle : min(limit, .seconds(1)))
+        }
+        return false
     }
 
     /// The public port cannot be had.
@@ -120,6 +162,7 @@ final class PublicPort: PublicPortControl {
                 $0.released.remove(replica)
                 if let backend = $0.planned[replica] { $0.frontends[replica] = backend }
             }
+        case .ready: self.becomeReady.yield()
         default: break
         }
     }

@@ -50,6 +50,29 @@ import Testing
         )
     }
 
+    @Test(
+        arguments: [
+            ("{builtin: frontend}", true), ("{module: dynamo.frontend}", true),
+            ("{command: [python3, -m, dynamo.frontend], role: frontend}", true),
+            // These say where they listen, or nobody knows whether they would listen where they are told.
+            ("{builtin: frontend, ports: {http: 9000}}", false),
+            ("{builtin: frontend, args: [--http-port, 8123]}", false),
+            ("{module: dynamo.frontend, env: {DYN_HTTP_PORT: 8123}}", false),
+            ("{command: [/bin/sh], role: frontend}", false),
+        ]
+    )
+    func `when nothing is said the launcher has the port of frontends that listen where they are told`(
+        _ frontend: String,
+        _ hasGateway: Bool
+    ) throws {
+        let http = frontend.contains("9000") ? "" : "http: {port: 8123}"
+        let plan = try ManifestCase(
+            "name: demo\n\(http)\nprocesses:\n  frontend: \(frontend)\n  worker: {builtin: worker}\n"
+        )
+        .plan()
+        #expect(plan.gateway == (hasGateway ? GatewayPlan() : nil))
+    }
+
     @Test func `without one the frontend has the public port`() throws {
         let plan = try self.plan("false")
         #expect(plan.gateway == nil)
@@ -71,7 +94,7 @@ import Testing
             {hold: {requests: 5, bytes: 100, time: 2m}, bodyLimit: 1000, headerLimit: 2000, connections: 10, \
             timeouts: {header: 1s, body: 2s, idle: 3s, write: 500ms}, tls: {certificate: a.pem, key: /etc/a.key}, \
             listeners: ["unix:run/a.sock", {unix: /run/b, mode: 0600}, "[::1]:9001", {address: "10.0.0.1:8123", tls: false}], \
-            metrics: 9100}
+            metrics: 9100, idleExit: 30m}
             """,
             host: "127.0.0.1"
         )
@@ -89,7 +112,8 @@ import Testing
                         .address(HTTPAddress(host: "::1", port: 9001), tls: true),
                         .address(HTTPAddress(host: "10.0.0.1", port: 8123), tls: false),
                     ],
-                    metrics: HTTPAddress(host: "127.0.0.1", port: 9100)
+                    metrics: HTTPAddress(host: "127.0.0.1", port: 9100),
+                    idleExit: 1800
                 )
         )
         #expect(plan.publicURL == "https://127.0.0.1:8123")
@@ -102,6 +126,7 @@ import Testing
             "  listener    unix:/srv/work/run/a.sock, mode 0660",
             "  listener    unix:/run/b, mode 0600", "  listener    [::1]:9001 (TLS)", "  listener    10.0.0.1:8123",
             "  metrics     http://127.0.0.1:9100/metrics",
+            "  idle        ends after 30m without a request, when systemd holds the socket",
         ] {
             #expect(text.contains(line + "\n"), "\(text)")
         }
@@ -135,6 +160,7 @@ import Testing
             ("{listeners: ['1.1.1.1:9000'], metrics: '1.1.1.1:9000'}", "also the port of the gateway's listener"),
             ("{metrics: true}", "'gateway.metrics' is no address: 'true'"),
             ("{metrics: 70000}", "write a port, or HOST:PORT"),
+            ("{idleExit: 0}", "'gateway.idleExit'"), ("{idleExit: never}", "'gateway.idleExit'"),
         ]
     )
     func `what cannot be is said with its place`(gateway: String, text: String) throws {
