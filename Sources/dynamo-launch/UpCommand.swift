@@ -143,14 +143,19 @@ struct UpCommand: AsyncParsableCommand {
             },
             say: { output.say($0) }
         )
-        let options = SupervisorOptions(exitOnFirst: self.exitOnFirst)
+        var options = SupervisorOptions(exitOnFirst: self.exitOnFirst)
+        // After the comparison with discovery the public port is asked.
+        options.verificationTimeout += port?.proofTime ?? 0
         let progress = Progress(output: output)
         let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
         let supervisor = Supervisor(
             plan: plan,
             options: options,
             requestPlaneProbe: PlaneProbe(plan: plan, logger: logger).probe,
-            onReady: { await check.mismatches(at: $0) },
+            onReady: { stage in
+                let mismatches = await check.mismatches(at: stage)
+                return mismatches.isEmpty ? await port?.troubles(at: stage) ?? [] : mismatches
+            },
             logs: { output.show($0) },
             notices: { progress.show($0) },
             observer: { notice in

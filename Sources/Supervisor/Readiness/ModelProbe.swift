@@ -8,6 +8,18 @@ struct ModelProbe: Sendable {
     /// nil: the first one that is listed.
     let model: String?
     let timeout: Duration
+    /// Where connections of a readiness request go instead of the URL's host.
+    var socketPath: String?
+    /// Prepares each connection of a readiness request, for example for TLS.
+    var prepare: (@Sendable (any Channel) throws -> Void)?
+
+    private func request(_ path: String, body: String? = nil) throws(HTTPFailure) -> HTTPRequest {
+        let method = body == nil ? "GET" : "POST"
+        var request = try HTTPRequest(url: "\(self.baseURL)\(path)", method: method, body: body.map { Array($0.utf8) })
+        if let socketPath { request.target = .unix(path: socketPath) }
+        request.prepare = self.prepare
+        return request
+    }
 
     /// Whether the model (nil: any) is listed.
     func listed() async throws(HTTPFailure) -> ProbeOutcome {
@@ -48,7 +60,7 @@ struct ModelProbe: Sendable {
     func generates(_ canary: CanaryRequest) async throws(HTTPFailure) -> ProbeOutcome {
         var name = self.model
         if name == nil {
-            let list = try await HTTPClient.send(HTTPRequest(url: "\(self.baseURL)/v1/models"), timeout: self.timeout)
+            let list = try await HTTPClient.send(self.request("/v1/models"), timeout: self.timeout)
             switch Self.models(in: list) {
             case .failure(let failure): return .failure(failure.description)
             case .success(let models): name = models.first
@@ -66,8 +78,7 @@ struct ModelProbe: Sendable {
             prompt = "\"prompt\":\(ConsoleFormatter.quoted(canary.prompt))"
         }
         let body = "{\"model\":\(ConsoleFormatter.quoted(name)),\(prompt),\"max_tokens\":1,\"stream\":false}"
-        let request = try HTTPRequest(url: "\(self.baseURL)\(path)", method: "POST", body: Array(body.utf8))
-        let answer = try await HTTPClient.send(request, timeout: self.timeout)
+        let answer = try await HTTPClient.send(self.request(path, body: body), timeout: self.timeout)
         guard answer.status == 200 else { return .failure(answer.words) }
         struct Completion: Decodable {
             struct Choice: Decodable {}

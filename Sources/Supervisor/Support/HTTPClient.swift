@@ -23,6 +23,7 @@ package enum HTTPClient {
         let limit = timeout.map { TimeAmount($0) }
         do {
             let channel = try await Self.connect(request.target, limit: limit, on: loop) { channel in
+                try request.prepare?(channel)
                 try channel.pipeline.syncOperations.addHTTPClientHandlers()
                 try channel.pipeline.syncOperations.addHandler(HTTPAnswerHandler(promise: promise))
             }
@@ -63,6 +64,7 @@ package enum HTTPClient {
         let channel: any Channel
         do {
             channel = try await Self.connect(request.target, limit: .seconds(10), on: loop) { channel in
+                try request.prepare?(channel)
                 try channel.pipeline.syncOperations.addHTTPClientHandlers()
                 try channel.pipeline.syncOperations.addHandler(HTTPStreamHandler(continuation: continuation))
             }

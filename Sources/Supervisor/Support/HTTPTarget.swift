@@ -13,6 +13,8 @@ package struct HTTPRequest: Sendable {
     /// Path and query, percent-encoded.
     package var path: String
     package var body: [UInt8]?
+    /// Prepares the connection before anything is sent, for example for TLS.
+    package var prepare: (@Sendable (any Channel) throws -> Void)?
 
     package init(target: HTTPTarget, method: String = "GET", path: String, body: [UInt8]? = nil) {
         self.target = target

@@ -18,6 +18,8 @@ struct PublicListeners: Sendable, Equatable {
     private(set) var isActivated = false
     /// Where clients connect, when that is not the manifest's address.
     private(set) var address: HTTPAddress?
+    /// Whether that address, or the manifest's, speaks TLS.
+    private(set) var isSecure = false
     /// Left over by an earlier launcher.
     private(set) var unused: [ListenDescriptor] = []
     /// What the user should know.
@@ -45,6 +47,7 @@ struct PublicListeners: Sendable, Equatable {
         }
         let wanted = GatewayConfiguration(gateway, at: plan.publicAddress).listeners
         if passed.activated.isEmpty {
+            self.isSecure = wanted.first?.tls != nil
             for listener in wanted { self.listen(listener, isThere) }
             self.noteUnused("the manifest does not have it")
             guard gateway.idleExit != nil else { return }
@@ -81,7 +84,9 @@ struct PublicListeners: Sendable, Equatable {
             return .inherited(descriptor: socket.descriptor, name: socket.name, tls: tls)
         }
         let addresses = sockets.map(HTTPAddress.init)
-        self.address = addresses.first { $0.socketPath == nil } ?? addresses.first
+        let index = addresses.firstIndex { $0.socketPath == nil } ?? 0
+        self.address = addresses[index]
+        self.isSecure = self.listeners[index].tls != nil
         let missing = wanted.filter { listener in !places.contains { $0 == Place(listener) } }
         guard !missing.isEmpty else { return }
         self.notes.append(

@@ -1,6 +1,7 @@
 import Deployment
 import Gateway
 import Logging
+import NIOCore
 import Supervisor
 import Synchronization
 import Systemd
@@ -11,6 +12,8 @@ final class PublicPort: PublicPortControl {
     private let certificates: CertificateWatch?
     private let metrics: MetricsListener?
     private let port: Int
+    private let plan: Plan
+    private let isSecure: Bool
     private let state: Mutex<State>
     /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
     private let grace: Duration
@@ -46,6 +49,8 @@ final class PublicPort: PublicPortControl {
         self.names = listeners.names
         (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
+        self.plan = plan
+        self.isSecure = listeners.isSecure
         let frontends = Self.frontends(of: plan)
         self.state = Mutex(State(frontends: frontends, planned: frontends))
         self.grace = .seconds(DeploymentTimes(plan).drain)
@@ -69,6 +74,22 @@ final class PublicPort: PublicPortControl {
         do { try await self.metrics?.bind() } catch {
             throw Unavailable(description: "'gateway.metrics': \(error)")
         }
+    }
+
+    /// How long ``troubles(at:)`` may take, in seconds.
+    var proofTime: Double { PublicProof(self.plan)?.limit ?? 0 }
+
+    /// Whether the port serves, once every frontend does by itself.
+    ///
+    /// - Parameter stage: what is ready.
+    /// - Returns: what is wrong, in words; empty when nothing is.
+    func troubles(at stage: Supervisor.VerificationStage) async -> [String] {
+        guard stage == .everythingReady else { return [] }
+        let prepare: (@Sendable (any Channel) throws -> Void)?
+        do { prepare = try self.isSecure ? GatewayTLS.connectingToItself() : nil } catch {
+            return ["the public address cannot be asked: \(error)"]
+        }
+        return await PublicProof(self.plan, prepare: prepare)?.trouble().map { [$0] } ?? []
     }
 
     /// Leaves a copy of each socket with the service manager, if there is one: the next launcher gets it, and connections that come

@@ -202,6 +202,40 @@ struct LiveProbeTests {
         }
     }
 
+    @Test func thePublicAddressIsProved() async throws {
+        func proof(_ base: String, layers: [LayerProbe]) -> PublicProof? {
+            let folder = ScratchFolder()
+            var plan = Plan.test(folder, [.shell("frontend", "exec sleep 1", role: .frontend)])
+            plan.replicas[0].readiness = layers
+            plan.publicAddress.port = base.split(separator: ":").last.flatMap { Int($0) } ?? 0
+            return PublicProof(plan)
+        }
+        // The frontend's own address is another one.
+        let layers = [
+            LayerProbe(
+                layer: .serving,
+                probe: .generate(baseURL: "http://127.0.0.1:1", model: "m", canary: CanaryRequest(timeout: 2))
+            )
+        ]
+        #expect(proof("http://127.0.0.1:1", layers: [LayerProbe(layer: .alive, probe: .process)]) == nil)
+        try await self.serve(["POST /v1/chat/completions": (200, #"{"choices":[{"message":{}}]}"#)]) { base in
+            #expect(await proof(base, layers: layers)?.trouble(within: .seconds(5)) == nil)
+        }
+        try await self.serve(["POST /v1/chat/completions": (503, "nobody")]) { base in
+            let trouble = await proof(base, layers: layers)?.trouble(within: .milliseconds(600))
+            #expect(
+                trouble?.hasSuffix("although each frontend does by itself: 503: nobody") ?? false,
+                "\(trouble ?? "")"
+            )
+        }
+        let before = ContinuousClock.now
+        try await self.serve(["POST /v1/chat/completions": (0, "")]) { base in
+            let trouble = await proof(base, layers: layers)?.trouble(within: .milliseconds(600))
+            #expect(trouble?.contains("no answer within 0.6 s") ?? false, "\(trouble ?? "")")
+        }
+        #expect(ContinuousClock.now - before < .seconds(5))
+    }
+
     @Test func thePlaneIsAskedByTheCaller() async {
         #expect(
             await self.ask(.requestPlane(component: "backend", endpoint: "generate")) == .failure("ns.backend.generate")
