@@ -27,6 +27,17 @@ extension SupervisorLoop {
             self.notices(.stopping(now: now))
         case .finish(let outcome):
             self.outcome = self.completed(outcome)
+        case .release(let name):
+            self.release(name, in: &group)
+        case .planChanged(let plan):
+            self.sharePlan()
+            self.notices(.planChanged(plan))
+        case .closePublicPort:
+            self.closePublicPort(in: &group)
+        case .progress(let progress):
+            self.progress(progress)
+        case .rolloutEnded(let reason):
+            self.rolloutEnded(reason)
         }
     }
 
@@ -78,7 +89,7 @@ extension SupervisorLoop {
             )
         case .warning(let text):
             self.warn(text)
-        case .hopeless, .backoffOver:
+        case .hopeless, .backoffOver, .planTaken:
             break
         }
     }

@@ -52,8 +52,10 @@ extension SupervisorLoop {
             launcherPID: getpid(),
             uptime: (now - self.startedAt).inSeconds,
             readyAfter: self.machine.readyAfter,
-            replicas: self.machine.replicas.indices.map { self.replicaStatus($0, relays, at: now) },
-            gateway: self.gateway(),
+            replicas: self.machine.replicas.indices.filter { !self.machine.replicas[$0].isRetired }.map {
+                self.replicaStatus($0, relays, at: now)
+            },
+            gateway: self.publicPort?.report,
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []
         )

@@ -22,7 +22,9 @@ final class SupervisorLoop {
         case exec(ExecProbe)
     }
 
-    let plan: Plan
+    /// What runs; what was removed is still in it.
+    var plan: Plan { self.machine.plan }
+    let shared: SharedPlan
     let options: SupervisorOptions
     let keeper: Keeper
     let pump: LogPump
@@ -33,7 +35,7 @@ final class SupervisorLoop {
     var servingModel: String?
     let notices: @Sendable (SupervisorNotice) -> Void
     let relays: @Sendable () -> [String: KVRelayStatus]
-    let gateway: @Sendable () -> GatewayReport?
+    let publicPort: (any PublicPortControl)?
     let heartbeat: Heartbeat?
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
@@ -72,10 +74,17 @@ final class SupervisorLoop {
     var logTroubles: [Int: String] = [:]
     var queries: [Int: StatusQuery] = [:]
     var lastQuery = 0
+    /// Whether the rollout that is under way is one to another plan.
+    var isApplying = false
+    /// How many replicas have a log.
+    var introduced: Int
+    /// Who watches the rollout that is under way.
+    var rolloutWatcher: AsyncStream<RolloutProgress>.Continuation?
     var outcome: SupervisorOutcome?
 
     init(
         plan: Plan,
+        shared: SharedPlan,
         options: SupervisorOptions,
         keeper: Keeper,
         pump: LogPump,
@@ -84,11 +93,12 @@ final class SupervisorLoop {
         verification: Supervisor.Verification?,
         notices: @escaping @Sendable (SupervisorNotice) -> Void,
         relays: @escaping @Sendable () -> [String: KVRelayStatus],
-        gateway: @escaping @Sendable () -> GatewayReport?,
+        publicPort: (any PublicPortControl)?,
         heartbeat: Heartbeat?,
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
-        self.plan = plan
+        self.shared = shared
+        self.introduced = plan.replicas.count
         self.options = options
         self.keeper = keeper
         self.pump = pump
@@ -97,7 +107,7 @@ final class SupervisorLoop {
         self.verification = verification
         self.notices = notices
         self.relays = relays
-        self.gateway = gateway
+        self.publicPort = publicPort
         self.heartbeat = heartbeat
         self.sender = sender
         self.machine = DeploymentMachine(
@@ -128,7 +138,12 @@ final class SupervisorLoop {
         self.sender.finish()
         // Questions that came while the last event was handled.
         for await event in events {
-            if case .status(let query) = event { query.reply(self.status()) }
+            switch event {
+            case .status(let query): query.reply(self.status())
+            case .restart(let request): request.reply(.failure(.stopping))
+            case .apply(let request): request.reply(.failure(.stopping))
+            default: break
+            }
         }
         return outcome
     }
@@ -164,13 +179,23 @@ final class SupervisorLoop {
             self.feed(.stopRequested(now: now), in: &group)
         case .status(let query):
             self.take(query)
+        case .restart(let request):
+            self.restart(request, in: &group)
+        case .apply(let request):
+            self.apply(request, in: &group)
+        case .released(let name):
+            self.feed(.released(name), in: &group)
+        case .publicPortClosed:
+            self.feed(.publicPortClosed, in: &group)
         }
         self.answerQueries()
     }
 
     /// Gives the machine an event and performs what it answers.
     func feed(_ event: DeploymentMachine.Event, in group: inout DiscardingTaskGroup) {
-        for action in self.machine.handle(event, at: self.clock.now) { self.perform(action, in: &group) }
+        let actions = self.machine.handle(event, at: self.clock.now)
+        self.introduceAdded()
+        for action in actions { self.perform(action, in: &group) }
     }
 
     private func fired(_ timer: Timer, in group: inout DiscardingTaskGroup) {

@@ -19,14 +19,17 @@ struct DynamoLaunch: AsyncParsableCommand {
               dynamo-launch check my.yaml               print a manifest's errors
               dynamo-launch plan my.yaml --json         show what would be started
               dynamo-launch status --wait               wait until it serves
-              dynamo-launch kv --follow                 show what workers hold in their KV caches
+              dynamo-launch restart frontend            start it anew, losing no request
+              dynamo-launch kv --follow                 show what workers' KV caches hold
               dynamo-launch bench --all-planes          compare the request planes
-              dynamo-launch generate systemd my.yaml    print the systemd service that runs a manifest
+              dynamo-launch generate systemd my.yaml    print a manifest's systemd service
             """,
         version: version,
         subcommands: [
-            UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, StopCommand.self, LogsCommand.self,
-            KVCommand.self, BenchCommand.self, GenerateCommand.self, CompletionCommand.self,
+            UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, ApplyCommand.self,
+            RestartCommand.self,
+            StopCommand.self,
+            LogsCommand.self, KVCommand.self, BenchCommand.self, GenerateCommand.self, CompletionCommand.self,
         ],
         defaultSubcommand: UpCommand.self
     )

@@ -41,7 +41,7 @@ struct ForegroundOutput: Sendable {
             if layer != .alive { self.say("\(replica): \(layer.rawValue) after \(Seconds.text(seconds))") }
         case .replicaState(let replica, let state, let detail):
             switch state {
-            case .waiting, .stopping, .unready, .failed, .stopped:
+            case .waiting, .stopping, .restarting, .unready, .failed, .stopped:
                 self.say("\(replica): \(state.rawValue)\(detail.map { ", \($0)" } ?? "")")
             case .starting, .ready, .backingOff:
                 break
@@ -65,6 +65,12 @@ struct ForegroundOutput: Sendable {
             }
         case .ready(let seconds, let model):
             self.announceReady(seconds, reached: reached, model: model)
+        case .planChanged(let plan):
+            self.say(
+                "changing what runs to match \(plan.manifestPath ?? "the manifest"): \(plan.replicas.count) processes"
+            )
+        case .changeEnded(let failure):
+            self.say(failure.map { "the change failed: \($0)" } ?? "changed")
         case .recovered:
             self.say("ready again")
         case .degraded(let replicas):

@@ -35,7 +35,7 @@ struct UpCommand: AsyncParsableCommand {
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
         let watchdog = try Self.takeWatchdog()
-        let (preparation, plan) = try await self.prepare()
+        let (preparation, ports, plan) = try await self.prepare()
         let output = ForegroundOutput(
             plan: plan,
             format: self.logFormat,
@@ -52,7 +52,7 @@ struct UpCommand: AsyncParsableCommand {
             ServiceNotifier().failed(status: "nothing was started: \(error)", exitStatus: 1)
             throw ExitCode(1)
         }
-        let outcome = await self.supervise(plan, port, output, watchdog)
+        let outcome = await self.supervise(plan, ports, port, output, watchdog)
         for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
         if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
@@ -67,16 +67,26 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
-    private func prepare() async throws -> (Preparation, Plan) {
+    private func prepare() async throws -> (Preparation, PortSource, Plan) {
         do {
             let preparation = try Preparation(self.options)
-            return (preparation, try await preparation.plan(leases: .held))
+            let ports = preparation.ports(.held)
+            return (preparation, ports, try await preparation.plan(leases: ports))
         } catch {
             ServiceNotifier().failed(
                 status: "nothing was started: the journal has the manifest's errors",
                 exitStatus: 1
             )
             throw error
+        }
+    }
+
+    /// The plan of the manifest as it is now, on the ports that were leased before.
+    private static func replan(_ options: ManifestOptions, _ ports: PortSource) async throws(ReplanFailure) -> Plan {
+        do throws(Preparation.Failure) {
+            return try await Preparation(reading: options).plan(ports: ports)
+        } catch {
+            throw ReplanFailure(description: error.lines.joined(separator: "\n"))
         }
     }
 
@@ -90,6 +100,7 @@ struct UpCommand: AsyncParsableCommand {
 
     private func supervise(
         _ plan: Plan,
+        _ ports: PortSource,
         _ port: PublicPort?,
         _ output: ForegroundOutput,
         _ watchdog: Watchdog?
@@ -120,8 +131,9 @@ struct UpCommand: AsyncParsableCommand {
                 port?.observe(notice)
             },
             relays: { relays.statuses },
-            gateway: { port?.report },
+            publicPort: port,
             heartbeat: service.heartbeat,
+            replan: { [options = self.options] () throws(ReplanFailure) in try await Self.replan(options, ports) },
             logger: logger
         )
         let signals = await UnixSignalsSequence(
@@ -140,17 +152,7 @@ struct UpCommand: AsyncParsableCommand {
                 }
             }
             group.addTask {
-                // timeout(1) and others signal a process and then its group: signals that come together are one.
-                var first: ContinuousClock.Instant?
-                for await _ in signals {
-                    let now = ContinuousClock.now
-                    if let first {
-                        if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
-                    } else {
-                        first = now
-                        supervisor.requestStop(now: false)
-                    }
-                }
+                await Self.obey(signals, supervisor, service, output)
                 return nil
             }
             while let next = await group.next() {
@@ -162,6 +164,42 @@ struct UpCommand: AsyncParsableCommand {
         }
         service.ended(outcome)
         return outcome
+    }
+
+    /// Signals stop the deployment; under a service manager SIGHUP makes it match its manifest as it is now.
+    private static func obey(
+        _ signals: UnixSignalsSequence,
+        _ supervisor: Supervisor,
+        _ service: ServiceProgress,
+        _ output: ForegroundOutput
+    ) async {
+        await withDiscardingTaskGroup { group in
+            // timeout(1) and others signal a process and then its group: signals that come together are one.
+            var first: ContinuousClock.Instant?
+            for await signal in signals {
+                if signal == .sighup, service.isManaged {
+                    group.addTask { await Self.apply(supervisor, output) }
+                    continue
+                }
+                let now = ContinuousClock.now
+                if let first {
+                    if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
+                } else {
+                    first = now
+                    supervisor.requestStop(now: false)
+                }
+            }
+        }
+    }
+
+    /// What becomes of it is told by the supervisor's notices.
+    private static func apply(_ supervisor: Supervisor, _ output: ForegroundOutput) async {
+        do throws(RolloutRefusal) {
+            let (change, _) = try await supervisor.apply()
+            output.say(ChangeRendering.text(change))
+        } catch {
+            output.say("SIGHUP: \(error)")
+        }
     }
 }
 

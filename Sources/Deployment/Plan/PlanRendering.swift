@@ -129,7 +129,7 @@ extension Probe {
 }
 
 extension GatewayPlan {
-    fileprivate var rendered: String {
+    var rendered: String {
         let hold =
             self.hold.requests == 0
             ? "refuses while no frontend is ready"

@@ -164,6 +164,7 @@ package struct SystemdUnits: Sendable, Hashable {
         ]
         lines += ["NotifyAccess=main"]
         lines += ["ExecStart=\(self.commandLine)"]
+        lines += ["# Ends when the manifest as it is now runs, and fails when it cannot.", "ExecReload=\(self.reload)"]
         lines += ["WorkingDirectory=\(UnitText.path(self.options.workingDirectory))"]
         if isSystem { lines += ["User=\(self.options.user)"] }
         if self.options.hasSlice { lines += ["Slice=\(Self.sliceName)"] }
@@ -190,6 +191,12 @@ package struct SystemdUnits: Sendable, Hashable {
         lines += isSystem ? self.hardening : Self.userHardening
         lines += ["", "[Install]", "WantedBy=\(isSystem ? "multi-user.target" : "default.target")"]
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var reload: String {
+        [self.options.launcher, "apply", "--deployment", self.plan.deployment].map(UnitText.argument).joined(
+            separator: " "
+        )
     }
 
     private var commandLine: String {

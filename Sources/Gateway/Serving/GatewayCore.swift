@@ -101,7 +101,11 @@ final class GatewayCore: Sendable {
 
     var isDraining: Bool { self.state.withLock { $0.isDraining } }
 
-    func beginDraining() { self.state.withLock { $0.isDraining = true } }
+    /// New connections are not wanted, and requests that wait for a backend wait in vain.
+    func beginDraining() {
+        self.state.withLock { $0.isDraining = true }
+        self.change { $0.stopHolding() }
+    }
 
     var status: GatewayStatus {
         let connections = self.connections.count

@@ -70,6 +70,8 @@ package struct Traffic<Waiter: Sendable>: Sendable {
     private var queue = CircularBuffer<UInt64>()
     private var nextHeld: UInt64 = 0
     private var past = PastStatistics()
+    /// The port is being closed: no backend will come any more.
+    private var isClosing = false
 
     package private(set) var heldBytes = 0
     package private(set) var inFlight = 0
@@ -117,6 +119,7 @@ package struct Traffic<Waiter: Sendable>: Sendable {
             )
         }
         let until = deadline ?? now + self.patience
+        guard !self.isClosing else { return .refuse(Self.closing) }
         guard self.hold.maximumRequests > 0 else { return .refuse(self.unavailable("")) }
         guard until > now else { return .refuse(self.impatient) }
         guard self.held.count < self.hold.maximumRequests, self.heldBytes + bytes <= self.hold.maximumBytes else {
@@ -187,6 +190,18 @@ package struct Traffic<Waiter: Sendable>: Sendable {
             self.nextSlot += 1
         }
         return actions + self.release(now)
+    }
+
+    /// No backend will come any more: what waits for one is refused, now and later; what backends have goes on.
+    ///
+    /// - Returns: the requests that waited.
+    package mutating func stopHolding() -> [Action] {
+        self.isClosing = true
+        var actions: [Action] = []
+        while let id = self.firstHeld(), let first = self.take(id) {
+            actions.append(.refuse(first.waiter, Self.closing))
+        }
+        return actions
     }
 
     /// Requests that a backend has, whether it still gets new ones or not.
@@ -290,6 +305,10 @@ package struct Traffic<Waiter: Sendable>: Sendable {
 
     private func unavailable(_ more: String) -> Refusal {
         Refusal(503, "no_backend_ready", "no process is ready to answer\(more); try again", retryAfter: 5)
+    }
+
+    private static var closing: Refusal {
+        Refusal(503, "no_backend_ready", "the deployment is being stopped; try again later", retryAfter: 5)
     }
 
     private var impatient: Refusal {

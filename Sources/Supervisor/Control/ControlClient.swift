@@ -64,6 +64,61 @@ package struct ControlClient: Sendable {
         try await self.ask("POST", "/v1/stop", wait ? [] : ["wait=false"], body: "{\"now\":\(now)}")
     }
 
+    /// Starts processes anew, one replica after another, each ready before the next.
+    ///
+    /// The restart goes on when the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - processes: names of processes or replicas.
+    ///   - receive: called with each step; the last one is `done` or `failed`.
+    /// - Throws: `Failure` when no launcher answers, when a name is unknown, or when another change is under way.
+    package func restart(
+        _ processes: [String],
+        receive: (RolloutProgress) async throws -> Void
+    ) async throws {
+        let body = try JSONEncoder().encode(["processes": processes])
+        let request = HTTPRequest(
+            target: .unix(path: self.socket),
+            method: "POST",
+            path: "/v1/restart",
+            body: Array(body)
+        )
+        let decoder = JSONDecoder()
+        try await self.stream(request) { line in
+            if let progress = try? decoder.decode(RolloutProgress.self, from: Data(line)) {
+                try await receive(progress)
+            }
+        }
+    }
+
+    /// Makes the deployment match its manifest as it is now.
+    ///
+    /// What was begun goes on when the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - dryRun: only say what would be done.
+    ///   - begin: called with what is changed.
+    ///   - receive: called with each step; the last one is `done` or `failed`. Never called when there is nothing to do.
+    /// - Throws: `Failure` when no launcher answers, when the manifest has errors, when something cannot be changed, or when another change
+    ///   is under way.
+    package func apply(
+        dryRun: Bool,
+        begin: (PlanChange) async throws -> Void,
+        receive: (RolloutProgress) async throws -> Void
+    ) async throws {
+        let path = dryRun ? "/v1/apply?dryRun=true" : "/v1/apply"
+        let request = HTTPRequest(target: .unix(path: self.socket), method: "POST", path: path)
+        let decoder = JSONDecoder()
+        try await self.stream(request) { line in
+            let data = Data(line)
+            if let change = try? decoder.decode(PlanChange.self, from: data) {
+                try await begin(change)
+            } else if let progress = try? decoder.decode(RolloutProgress.self, from: data) {
+                try await receive(progress)
+            }
+        }
+    }
+
     /// Waits until the launcher of the deployment has ended, so that another one may start.
     ///
     /// - Parameter limit: the longest wait.
@@ -96,18 +151,22 @@ package struct ControlClient: Sendable {
     ) async throws {
         var query = ["lines=\(lines)", "follow=\(follow)"]
         if let process { query.append("process=\(ModelProbe.percentEncoded(process))") }
-        var splitter = LineSplitter(limit: 1 << 20)
         let decoder = JSONDecoder()
         let request = HTTPRequest(target: .unix(path: self.socket), path: "/v1/logs?\(query.joined(separator: "&"))")
+        try await self.stream(request) { line in
+            if let record = try? decoder.decode(LogRecord.self, from: Data(line)), let line = record.line {
+                try await receive(line)
+            }
+        }
+    }
+
+    /// Reads an answer line by line.
+    private func stream(_ request: HTTPRequest, receive: ([UInt8]) async throws -> Void) async throws {
+        var splitter = LineSplitter(limit: 1 << 20)
         let answer: HTTPAnswer
         do {
             answer = try await HTTPClient.stream(request) { buffer in
-                for line in splitter.append(buffer.readableBytesView) {
-                    if let record = try? decoder.decode(LogRecord.self, from: Data(line.bytes)), let line = record.line
-                    {
-                        try await receive(line)
-                    }
-                }
+                for line in splitter.append(buffer.readableBytesView) { try await receive(line.bytes) }
             }
         } catch let failure as HTTPFailure {
             throw self.failure(failure)

@@ -11,10 +11,12 @@ struct ControlRoutes: Sendable {
 
     private static let bodyLimit = 64 << 10
     private static let methods: [String: HTTPTypes.HTTPRequest.Method] = [
-        "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/logs": .get,
+        "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/restart": .post, "/v1/apply": .post,
+        "/v1/logs": .get,
     ]
     private static let descriptions = [
         "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
+        "POST /v1/restart {\"processes\": [NAME, ...]}", "POST /v1/apply[?dryRun=true]",
         "GET /v1/logs[?process=NAME&lines=N&follow=true]",
     ]
 
@@ -42,8 +44,10 @@ struct ControlRoutes: Sendable {
         switch path {
         case "/v1/status": return try await self.status(request)
         case "/v1/stop": return try await self.stop(request)
+        case "/v1/restart": return try await self.restart(request)
+        case "/v1/apply": return try await self.apply(request)
         case "/v1/logs": return try await self.logs(request)
-        default: return try Self.json(self.server.plan.masked)
+        default: return try Self.json(self.server.plan.active.masked)
         }
     }
 
@@ -74,21 +78,11 @@ struct ControlRoutes: Sendable {
 
     private func stop(_ request: Request) async throws -> Response {
         struct Body: Decodable { var now: Bool? }
-        let buffer: ByteBuffer
-        do { buffer = try await request.body.collect(upTo: Self.bodyLimit) } catch is NIOTooManyBytesError {
-            var response = Self.error(.contentTooLarge, "the body is larger than \(Self.bodyLimit) bytes")
-            // The rest of the body is not read.
-            response.headers[.connection] = "close"
-            return response
+        let body: Body?
+        do throws(BadBody) { body = try await self.body(of: request, example: "{\"now\": false}") } catch {
+            return error.response
         }
-        var body = Body(now: false)
-        if buffer.readableBytes > 0 {
-            guard let decoded = try? JSONDecoder().decode(Body.self, from: Data(buffer.readableBytesView)) else {
-                return Self.error(.badRequest, "the body must be a JSON object such as {\"now\": false}")
-            }
-            body = decoded
-        }
-        self.server.stop(now: body.now ?? false)
+        self.server.stop(now: body?.now ?? false)
         let waits = request.uri.queryParameters["wait"] != "false"
         guard let status = await self.server.status(waits ? .ended : .now, limit: nil) else {
             return Self.error(.serviceUnavailable, "the deployment has ended")
@@ -96,20 +90,98 @@ struct ControlRoutes: Sendable {
         return try Self.json(status)
     }
 
+    private func restart(_ request: Request) async throws -> Response {
+        struct Body: Decodable { var processes: [String] }
+        let example = "{\"processes\": [\"frontend\"]}"
+        let body: Body?
+        do throws(BadBody) { body = try await self.body(of: request, example: example) } catch { return error.response }
+        guard let names = body?.processes, !names.isEmpty else {
+            return Self.error(.badRequest, "the body must name processes, such as \(example)")
+        }
+        switch await self.server.restart(names) {
+        case nil:
+            return Self.error(.serviceUnavailable, "the deployment has ended")
+        case .failure(let refusal):
+            return Self.refusal(refusal)
+        case .success(let progress):
+            return Self.stream(nil, progress)
+        }
+    }
+
+    private func apply(_ request: Request) async throws -> Response {
+        let dryRun = request.uri.queryParameters["dryRun"].map(String.init) ?? "false"
+        guard let isDryRun = Bool(dryRun) else {
+            return Self.error(.badRequest, "dryRun is 'true' or 'false', not '\(dryRun)'")
+        }
+        let change: PlanChange
+        let progress: AsyncStream<RolloutProgress>?
+        do throws(RolloutRefusal) { (change, progress) = try await self.server.apply(isDryRun: isDryRun) } catch {
+            return Self.refusal(error)
+        }
+        return Self.stream(change, progress)
+    }
+
+    private static func refusal(_ refusal: RolloutRefusal) -> Response {
+        let status: HTTPResponse.Status =
+            switch refusal.cause {
+            case .unknownProcess: .notFound
+            case .conflict: .conflict
+            case .badManifest: .unprocessableContent
+            }
+        return self.error(status, refusal.description)
+    }
+
+    /// What is changed, if that is to be said, and each step as it is done, one on a line.
+    private static func stream(_ change: PlanChange?, _ progress: AsyncStream<RolloutProgress>?) -> Response {
+        let body = ResponseBody { writer in
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            func line(_ value: some Encodable) throws -> ByteBuffer {
+                ByteBuffer(bytes: Array(try encoder.encode(value)) + [UInt8(ascii: "\n")])
+            }
+            if let change { try await writer.write(line(change)) }
+            if let progress {
+                for await step in progress { try await writer.write(line(step)) }
+            }
+            try await writer.finish(nil)
+        }
+        return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
+    }
+
+    /// Why a body cannot be used.
+    private struct BadBody: Error {
+        var response: Response
+    }
+
+    /// Nil when there is none.
+    private func body<Body: Decodable>(of request: Request, example: String) async throws(BadBody) -> Body? {
+        let buffer: ByteBuffer
+        do { buffer = try await request.body.collect(upTo: Self.bodyLimit) } catch is NIOTooManyBytesError {
+            var response = Self.error(.contentTooLarge, "the body is larger than \(Self.bodyLimit) bytes")
+            // The rest of the body is not read.
+            response.headers[.connection] = "close"
+            throw BadBody(response: response)
+        } catch {
+            throw BadBody(response: Self.error(.badRequest, "the body could not be read: \(error)"))
+        }
+        guard buffer.readableBytes > 0 else { return nil }
+        do { return try JSONDecoder().decode(Body.self, from: Data(buffer.readableBytesView)) } catch {
+            throw BadBody(response: Self.error(.badRequest, "the body must be a JSON object such as \(example)"))
+        }
+    }
+
     private func logs(_ request: Request) async throws -> Response {
         let query = request.uri.queryParameters
-        var indexes = Array(self.server.plan.replicas.indices)
+        let plan = self.server.plan.slots
+        var indexes = Array(plan.replicas.indices)
         if let process = query["process"].map(String.init) {
             indexes = indexes.filter {
-                let replica = self.server.plan.replicas[$0]
+                let replica = plan.replicas[$0]
                 return replica.process == process || replica.name == process
             }
             guard !indexes.isEmpty else {
-                let names = Set(self.server.plan.replicas.flatMap { [$0.process, $0.name] }).sorted()
-                return Self.error(
-                    .notFound,
-                    "there is no process '\(process)'; there are: \(names.joined(separator: ", "))"
-                )
+                let names = self.server.plan.active.replicas.flatMap { [$0.process, $0.name] }
+                return Self.error(.notFound, UnknownProcess.words(process, among: names))
             }
         }
         var count = 100
@@ -122,7 +194,6 @@ struct ControlRoutes: Sendable {
         let follows = query["follow"] == "true"
         // Before the files are read, so that nothing falls between; a line that is in both comes twice at most.
         let following = follows ? self.server.pump.follow(Set(indexes)) : nil
-        let plan = self.server.plan
         let wanted = indexes
         let limit = count
         let past = try await self.server.threads.runIfActive { LogTail.lines(of: wanted, in: plan, count: limit) }

@@ -51,6 +51,8 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
         /// Was ready; its probes fail.
         case unready
         case backingOff = "backing-off"
+        /// Is being ended because a person asked for a new process.
+        case restarting
         case stopping
         /// Ended as it should.
         case stopped

@@ -27,6 +27,8 @@ final class LogPump: Sendable {
     }
 
     enum Command: Sendable {
+        /// Gets the next index.
+        case introduce(Replica)
         case add(Run)
         case finish(replica: Int, run: Int)
         case stop
@@ -46,6 +48,7 @@ final class LogPump: Sendable {
         var logFile: String
     }
 
+    /// Those that there were at the start.
     let replicas: [Replica]
     private let sink: LogSink
     private let events: @Sendable (Event) -> Void
@@ -69,6 +72,12 @@ final class LogPump: Sendable {
     func send(_ command: Command) {
         self.shared.withLock { $0.commands.append(command) }
         dynamo_bell_ring(self.bell)
+    }
+
+    /// A replica that was added while the deployment runs; it has the next index.
+    func add(_ replica: Replica) {
+        self.shared.withLock { $0.rings.append(LogRing()) }
+        self.send(.introduce(replica))
     }
 
     func lastLines(of replica: Int, _ count: Int) -> [String] {

@@ -31,6 +31,7 @@ struct LogPumpWorker {
     private var sources: [UInt64: Source] = [:]
     private var lastSource: UInt64 = 0
     private var patterns: [Pattern] = []
+    private var replicas: [LogPump.Replica]
     private var files: [LogFile]
     private var troubled: Set<Int> = []
     private var isStopping = false
@@ -40,6 +41,7 @@ struct LogPumpWorker {
         self.pump = pump
         self.bell = bell
         self.poller = dynamo_poller_make()
+        self.replicas = pump.replicas
         self.files = pump.replicas.map { LogFile(path: $0.logFile) }
         _ = dynamo_poller_add(self.poller, bell, Self.bellID)
     }
@@ -65,6 +67,9 @@ struct LogPumpWorker {
 
     private mutating func perform(_ command: LogPump.Command) {
         switch command {
+        case .introduce(let replica):
+            self.replicas.append(replica)
+            self.files.append(LogFile(path: replica.logFile))
         case .add(let run):
             if let file = run.commandFile { self.writeCommandFile(file.path, file.content, of: run.replica) }
             for (index, pattern) in run.patterns {
@@ -132,7 +137,7 @@ struct LogPumpWorker {
         let ascii = time.ascii
         let records = lines.map { LogLine.fileRecord(time: ascii, stream: source.stream, line: $0) }
         self.report(self.files[source.replica].append(records, at: .now), of: source.replica)
-        let replica = self.pump.replicas[source.replica]
+        let replica = self.replicas[source.replica]
         let texts = lines.map { line in
             LogLine(
                 process: replica.process,
@@ -161,7 +166,7 @@ struct LogPumpWorker {
         switch change {
         case .failed(let reason):
             self.troubled.insert(replica)
-            let path = self.pump.replicas[replica].logFile
+            let path = self.replicas[replica].logFile
             let text = "\(path) cannot be written: \(reason); the last lines are kept in memory until it can"
             self.pump.tell(.trouble(replica: replica, text))
         case .recovered:

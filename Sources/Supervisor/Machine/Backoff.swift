@@ -10,7 +10,7 @@ struct Backoff: Sendable, Hashable {
         case giveUp(afterRestarts: Int)
     }
 
-    private let policy: RestartPolicy
+    var policy: RestartPolicy
     private var restartsInARow = 0
     private var generator: SplitMix64
 
@@ -18,6 +18,9 @@ struct Backoff: Sendable, Hashable {
         self.policy = policy
         self.generator = SplitMix64(state: seed)
     }
+
+    /// Forgets what failed before.
+    mutating func reset() { self.restartsInARow = 0 }
 
     /// What to do after a run that lasted so long.
     mutating func runEnded(after lifetime: Duration) -> Decision {

@@ -19,6 +19,11 @@ struct DeploymentMachine: Sendable {
         case contradictionsFound([String])
         case stopRequested(now: Bool)
         case keeperLost(String)
+        case rolloutRequested(Rollout)
+        /// The public port sends a replica nothing any more, and the replica has answered what it was given.
+        case released(String)
+        /// The public port has answered what it had and is closed.
+        case publicPortClosed
     }
 
     enum Action: Equatable {
@@ -34,6 +39,15 @@ struct DeploymentMachine: Sendable {
         case failed(SupervisorOutcome.Failure)
         case stopping(now: Bool)
         case finish(SupervisorOutcome)
+        /// Answered by `released`.
+        case release(String)
+        /// Answered by `publicPortClosed`.
+        case closePublicPort
+        case progress(RolloutProgress)
+        /// The deployment is on its way to this plan.
+        case planChanged(Plan)
+        /// With the reason when it was not done.
+        case rolloutEnded(String?)
     }
 
     enum Phase: Sendable, Equatable {
@@ -45,31 +59,79 @@ struct DeploymentMachine: Sendable {
         case finished
     }
 
-    let plan: Plan
-    private(set) var replicas: [ReplicaMachine]
+    /// What runs; its replicas have the indexes of `replicas`, and some of them may have been removed.
+    private(set) var plan: Plan
+    var replicas: [ReplicaMachine]
+    /// The change that is under way.
+    var rollout: Rollout?
     private(set) var phase: Phase = .starting
     private(set) var failure: SupervisorOutcome.Failure?
     /// Seconds from `begin` to ready.
     private(set) var readyAfter: Double?
     private let exitOnFirst: Bool
-    private let levels: [Int]
-    private let members: [String: [Int]]
+    private var levels: [Int] = []
+    private var members: [String: [Int]] = [:]
+    private var generator: SplitMix64
     private var startedAt: ContinuousClock.Instant?
     private var hasAskedForContradictions = false
     private var outcome = SupervisorOutcome(exitCode: 0, reason: .requested)
     /// The level that is being stopped; those above it are gone.
     private var stoppingLevel = 0
+    /// Requests that were taken are answered before the first process is told to end.
+    private var isPublicPortClosing = false
 
     init(plan: Plan, exitOnFirst: Bool, seed: UInt64) {
         self.plan = plan
         self.exitOnFirst = exitOnFirst
         var generator = SplitMix64(state: seed)
         self.replicas = plan.replicas.map { ReplicaMachine(plan: $0, seed: generator.next()) }
-        self.levels = DeploymentTimes.levels(of: plan.replicas)
-        self.members = Dictionary(grouping: plan.replicas.indices) { plan.replicas[$0].process }
+        self.generator = generator
+        self.arrange()
     }
 
-    private var isStopping: Bool { self.phase == .stopping || self.phase == .finished }
+    // MARK: What there is
+
+    /// Takes note of plans that came, changed or went.
+    private mutating func arrange() {
+        self.plan.replicas = self.replicas.map(\.plan)
+        self.levels = DeploymentTimes.levels(of: self.plan.replicas)
+        self.members = Dictionary(grouping: self.replicas.indices.filter { !self.replicas[$0].isRetired }) {
+            self.replicas[$0].plan.process
+        }
+    }
+
+    /// A replica that waits for its dependencies, in the place of one of its name that was removed, if there was one.
+    mutating func add(_ replica: ReplicaPlan) -> Int {
+        defer { self.arrange() }
+        if let index = self.replicas.firstIndex(where: { $0.isRetired && $0.plan.name == replica.name }) {
+            self.replicas[index].revive(replica)
+            return index
+        }
+        self.replicas.append(ReplicaMachine(plan: replica, seed: self.generator.next()))
+        return self.replicas.count - 1
+    }
+
+    /// Nobody waits for the replica or counts on it any more.
+    mutating func retire(_ index: Int) {
+        self.replicas[index].retire()
+        self.arrange()
+    }
+
+    /// Everything of a plan but its replicas.
+    mutating func takeSettings(of plan: Plan) {
+        let replicas = self.plan.replicas
+        self.plan = plan
+        self.plan.replicas = replicas
+    }
+
+    /// The plan as it is now, without what was removed.
+    var activePlan: Plan {
+        var plan = self.plan
+        plan.replicas = self.replicas.filter { !$0.isRetired }.map(\.plan)
+        return plan
+    }
+
+    var isStopping: Bool { self.phase == .stopping || self.phase == .finished }
 
     // MARK: Events
 
@@ -115,11 +177,24 @@ struct DeploymentMachine: Sendable {
             let message = "the keeper process ended (\(reason)); everything it kept was killed"
             actions += self.fail(SupervisorOutcome.Failure(message: message), at: now)
             actions += self.stop(now: true, at: now)
+        case .rolloutRequested(let rollout):
+            actions += self.begin(rollout, at: now)
+        case .released(let name):
+            actions += self.released(name, at: now)
+        case .publicPortClosed:
+            guard self.isPublicPortClosing else { break }
+            self.isPublicPortClosing = false
+            actions += self.stopLevel(at: now)
+        }
+        while !self.isStopping {
+            let more = self.continueRollout(at: now)
+            if more.isEmpty { break }
+            actions += more
         }
         return actions + self.settle(at: now)
     }
 
-    private mutating func apply(
+    mutating func apply(
         _ index: Int,
         _ inner: [ReplicaMachine.Action],
         at now: ContinuousClock.Instant
@@ -132,9 +207,13 @@ struct DeploymentMachine: Sendable {
             case .stateChanged:
                 actions += self.stateChanged(index, at: now)
             case .hopeless(let reason):
-                actions += self.fail(self.failure(of: index, reason), at: now)
+                actions +=
+                    self.revert(index, reason, at: now)
+                    ?? self.fail(self.failure(of: index, reason), at: now)
             case .stuck where self.phase == .starting:
                 actions.append(.lookForContradictions)
+            case .planTaken:
+                self.arrange()
             case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning:
                 break
             }
@@ -144,9 +223,13 @@ struct DeploymentMachine: Sendable {
 
     private mutating func stateChanged(_ index: Int, at now: ContinuousClock.Instant) -> [Action] {
         switch self.replicas[index].state {
+        case .failed where self.replicas[index].isRetired:
+            let name = self.replicas[index].plan.name
+            return [.replica(index, .warning("\(name) was removed, and not even SIGKILL ended it"))]
         case .failed(let reason):
-            return self.fail(self.failure(of: index, reason), at: now)
-        case .stopped where !self.isStopping:
+            return self.revert(index, reason, at: now)
+                ?? self.fail(self.failure(of: index, reason), at: now)
+        case .stopped where !self.isStopping && !self.replicas[index].isRetired:
             return self.startWaiting(at: now) + self.failDependents(of: index, at: now)
         case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped:
             return []
@@ -170,7 +253,7 @@ struct DeploymentMachine: Sendable {
 
     // MARK: Starting
 
-    private mutating func startWaiting(at now: ContinuousClock.Instant) -> [Action] {
+    mutating func startWaiting(at now: ContinuousClock.Instant) -> [Action] {
         guard !self.isStopping else { return [] }
         var actions: [Action] = []
         for index in self.replicas.indices where self.replicas[index].state == .waiting {
@@ -194,12 +277,13 @@ struct DeploymentMachine: Sendable {
     private mutating func settle(at now: ContinuousClock.Instant) -> [Action] {
         switch self.phase {
         case .starting, .verifying, .ready, .degraded:
-            if self.replicas.allSatisfy({ $0.state == .stopped }) {
+            let active = self.replicas.filter { !$0.isRetired }
+            if active.allSatisfy({ $0.state == .stopped }), self.rollout == nil {
                 self.outcome = SupervisorOutcome(exitCode: 0, reason: .completed)
                 self.phase = .finished
                 return [.finish(self.outcome)]
             }
-            let missing = self.replicas.filter { !$0.isReadyOrDone }
+            let missing = active.filter { !$0.isReadyOrDone }
             switch (self.phase, missing.isEmpty) {
             case (.starting, false)
             where !self.hasAskedForContradictions && missing.allSatisfy { $0.plan.role == .frontend }:
@@ -227,7 +311,7 @@ struct DeploymentMachine: Sendable {
 
     private mutating func verified(_ mismatches: [String], at now: ContinuousClock.Instant) -> [Action] {
         guard self.phase == .verifying else { return [] }
-        guard self.replicas.allSatisfy(\.isReadyOrDone) else {
+        guard self.replicas.allSatisfy({ $0.isRetired || $0.isReadyOrDone }) else {
             // It was the answer about a replica that is gone; asked again when all are ready.
             self.phase = .starting
             return []
@@ -277,8 +361,9 @@ struct DeploymentMachine: Sendable {
         let wasStopping = self.isStopping
         guard self.phase != .finished, !wasStopping || atOnce else { return [] }
         self.phase = .stopping
-        var actions: [Action] = [.stopping(now: atOnce)]
+        var actions: [Action] = self.abandonRollout() + [.stopping(now: atOnce)]
         if atOnce {
+            self.isPublicPortClosing = false
             for index in self.replicas.indices {
                 actions += self.replicas[index].kill(at: now).map { .replica(index, $0) }
             }
@@ -288,7 +373,9 @@ struct DeploymentMachine: Sendable {
             for index in self.replicas.indices where self.replicas[index].isIdle {
                 actions += self.replicas[index].stop(at: now).map { .replica(index, $0) }
             }
-            actions += self.stopLevel(at: now)
+            if self.plan.gateway == nil { return actions + self.stopLevel(at: now) }
+            self.isPublicPortClosing = true
+            actions.append(.closePublicPort)
         }
         return actions
     }
@@ -303,6 +390,7 @@ struct DeploymentMachine: Sendable {
     }
 
     private mutating func continueStopping(at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isPublicPortClosing else { return [] }
         var actions: [Action] = []
         while self.replicas.indices.allSatisfy({ self.levels[$0] < self.stoppingLevel || self.replicas[$0].isGone }) {
             if self.stoppingLevel == 0 {

@@ -37,6 +37,14 @@ extension ReplicaMachine {
         }
     }
 
+    /// Has a process that may be answering requests.
+    var hasServingProcess: Bool {
+        switch self.state {
+        case .ready, .unready: true
+        case .waiting, .starting, .ending, .clearing, .backingOff, .stopped, .failed: false
+        }
+    }
+
     /// Has no process.
     var isIdle: Bool {
         switch self.state {
@@ -60,6 +68,7 @@ extension ReplicaMachine {
         case .ready: .ready
         case .unready: .unready
         case .ending(_, .stop), .clearing(_, .stop, _): .stopping
+        case .ending(_, .replace), .clearing(_, .replace, _): .restarting
         case .ending: .unready
         case .clearing, .backingOff: .backingOff
         case .stopped: .stopped

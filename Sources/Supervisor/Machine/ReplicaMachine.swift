@@ -37,6 +37,8 @@ struct ReplicaMachine: Sendable {
         case exited(ProcessExit)
         /// Waits for its dependencies, as before the first start.
         case backoffOver
+        /// The plan is another one from here on.
+        case planTaken
         case restarting(reason: String, delay: Duration, attempt: Int)
         case warning(String)
         /// This replica can not become ready, although its process runs.
@@ -68,6 +70,8 @@ struct ReplicaMachine: Sendable {
         case stop
         /// To start again, for this reason.
         case restart(String)
+        /// To start again at once: a person asked for it.
+        case replace
         /// It ended by itself.
         case exit(ProcessExit)
         /// It could not be started.
@@ -86,8 +90,8 @@ struct ReplicaMachine: Sendable {
         case failed(String)
     }
 
-    let plan: ReplicaPlan
-    let schedule: ReadinessSchedule
+    private(set) var plan: ReplicaPlan
+    private(set) var schedule: ReadinessSchedule
     private(set) var state: State = .waiting
     private(set) var lastExit: String?
     /// How often a process was started again.
@@ -97,8 +101,13 @@ struct ReplicaMachine: Sendable {
     /// The process of it that could not be killed.
     private(set) var survivor: Survivor?
     private var wasReady = false
-    private var runs = 0
+    /// How many processes there were.
+    private(set) var runs = 0
     private var backoff: Backoff
+    /// The plan of the next run, when it is another one.
+    private var successor: ReplicaPlan?
+    /// Was removed from the deployment; what is left of it is being ended.
+    private(set) var isRetired = false
 
     /// What the leader leaves behind may take this long after SIGTERM.
     static let clearingGrace: Duration = .seconds(2)
@@ -401,6 +410,8 @@ struct ReplicaMachine: Sendable {
             return self.decide(afterExit: status, lifetime: lifetime, at: now)
         case .restart(let reason):
             return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
+        case .replace:
+            return self.startOver()
         case .notStarted(let reason, let permanent):
             if permanent || self.plan.restart.condition == .never { return self.fail(reason) }
             return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
@@ -454,6 +465,60 @@ struct ReplicaMachine: Sendable {
         actions.append(.stateChanged(nil))
         if run.pid != nil { actions.append(.signal(run: run.number, self.plan.stop.signal)) }
         return actions + [.arm(.grace, at: now + .seconds(self.plan.stop.grace))]
+    }
+
+    /// Puts a new process in the place of the one that is there, at once and whatever the restart policy says of ends.
+    ///
+    /// - Parameters:
+    ///   - successor: the plan of the new one; nil: the same.
+    ///   - now: the time.
+    /// - Returns: what is to be done.
+    mutating func replace(with successor: ReplicaPlan? = nil, at now: ContinuousClock.Instant) -> [Action] {
+        if let successor { self.successor = successor }
+        switch self.state {
+        case .starting(let run), .ready(let run), .unready(let run):
+            return self.beginEnding(run, .replace, at: now)
+        case .ending(let run, _):
+            self.state = .ending(run, .replace)
+            return [.stateChanged(nil)]
+        case .clearing(let run, _, let lifetime):
+            self.state = .clearing(run, .replace, lifetime: lifetime)
+            return [.stateChanged(nil)]
+        case .backingOff, .stopped, .failed:
+            return [.cancel(.backoff)] + self.startOver()
+        case .waiting:
+            return self.takeSuccessor()
+        }
+    }
+
+    /// It was removed: whatever becomes of it concerns nobody.
+    mutating func retire() { self.isRetired = true }
+
+    /// It is wanted again after it was removed.
+    mutating func revive(_ plan: ReplicaPlan) {
+        self.isRetired = false
+        self.successor = plan
+        _ = self.takeSuccessor()
+        self.backoff.reset()
+        self.state = .waiting
+    }
+
+    private mutating func takeSuccessor() -> [Action] {
+        guard let plan = self.successor else { return [] }
+        self.successor = nil
+        self.plan = plan
+        self.schedule = ReadinessSchedule(layers: plan.readiness, timing: plan.timing)
+        self.backoff.policy = plan.restart
+        self.wasReady = false
+        return [.planTaken]
+    }
+
+    /// Starts when the dependencies are there, as if nothing had ever failed.
+    private mutating func startOver() -> [Action] {
+        self.backoff.reset()
+        self.restarts += 1
+        self.state = .waiting
+        return self.takeSuccessor() + [.stateChanged("restart asked for"), .backoffOver]
     }
 
     /// Asks the replica to end.

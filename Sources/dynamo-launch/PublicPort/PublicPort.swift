@@ -5,15 +5,22 @@ import Supervisor
 import Synchronization
 
 /// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
-final class PublicPort: Sendable {
+final class PublicPort: PublicPortControl {
     private let gateway: Gateway
     private let port: Int
-    private let frontends: [String: Backend]
-    private let ready: Mutex<Set<String>> = Mutex([])
-    /// How long requests that are under way may take when the deployment is stopped.
+    private let state: Mutex<State>
+    /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
     private let grace: Duration
-    private let stops: AsyncStream<Void>
-    private let stop: AsyncStream<Void>.Continuation
+
+    private struct State: Sendable {
+        /// Where each frontend listens.
+        var frontends: [String: Backend]
+        /// The same by the plan, which counts for a frontend once a new process of it was started.
+        var planned: [String: Backend]
+        var ready: Set<String> = []
+        /// Get nothing more until a new process of them has been started.
+        var released: Set<String> = []
+    }
 
     /// Nil when the plan leaves the public port to a frontend.
     init?(plan: Plan, logger: Logger) {
@@ -30,13 +37,16 @@ final class PublicPort: Sendable {
         configuration.limits.maximumConnections = settings.connections
         self.gateway = Gateway(configuration, logger: logger)
         self.port = plan.publicAddress.port
-        let frontends = plan.replicas.filter { $0.role == .frontend }
-        self.frontends = frontends.reduce(into: [:]) { backends, replica in
+        let frontends = Self.frontends(of: plan)
+        self.state = Mutex(State(frontends: frontends, planned: frontends))
+        self.grace = .seconds(DeploymentTimes(plan).drain)
+    }
+
+    private static func frontends(of plan: Plan) -> [String: Backend] {
+        plan.replicas.filter { $0.role == .frontend }.reduce(into: [:]) { backends, replica in
             guard let port = replica.ports.first(where: { $0.name == "http" })?.port else { return }
             backends[replica.name] = Backend(id: replica.name, generation: 0, host: "127.0.0.1", port: port)
         }
-        self.grace = .seconds(frontends.map(\.stop.grace).max() ?? 0)
-        (self.stops, self.stop) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     }
 
     /// Opens the port.
@@ -54,18 +64,18 @@ final class PublicPort: Sendable {
         let description: String
     }
 
-    /// Serves until the task is cancelled; answers what is under way once the deployment is being stopped.
-    func run() async {
-        await withDiscardingTaskGroup { group in
-            group.addTask { await self.gateway.run() }
-            group.addTask {
-                for await _ in self.stops {
-                    await self.gateway.drain(within: self.grace)
-                    // Whoever asks again is in a hurry, and draining twice takes longer.
-                    break
-                }
-            }
+    /// Serves until the task is cancelled or the port was closed.
+    func run() async { await self.gateway.run() }
+
+    func close() async { await self.gateway.drain(within: self.grace) }
+
+    func release(_ replica: String) async {
+        guard let backend = self.state.withLock({ $0.frontends[replica] }) else { return }
+        self.change {
+            $0.released.insert(replica)
+            $0.ready.remove(replica)
         }
+        _ = await self.gateway.waitUntilIdle(backend, within: self.grace)
     }
 
     /// Follows which frontends are ready.
@@ -73,25 +83,43 @@ final class PublicPort: Sendable {
         switch notice {
         case .replicaState(let replica, let state, _): self.set(replica, isReady: state == .ready)
         case .exited(let replica, _, _): self.set(replica, isReady: false)
-        case .stopping: self.stop.yield()
+        case .planChanged(let plan):
+            let frontends = Self.frontends(of: plan)
+            self.change { $0.planned = frontends }
+        case .started(let replica, _):
+            self.change {
+                $0.released.remove(replica)
+                if let backend = $0.planned[replica] { $0.frontends[replica] = backend }
+            }
         default: break
         }
     }
 
     private func set(_ replica: String, isReady: Bool) {
-        guard self.frontends[replica] != nil else { return }
-        self.ready.withLock { ready in
-            let changes = isReady ? ready.insert(replica).inserted : ready.remove(replica) != nil
-            guard changes else { return }
+        self.change { state in
+            guard isReady else {
+                state.ready.remove(replica)
+                return
+            }
+            guard state.frontends[replica] != nil, !state.released.contains(replica) else { return }
+            state.ready.insert(replica)
+        }
+    }
+
+    private func change(_ body: (inout State) -> Void) {
+        self.state.withLock { state in
+            let before = state.ready
+            body(&state)
+            guard state.ready != before else { return }
             // Inside the lock, so that two changes arrive in their order.
-            self.gateway.setBackends(ready.sorted().compactMap { self.frontends[$0] })
+            self.gateway.setBackends(state.ready.sorted().compactMap { state.frontends[$0] })
         }
     }
 
     /// For `status`.
     var report: GatewayReport {
         let status = self.gateway.status
-        let active = self.ready.withLock { $0 }
+        let active = self.state.withLock { $0.ready }
         return GatewayReport(
             addresses: self.gateway.addresses,
             connections: status.connections,

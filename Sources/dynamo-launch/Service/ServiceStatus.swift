@@ -34,7 +34,9 @@ struct ServiceStatus: Sendable {
         }
     }
 
-    private let plan: Plan
+    private var plan: Plan
+    /// The deployment is on its way to another plan.
+    private var isChanging = false
     private let verificationTimeout: Duration
     private let hasWatchdog: Bool
     private var phase = Phase.starting
@@ -61,7 +63,13 @@ struct ServiceStatus: Sendable {
         self.plan = plan
         self.verificationTimeout = verificationTimeout
         self.hasWatchdog = hasWatchdog
-        for replica in plan.replicas { self.replicas[replica.name] = Replica() }
+        self.take(plan)
+    }
+
+    private mutating func take(_ plan: Plan) {
+        self.plan = plan
+        let before = self.replicas
+        self.replicas = Dictionary(plan.replicas.map { ($0.name, before[$0.name] ?? Replica()) }) { first, _ in first }
     }
 
     // MARK: Inputs
@@ -88,6 +96,17 @@ struct ServiceStatus: Sendable {
         case .ready:
             guard self.phase == .starting else { return [] }
             self.phase = .ready
+            return [.ready] + self.changedStatus(at: now)
+        case .planChanged(let plan):
+            self.take(plan)
+            let isNew = !self.isChanging && (self.phase == .ready || self.phase == .degraded)
+            self.isChanging = self.isChanging || isNew
+            return (isNew ? [.reloading] : []) + self.changedStatus(at: now)
+        case .changeEnded:
+            guard self.isChanging else { return [] }
+            self.isChanging = false
+            // A deployment that is being stopped has said so, and is not ready again.
+            guard self.phase == .ready || self.phase == .degraded else { return [] }
             return [.ready] + self.changedStatus(at: now)
         case .recovered:
             guard self.phase == .degraded else { return [] }
@@ -119,7 +138,10 @@ struct ServiceStatus: Sendable {
     /// - Returns: what to send, in one message.
     mutating func beat(at now: Instant) -> [ServiceNotifier.State] {
         var states: [ServiceNotifier.State] = self.hasWatchdog ? [.watchdog] : []
-        if self.phase == .starting, self.isOnItsWay(at: now) { states.append(.extendTimeout(Self.patienceOfBeat)) }
+        // A change ends by the limits of the manifest, or is taken back.
+        if self.isChanging || self.phase == .starting && self.isOnItsWay(at: now) {
+            states.append(.extendTimeout(Self.patienceOfBeat))
+        }
         return states + self.changedStatus(at: now)
     }
 
@@ -169,7 +191,10 @@ struct ServiceStatus: Sendable {
     }
 
     private func status(at now: Instant) -> String {
-        switch self.phase {
+        if self.isChanging, self.phase == .ready || self.phase == .degraded {
+            return "applying a changed manifest: \(self.readyCount) of \(self.plan.replicas.count) ready"
+        }
+        return switch self.phase {
         case .starting: self.startingStatus(at: now)
         case .ready: "ready: \(self.plan.publicAddress.localURL)"
         case .degraded: "degraded: \(self.degraded.joined(separator: ", ")) not ready"
@@ -195,7 +220,7 @@ struct ServiceStatus: Sendable {
     private func activity(of plan: ReplicaPlan, _ replica: Replica) -> String {
         switch replica.state {
         case .backingOff: return "waiting for its restart"
-        case .unready, .stopping, .stopped, .failed: return replica.state.rawValue
+        case .unready, .restarting, .stopping, .stopped, .failed: return replica.state.rawValue
         case .waiting, .starting, .ready: break
         }
         let next = plan.readiness.map(\.layer).first { layer in replica.layer.map { layer > $0 } ?? true }
