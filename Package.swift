@@ -258,6 +258,7 @@ let package = Package(
             name: "LaunchTests",
             dependencies: [
                 "dynamo-launch", "Deployment", "Supervisor", "Systemd", "Discovery", "KVRouting", "RequestPlane",
+                "Gateway", "TestSupport", core,
             ]
         ),
         .testTarget(name: "ArchitectureTests"),

@@ -63,7 +63,7 @@ package final class Gateway: Sendable {
                 self.state.withLock { state in
                     state.listening.append(channel)
                     state.addresses.append(address)
-                    if case .unix(let path, _) = listener { state.paths.append(path) }
+                    if case .unix(let path, _, _) = listener { state.paths.append(path) }
                 }
             } catch {
                 await self.close()
@@ -94,6 +94,21 @@ package final class Gateway: Sendable {
         self.state.withLock { $0.listening.compactMap { $0.localAddress?.port }.first }
     }
 
+    /// The descriptor of each listener, in the order of the configuration; each is open for as long as the gateway listens.
+    package func descriptors() async -> [Int32?] {
+        var descriptors: [Int32?] = []
+        for channel in self.state.withLock({ $0.listening }) {
+            let descriptor = channel.eventLoop.submit {
+                try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) { $0 }
+            }
+            descriptors.append(try? await descriptor.get())
+        }
+        return descriptors
+    }
+
+    /// Files of Unix sockets stay when the listeners close, because somebody else has the sockets too.
+    package func keepSocketFiles() { self.state.withLock { $0.paths = [] } }
+
     /// Serves until it is cancelled, which cuts what is running, or drained.
     package func run() async {
         for await _ in self.ended {}
@@ -106,6 +121,8 @@ package final class Gateway: Sendable {
     package func drain(within limit: Duration) async {
         self.core.beginDraining()
         await self.closeListeners()
+        // So that what was accepted last is known.
+        await self.core.settle()
         await self.core.connections.drain(within: limit)
         self.end.finish()
     }
@@ -129,6 +146,33 @@ package final class Gateway: Sendable {
             return state.group
         }
         try? await group?.shutdownGracefully()
+    }
+
+    // MARK: Idleness
+
+    /// For how long no request has been here, waiting ones included; zero while one is.
+    package var idleTime: Duration { self.core.idleTime }
+
+    /// Accepts no more connections, unless a client is in the middle of something, has just connected, or a request was here meanwhile.
+    ///
+    /// Connections that come then wait in the system's queue, for whoever else has the socket.
+    ///
+    /// - Parameter idle: for how long no request must have been here.
+    /// - Returns: whether it is so; otherwise connections are accepted as before.
+    package func pause(ifIdleFor idle: Duration) async -> Bool {
+        await self.setAccepting(false)
+        // What was accepted last is looked at too.
+        await self.core.settle()
+        if await !self.core.connections.isAnyBusy(), self.core.idleTime >= idle { return true }
+        await self.setAccepting(true)
+        return false
+    }
+
+    private func setAccepting(_ isAccepting: Bool) async {
+        for channel in self.state.withLock({ $0.listening }) {
+            // Only fails on one that is closed.
+            try? await channel.setOption(.autoRead, value: isAccepting).get()
+        }
     }
 
     // MARK: Control

@@ -33,6 +33,8 @@ package final class Supervisor: Sendable {
     private let relays: @Sendable () -> [String: KVRelayStatus]
     /// Nil when a frontend has the public port.
     private let publicPort: (any PublicPortControl)?
+    /// What the launcher says about itself in the text format of Prometheus.
+    private let metrics: @Sendable (DeploymentStatus) -> String
     private let heartbeat: Heartbeat?
     /// Reads the manifest again.
     private let replan: Replan?
@@ -50,6 +52,7 @@ package final class Supervisor: Sendable {
         observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
         relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
         publicPort: (any PublicPortControl)? = nil,
+        metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
         heartbeat: Heartbeat? = nil,
         replan: Replan? = nil,
         logger: Logger
@@ -63,6 +66,7 @@ package final class Supervisor: Sendable {
         self.observer = observer
         self.relays = relays
         self.publicPort = publicPort
+        self.metrics = metrics
         self.heartbeat = heartbeat
         self.replan = replan
         self.logger = logger
@@ -72,6 +76,11 @@ package final class Supervisor: Sendable {
     /// Asks for the end: everything is stopped in reverse order, or, with `now` or when asked again with it, killed at once.
     package func requestStop(now: Bool) {
         self.sender.yield(.stop(now: now))
+    }
+
+    /// The launcher's metrics at the moment; nil when the deployment has ended.
+    package func metricsText() async -> String? {
+        await StatusQuery.ask(self.sender, .now, limit: nil).map(self.metrics)
     }
 
     /// Makes the deployment match its manifest as it is now.
@@ -161,6 +170,7 @@ package final class Supervisor: Sendable {
             pump: pump,
             threads: threads,
             sender: sender,
+            metrics: self.metrics,
             logger: self.logger
         )
         // Said by a task of their own, so that a terminal that is held up does not hold up the loop.

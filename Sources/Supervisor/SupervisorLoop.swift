@@ -51,6 +51,8 @@ final class SupervisorLoop {
     /// The keeper's number for the process of each replica's run.
     var launchOfReplica: [Int: UInt64] = [:]
     var pids: [UInt64: Int32] = [:]
+    /// The output of processes that were asked for: read once their numbers are known, so that no line lacks its process's.
+    var outputs: [UInt64: LogPump.Run] = [:]
     /// The replica of each leader there was, for processes that stay in its session.
     var sessions: [Int32: Int] = [:]
     var isKeeperLost = false

@@ -24,15 +24,20 @@ package struct DescriptorStore: Sendable {
         try Self.check(result, "descriptor \(descriptor) ('\(name)') cannot be handed to the service manager")
     }
 
-    /// Makes the service manager drop all descriptors of a name.
+    /// Makes the service manager drop all descriptors of a name; returns when it has.
     ///
     /// - Parameter name: the name.
     /// - Throws: `SystemdError` when there is no service manager, the name is none, or the message did not go out.
     package func remove(name: String) throws(SystemdError) {
         try Self.check(name)
         let result = sd_notify(0, "FDSTOREREMOVE=1\nFDNAME=\(name)")
-        try Self.check(result, "the service manager cannot be told to drop descriptor '\(name)'")
+        let what = "the service manager cannot be told to drop descriptor '\(name)'"
+        try Self.check(result, what)
+        try Self.check(sd_notify_barrier(0, Self.patience), what)
     }
+
+    /// Microseconds that the service manager may take to read what it was told.
+    private static let patience: UInt64 = 5_000_000
 
     private static func check(_ result: Int32, _ what: String) throws(SystemdError) {
         if result > 0 { return }

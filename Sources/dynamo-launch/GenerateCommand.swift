@@ -39,6 +39,15 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
     @Flag(help: "Put the service into dynamo-launch.slice, which all deployments share, and write that too.")
     var slice = false
 
+    @Flag(
+        inversion: .prefixedNo,
+        help: ArgumentHelp(
+            "Let systemd open the public port, and start the service for the first request.",
+            discussion: "Default: only when the manifest has gateway.idleExit, which needs it."
+        )
+    )
+    var socket: Bool?
+
     @Option(help: "Write the units into this folder.", completion: .directory)
     var output: String?
 
@@ -61,17 +70,26 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
         let preparation = try Preparation(self.options)
         let name = SystemdUnits.serviceName(of: preparation.manifest.name.value)
         let folder = self.unitFolder(preparation.environment)
-        if self.uninstall { return try UnitFolder(path: folder).remove(name, control: self.control) }
+        if self.uninstall {
+            let socket = SystemdUnits.socketName(of: preparation.manifest.name.value)
+            return try UnitFolder(path: folder).remove(name, socket: socket, control: self.control)
+        }
         let plan = try await preparation.plan(leases: .preview)
         let files: [SystemdUnits.File]
-        let options = try self.unitOptions(preparation)
+        let hasSocket = self.socket ?? (plan.gateway?.idleExit != nil)
+        if !hasSocket, plan.gateway?.idleExit != nil {
+            Terminal.printError("note: without a socket unit 'gateway.idleExit' has no effect: leave out --no-socket")
+        }
+        let options = try self.unitOptions(preparation, hasSocket: hasSocket)
         do { files = try SystemdUnits(plan, options).files } catch {
             for diagnostic in error.diagnostics { Terminal.printError(diagnostic.description) }
             Terminal.printError("nothing was written")
             throw ExitCode(1)
         }
         if let target = self.install ? folder : self.output {
-            try UnitFolder(path: target).write(files)
+            // One from before would still start the service.
+            let stale = hasSocket ? [] : [SystemdUnits.socketName(of: plan.deployment)]
+            try UnitFolder(path: target).write(files, removing: stale)
             self.advise(name, options, deployment: plan.deployment)
         } else {
             for (index, file) in files.enumerated() {
@@ -90,7 +108,7 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
         return "\(configuration)/systemd/user"
     }
 
-    private func unitOptions(_ preparation: Preparation) throws -> SystemdUnits.Options {
+    private func unitOptions(_ preparation: Preparation, hasSocket: Bool) throws -> SystemdUnits.Options {
         let environment = preparation.environment
         let names = preparation.manifest.variables.union(["PATH", "DYN_HTTP_PORT"])
         let used = environment.filter { names.contains($0.key) && !$0.value.isEmpty }
@@ -108,7 +126,8 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
             workingDirectory: isEmbedded ? "/" : FileManager.default.currentDirectoryPath,
             environment: used,
             secrets: Set(used.keys.filter { Secrets.isSecret(name: $0) }),
-            hasSlice: self.slice
+            hasSlice: self.slice,
+            hasSocket: hasSocket
         )
     }
 
@@ -139,13 +158,19 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
             let path = SystemdUnits.credentialPath(secret, of: deployment, scope: options.scope)
             Terminal.print("put the value of \(secret) into \(path), readable by its owner only")
         }
+        let socket = SystemdUnits.socketName(of: deployment)
         if !self.install {
             Terminal.print("copy them to \(self.user ? "~/.config/systemd/user" : "/etc/systemd/system"), then run:")
         } else {
-            Terminal.print("to start it now and at each start of the machine, run:")
+            let what = options.hasSocket ? "to have its port opened" : "to start it"
+            Terminal.print("\(what) now and at each start of the machine, run:")
         }
         Terminal.print("  \(self.control) daemon-reload")
-        Terminal.print("  \(self.control) enable --now \(name)")
+        Terminal.print("  \(self.control) enable --now \(options.hasSocket ? socket : name)")
+        if options.hasSocket {
+            Terminal.print("the first request starts the deployment; to start it without one, run:")
+            Terminal.print("  \(self.control) start \(name)")
+        }
         Terminal.print("  \(self.control) status \(name)")
     }
 }
@@ -156,9 +181,11 @@ struct UnitFolder {
 
     /// Writes units; one that somebody else wrote is left alone.
     ///
-    /// - Parameter files: the units.
+    /// - Parameters:
+    ///   - files: the units.
+    ///   - stale: units that are removed, if they are there and ours.
     /// - Throws: `ExitCode` after the error was printed.
-    func write(_ files: [SystemdUnits.File]) throws {
+    func write(_ files: [SystemdUnits.File], removing stale: [String] = []) throws {
         for file in files {
             let target = "\(self.path)/\(file.name)"
             guard self.isOurs(target) ?? true else {
@@ -176,33 +203,39 @@ struct UnitFolder {
             }
             Terminal.print("wrote \(target)")
         }
+        for name in stale where self.isOurs("\(self.path)/\(name)") ?? false { try self.remove("\(self.path)/\(name)") }
     }
 
-    /// Removes a service, and the slice when no other service is left.
+    private func remove(_ target: String) throws {
+        do { try FileManager.default.removeItem(atPath: target) } catch {
+            throw Self.failure("'\(target)' cannot be removed (\(Self.words(error))): use sudo")
+        }
+        Terminal.print("removed \(target)")
+    }
+
+    /// Removes a service with its socket, and the slice when no other service is left.
     ///
     /// - Parameters:
     ///   - name: the service.
+    ///   - socket: its socket, if there is one.
     ///   - control: the command that speaks to its service manager.
     /// - Throws: `ExitCode` after the error was printed.
-    func remove(_ name: String, control: String) throws {
+    func remove(_ name: String, socket: String, control: String) throws {
         let target = "\(self.path)/\(name)"
         guard let isOurs = self.isOurs(target) else {
             throw Self.failure("there is no '\(target)': nothing to remove")
         }
         guard isOurs else { throw Self.failure("'\(target)' was not written by dynamo-launch: it is left alone") }
         var targets = [target]
+        let hasSocket = self.isOurs("\(self.path)/\(socket)") ?? false
+        if hasSocket { targets.append("\(self.path)/\(socket)") }
         let names = (try? FileManager.default.contentsOfDirectory(atPath: self.path)) ?? []
         let others = names.filter { $0.hasPrefix("dynamo-launch-") && $0.hasSuffix(".service") && $0 != name }
         let slice = "\(self.path)/\(SystemdUnits.sliceName)"
         if others.isEmpty, self.isOurs(slice) ?? false { targets.append(slice) }
-        for target in targets {
-            do { try FileManager.default.removeItem(atPath: target) } catch {
-                throw Self.failure("'\(target)' cannot be removed (\(Self.words(error))): use sudo")
-            }
-            Terminal.print("removed \(target)")
-        }
+        for target in targets { try self.remove(target) }
         Terminal.print("to stop what still runs, and to forget the service, run:")
-        Terminal.print("  \(control) disable --now \(name)")
+        Terminal.print("  \(control) disable --now \(hasSocket ? "\(socket) " : "")\(name)")
         Terminal.print("  \(control) daemon-reload")
     }
 

@@ -167,7 +167,9 @@ final class PortSource: Sendable {
 
     init(_ mode: Preparation.Leases, deployment: String, environment: [String: String]) {
         let root = DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid())
-        self.leases = PortLeases(directory: root)
+        // A service of systemd may write only to its deployment's own folder, which is there already.
+        let isForeign = access(root, F_OK) == 0 && access(root, W_OK) != 0
+        self.leases = PortLeases(directory: isForeign ? "\(root)/\(deployment)" : root)
         self.isHeld = mode == .held
         self.deployment = deployment
     }

@@ -8,8 +8,6 @@ import Synchronization
 import Systemd
 import UnixSignals
 
-extension ConsoleFormatter.Format: ExpressibleByArgument {}
-
 /// `up`: starts a deployment, proves that it serves, and keeps it serving until it is stopped.
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,8 +21,13 @@ struct UpCommand: AsyncParsableCommand {
 
     @OptionGroup var options: ManifestOptions
 
-    @Option(help: "How lines look: text or json.")
-    var logFormat: ConsoleFormatter.Format = .text
+    @Option(
+        help: """
+            How lines look: text, json, or journal (entries with fields, sent to the journal). Default: journal when standard \
+            output leads there, else text.
+            """
+    )
+    var logFormat: LogFormat?
 
     @Flag(
         help: "The first process that ends, ends all; its exit code is the launcher's (the rule of upstream's scripts)."
@@ -34,27 +37,33 @@ struct UpCommand: AsyncParsableCommand {
     func run() async throws {
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
-        let watchdog = try Self.takeWatchdog()
-        let (preparation, ports, plan) = try await self.prepare()
+        let watchdog = try Self.takeFromEnvironment { try Watchdog.take() }
+        let passed = try Self.takeFromEnvironment { try PassedSockets.take() }
+        let format = try LogFormat.chosen(self.logFormat)
+        let (preparation, ports, plan, listeners) = try await self.prepare(passed)
         let output = ForegroundOutput(
             plan: plan,
-            format: self.logFormat,
+            format: format,
             colour: Terminal.colour(on: STDOUT_FILENO, environment: preparation.environment)
         )
         output.introduce(manifest: preparation.selection.description)
 
         let port = PublicPort(
             plan: plan,
+            listeners: listeners,
             logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
         )
+        do { try listeners.discardUnused() } catch { output.complain("warning: \(error)") }
         do { try await port?.bind() } catch {
-            Terminal.printError("error: \(error); nothing was started")
-            ServiceNotifier().failed(status: "nothing was started: \(error)", exitStatus: 1)
-            throw ExitCode(1)
+            await output.finish()
+            throw Self.nothingWasStarted("\(error)")
         }
-        let outcome = await self.supervise(plan, ports, port, output, watchdog)
-        for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
-        if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
+        do { try await port?.leaveWithServiceManager() } catch {
+            output.complain("warning: a restart of the launcher may lose connections: \(error)")
+        }
+        let outcome = await self.supervise(plan, ports, port, listeners, output, watchdog)
+        output.conclude(outcome)
+        await output.finish()
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
     }
 
@@ -67,11 +76,14 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
-    private func prepare() async throws -> (Preparation, PortSource, Plan) {
+    private func prepare(_ passed: PassedSockets) async throws -> (Preparation, PortSource, Plan, PublicListeners) {
+        let preparation: Preparation
+        let ports: PortSource
+        var plan: Plan
         do {
-            let preparation = try Preparation(self.options)
-            let ports = preparation.ports(.held)
-            return (preparation, ports, try await preparation.plan(leases: ports))
+            preparation = try Preparation(self.options)
+            ports = preparation.ports(.held)
+            plan = try await preparation.plan(leases: ports)
         } catch {
             ServiceNotifier().failed(
                 status: "nothing was started: the journal has the manifest's errors",
@@ -79,29 +91,46 @@ struct UpCommand: AsyncParsableCommand {
             )
             throw error
         }
+        do {
+            let listeners = try PublicListeners(passed, plan: plan)
+            plan.publicAddress = listeners.address ?? plan.publicAddress
+            plan.notes += listeners.notes
+            return (preparation, ports, plan, listeners)
+        } catch { throw Self.nothingWasStarted("\(error)") }
     }
 
-    /// The plan of the manifest as it is now, on the ports that were leased before.
-    private static func replan(_ options: ManifestOptions, _ ports: PortSource) async throws(ReplanFailure) -> Plan {
+    /// The plan of the manifest as it is now, on the ports that were leased before, at the address that is served.
+    private static func replan(
+        _ options: ManifestOptions,
+        _ ports: PortSource,
+        _ listeners: PublicListeners
+    ) async throws(ReplanFailure) -> Plan {
         do throws(Preparation.Failure) {
-            return try await Preparation(reading: options).plan(ports: ports)
+            var plan = try await Preparation(reading: options).plan(ports: ports)
+            plan.publicAddress = listeners.address ?? plan.publicAddress
+            return plan
         } catch {
             throw ReplanFailure(description: error.lines.joined(separator: "\n"))
         }
     }
 
-    /// What the service manager wants; before other threads look at the environment.
-    private static func takeWatchdog() throws -> Watchdog? {
-        do { return try Watchdog.take() } catch {
-            Terminal.printError("error: \(error)")
-            throw ExitCode(1)
-        }
+    /// Says so here and to the service manager.
+    private static func nothingWasStarted(_ reason: String) -> ExitCode {
+        Terminal.printError("error: \(reason); nothing was started")
+        ServiceNotifier().failed(status: "nothing was started: \(reason)", exitStatus: 1)
+        return ExitCode(1)
+    }
+
+    /// What the service manager wants and gives; before other threads look at the environment.
+    private static func takeFromEnvironment<Value>(_ take: () throws -> Value) throws -> Value {
+        do { return try take() } catch { throw self.nothingWasStarted("\(error)") }
     }
 
     private func supervise(
         _ plan: Plan,
         _ ports: PortSource,
         _ port: PublicPort?,
+        _ listeners: PublicListeners,
         _ output: ForegroundOutput,
         _ watchdog: Watchdog?
     ) async -> SupervisorOutcome {
@@ -116,7 +145,7 @@ struct UpCommand: AsyncParsableCommand {
         )
         let options = SupervisorOptions(exitOnFirst: self.exitOnFirst)
         let progress = Progress(output: output)
-        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0) }
+        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
         let supervisor = Supervisor(
             plan: plan,
             options: options,
@@ -126,14 +155,18 @@ struct UpCommand: AsyncParsableCommand {
             notices: { progress.show($0) },
             observer: { notice in
                 if case .stopping = notice { Terminal.hurry() }
+                output.observe(notice)
                 relays.observe(notice)
                 service.observe(notice)
                 port?.observe(notice)
             },
             relays: { relays.statuses },
             publicPort: port,
+            metrics: { LauncherMetrics.text($0, port?.status) },
             heartbeat: service.heartbeat,
-            replan: { [options = self.options] () throws(ReplanFailure) in try await Self.replan(options, ports) },
+            replan: { [options = self.options] () throws(ReplanFailure) in
+                try await Self.replan(options, ports, listeners)
+            },
             logger: logger
         )
         let signals = await UnixSignalsSequence(
@@ -147,7 +180,19 @@ struct UpCommand: AsyncParsableCommand {
             }
             if let port {
                 group.addTask {
-                    await port.run()
+                    await port.run { await supervisor.metricsText() }
+                    return nil
+                }
+            }
+            if let port, let idle = plan.gateway?.idleExit, listeners.isActivated {
+                group.addTask {
+                    guard await port.pauseWhenIdle(for: .seconds(idle)) else { return nil }
+                    let reason = "no request for \(plan.gateway?.idleExitText ?? "")"
+                    output.say(
+                        "\(reason): stopping; who holds the public socket starts it again with the next connection"
+                    )
+                    service.stops(because: reason)
+                    supervisor.requestStop(now: false)
                     return nil
                 }
             }
@@ -239,6 +284,17 @@ private struct LauncherLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         let subject = self.subject.map { "\($0): " } ?? ""
-        self.output.say("\(subject)\(event.level): \(event.message)")
+        self.output.say("\(subject)\(event.level): \(event.message)", as: Self.priority(of: event.level))
+    }
+
+    private static func priority(of level: Logger.Level) -> JournalEntry.Priority {
+        switch level {
+        case .trace, .debug: .debug
+        case .info: .info
+        case .notice: .notice
+        case .warning: .warning
+        case .error: .error
+        case .critical: .critical
+        }
     }
 }

@@ -14,8 +14,10 @@ import Testing
             let path = folder.appending(path: "gateway.sock").path
             for _ in 0..<2 {
                 try await withGateway {
-                    $0.listeners = [.unix(path: path)]
+                    $0.listeners = [.unix(path: path, mode: 0o620)]
                 } _: { gateway, _ in
+                    let mode = try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+                    #expect(mode == 0o620)
                     #expect(gateway.addresses == ["unix:\(path)"])
                     gateway.setBackends([backend.backend])
                     let client = try RawClient(path: path)
@@ -100,6 +102,43 @@ import Testing
             }
         }
         await backend.kill()
+    }
+
+    @Test func aClientOfTLSThatStopsReadingIsCutOffAtOnce() async throws {
+        let listener = try SilentListener()
+        try await withTemporaryDirectory { folder in
+            let certificates = try await Certificates(in: folder)
+            try await withGateway {
+                let files = GatewayTLS(
+                    certificatePath: certificates.certificate("server"),
+                    keyPath: certificates.key("server")
+                )
+                $0.listeners = [.tcp(host: "127.0.0.1", port: 0, tls: files)]
+                $0.limits.writeTimeout = .milliseconds(400)
+            } _: { gateway, port in
+                gateway.setBackends([Backend(id: "x", generation: 1, host: "127.0.0.1", port: listener.port)])
+                // Nobody reads the pipe, so openssl stops in the middle.
+                let script = """
+                    printf 'GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n' \
+                      | openssl s_client -ign_eof -connect 127.0.0.1:\(port) 2>/dev/null | sleep 15
+                    """
+                _ = try await withProgram("/bin/bash", ["-c", script]) { program in
+                    let backend = RawClient(accepted: listener.accept())
+                    try backend.send("HTTP/1.1 200 OK\r\ncontent-length: \(64 << 20)\r\n\r\n")
+                    let bytes = [UInt8](repeating: 120, count: 1 << 20)
+                    try await eventually("the request is ended") {
+                        _ = backend.sendSome(bytes)
+                        return gateway.status.inFlight == 0
+                    }
+                    // A polite end of TLS would wait five seconds.
+                    try await eventually(within: .seconds(2), "the connection is gone") {
+                        gateway.status.connections == 0
+                    }
+                    #expect(gateway.status.backends.first?.stalled == 1)
+                    program.send(SIGKILL)
+                }
+            }
+        }
     }
 
     /// What a process leaves that died.

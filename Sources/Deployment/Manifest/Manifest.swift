@@ -11,6 +11,8 @@ package struct Manifest: Sendable, Hashable {
     var http: HTTPManifest
     /// nil: a frontend has the public port.
     var gateway: GatewayPlan?
+    /// What the gateway listens on beside the public port.
+    var gatewayPorts: [GatewayPort]
     var device: Device
     var environment: [EnvironmentEntry]
     var unset: [Located<String>]

@@ -7,6 +7,8 @@ struct ManifestDecoder {
     let file: String
     let environment: [String: String]
     let overrides: ManifestOverrides
+    /// What the gateway listens on beside the public port.
+    var gatewayPorts: [GatewayPort] = []
     /// Where the file begins: for what is missing.
     private var start: Location { Location(file: self.file, line: 1, column: 1) }
 
@@ -49,7 +51,8 @@ struct ManifestDecoder {
             namespace: self.namespace(fields["namespace"]?.value, name: name),
             dynamo: self.dynamo(fields["dynamo"]?.value),
             http: self.http(fields["http"]?.value),
-            gateway: self.gateway(fields["gateway"]?.value),
+            gateway: self.gateway(fields["gateway"]?.value, processes: decoded, shared: environment),
+            gatewayPorts: self.gatewayPorts,
             device: fields["device"].flatMap { self.node.choice($0.value, "'device'", Device.self)?.value } ?? .cuda,
             environment: environment,
             unset: fields["unset"].map { self.variableNames($0.value, "'unset'") } ?? [],

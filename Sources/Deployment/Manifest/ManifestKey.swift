@@ -10,8 +10,13 @@ enum ManifestKey {
     static let discovery = ["backend", "directory", "endpoints"]
     static let dynamo = ["release", "python"]
     static let http = ["host", "port"]
-    static let gateway = ["hold", "bodyLimit", "connections"]
+    static let gateway = [
+        "hold", "bodyLimit", "headerLimit", "connections", "timeouts", "tls", "listeners", "metrics", "idleExit",
+    ]
     static let hold = ["requests", "bytes", "time"]
+    static let gatewayTimeouts = ["header", "body", "idle", "write"]
+    static let tls = ["certificate", "key"]
+    static let listener = ["address", "unix", "mode", "tls"]
     static let infrastructure = ["nats", "etcd"]
     static let nats = ["managed", "url", "port", "args", "jetstream"]
     static let etcd = ["managed", "url", "port", "peerPort", "args"]
@@ -27,7 +32,7 @@ enum ManifestKey {
     static let restart = ["policy", "initialDelay", "maxDelay", "jitter", "stableAfter", "maxRestarts"]
     static let stop = ["signal", "grace"]
     static let probe = ["http", "tcp", "exec", "log", "nats", "system", "requestPlane"]
-    static let probeWords = ["none", "process", "model-listed", "model-ready", "generate"]
+    static let probeWords = ["none", "process", "model-listed", "model-ready", "generate", "notify"]
     static let httpProbe = ["url", "status", "contains"]
     static let tcpProbe = ["host", "port"]
 }

@@ -27,8 +27,10 @@ extension ManifestValidation {
                 )
             }
             if let port = self.manifest.http.port.value {
-                owners[port] = ("the gateway", self.manifest.http.port.location)
+                let location = self.manifest.http.isPortGiven ? self.manifest.http.port.location : Location(file: "")
+                owners[port] = ("the gateway (the public port)", location)
             }
+            self.checkGatewayPorts(&owners)
         } else if let frontend = frontends.first {
             self.checkPublicPort(of: frontend)
         }
@@ -69,6 +71,32 @@ extension ManifestValidation {
             }
         }
     }
+
+    /// What the gateway has beside the public port: one port may be had on several addresses of the machine.
+    private mutating func checkGatewayPorts(_ owners: inout [Int: (name: String, location: Location)]) {
+        let http = self.manifest.http
+        var taken = [
+            (host: http.host.value, port: http.port.value, name: "the public address", location: http.port.location)
+        ]
+        for entry in self.manifest.gatewayPorts {
+            let address = entry.address.value
+            let name = "the gateway's \(entry.use)"
+            if let other = taken.first(where: { other in
+                other.port == address.port
+                    && (other.host == address.host || [other.host, address.host].contains(where: Self.isEveryAddress))
+            }) {
+                self.error(
+                    at: entry.address.location,
+                    "port \(address.port) of \(name) is also the port of \(other.name)",
+                    remedy: "give one of them another number"
+                )
+            }
+            taken.append((address.host, address.port, name, entry.address.location))
+            if owners[address.port] == nil { owners[address.port] = (name, entry.address.location) }
+        }
+    }
+
+    private static func isEveryAddress(_ host: String) -> Bool { ["0.0.0.0", "::", "[::]", "", "*"].contains(host) }
 
     /// The public port is said once.
     private mutating func checkPublicPort(of frontend: ProcessManifest) {

@@ -76,14 +76,18 @@ package struct HTTPAddress: Sendable, Hashable, Codable {
     /// An address to bind or a name; `0.0.0.0` means every interface.
     package var host: String
     package var port: Int
+    /// The path of a Unix socket that is used instead, which only a service manager gives.
+    package var socketPath: String?
 
-    package init(host: String, port: Int) {
+    package init(host: String, port: Int, socketPath: String? = nil) {
         self.host = host
         self.port = port
+        self.socketPath = socketPath
     }
 
-    /// The URL that a client on this machine uses.
+    /// The URL that a client on this machine uses; for a Unix socket its path, with `unix:` in front.
     package var localURL: String {
+        if let socketPath { return "unix:\(socketPath)" }
         let host =
             switch self.host {
             case "0.0.0.0", "": "127.0.0.1"

@@ -124,7 +124,7 @@ extension GatewayPlan? {
     fileprivate var words: String {
         switch self {
         case nil: "false"
-        case let plan?: plan.rendered
+        case let plan?: plan.rendered.map { "\($0.label): \($0.text)" }.joined(separator: "; ")
         }
     }
 }

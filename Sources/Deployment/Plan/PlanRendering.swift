@@ -15,9 +15,11 @@ extension Plan {
         lines.append("  discovery   \(self.discovery.rendered)")
         if let release = self.release { lines.append("  dynamo      \(release)") }
         lines.append(
-            "  public      \(self.publicAddress.host):\(self.publicAddress.port) (\(self.publicAddress.localURL))"
+            "  public      \(self.publicAddress.host):\(self.publicAddress.port) (\(self.publicURL))"
         )
-        if let gateway = self.gateway { lines.append("  gateway     \(gateway.rendered)") }
+        for (label, text) in self.gateway?.rendered ?? [] {
+            lines.append("  " + label + String(repeating: " ", count: 12 - label.count) + text)
+        }
         lines.append("  model       \(self.model ?? "the first that the frontend lists")")
         lines.append("  state       \(self.directories.state)")
         lines.append("  runtime     \(self.directories.runtime)")
@@ -124,17 +126,51 @@ extension Probe {
                 "one token of \(model ?? "the model") by \(canary.endpoint.rawValue) from \(base) within \(Seconds.rendered(canary.timeout))"
         case .requestPlane(let component, let endpoint):
             return "every instance of \(component).\(endpoint) answers on the request plane"
+        case .notify: return "it says READY=1 to its NOTIFY_SOCKET"
         }
     }
 }
 
 extension GatewayPlan {
-    var rendered: String {
+    /// ``idleExit`` as people write it: `30m`.
+    package var idleExitText: String? { self.idleExit.map(Seconds.rendered) }
+
+    /// What it is about, and what is said about that.
+    var rendered: [(label: String, text: String)] {
         let hold =
             self.hold.requests == 0
             ? "refuses while no frontend is ready"
             : "holds up to \(self.hold.requests) requests (\(self.hold.bytes) bytes) for \(Seconds.rendered(self.hold.time)) while no frontend is ready"
-        return "\(hold); bodies up to \(self.bodyLimit) bytes, \(self.connections) connections"
+        let timeouts = [
+            "header \(Seconds.rendered(self.timeouts.header))", "body \(Seconds.rendered(self.timeouts.body))",
+            "idle \(Seconds.rendered(self.timeouts.idle))", "write \(Seconds.rendered(self.timeouts.write))",
+        ]
+        var lines = [
+            (label: "gateway", text: hold),
+            (
+                "limits",
+                "headers up to \(self.headerLimit) bytes, bodies up to \(self.bodyLimit) bytes, \(self.connections) connections"
+            ),
+            ("timeouts", timeouts.joined(separator: ", ")),
+        ]
+        if let tls = self.tls { lines.append(("tls", "certificate \(tls.certificate), key \(tls.key)")) }
+        for listener in self.listeners { lines.append(("listener", listener.rendered)) }
+        if let metrics = self.metrics { lines.append(("metrics", "\(metrics.localURL)/metrics")) }
+        if let idle = self.idleExitText {
+            lines.append(("idle", "ends after \(idle) without a request, when systemd holds the socket"))
+        }
+        return lines
+    }
+}
+
+extension GatewayPlan.Listener {
+    fileprivate var rendered: String {
+        switch self {
+        case .address(let address, let tls):
+            let host = address.host.contains(":") ? "[\(address.host)]" : address.host
+            return "\(host):\(address.port)\(tls ? " (TLS)" : "")"
+        case .unix(let path, let mode): return "unix:\(path), mode \(mode)"
+        }
     }
 }
 

@@ -69,7 +69,7 @@ package struct Planner {
             discovery: services.discovery,
             release: release,
             publicAddress: context.publicAddress,
-            gateway: self.manifest.gateway,
+            gateway: self.manifest.gateway?.resolved(against: self.manifestDirectory),
             model: self.manifest.model,
             canary: self.manifest.canary,
             directories: directories,
@@ -187,6 +187,7 @@ package struct Planner {
             }
         }
         if let port = self.manifest.http.port.value { self.usedPorts.insert(port) }
+        self.usedPorts.formUnion(self.manifest.gatewayPorts.map(\.address.value.port))
         for service in [self.manifest.nats, self.manifest.etcd] {
             guard case .managed(let managed)? = service?.source else { continue }
             self.usedPorts.formUnion([managed.port, managed.peerPort].compactMap { $0?.value })

@@ -26,6 +26,8 @@ package struct SystemdUnits: Sendable, Hashable {
         package var secrets: Set<String>
         /// Whether the service gets the slice that all deployments share.
         package var hasSlice: Bool
+        /// Whether systemd opens the public port, and starts the service for the first connection.
+        package var hasSocket: Bool
 
         package init(
             scope: Scope,
@@ -37,7 +39,8 @@ package struct SystemdUnits: Sendable, Hashable {
             workingDirectory: String,
             environment: [String: String] = [:],
             secrets: Set<String> = [],
-            hasSlice: Bool = false
+            hasSlice: Bool = false,
+            hasSocket: Bool = false
         ) {
             self.scope = scope
             self.user = user
@@ -49,6 +52,7 @@ package struct SystemdUnits: Sendable, Hashable {
             self.environment = environment
             self.secrets = secrets
             self.hasSlice = hasSlice
+            self.hasSocket = hasSocket
         }
     }
 
@@ -61,8 +65,8 @@ package struct SystemdUnits: Sendable, Hashable {
     /// The first words of every file, by which a file of ours is known.
     package static let mark = "# Written by dynamo-launch generate systemd"
 
-    private let plan: Plan
-    private let options: Options
+    let plan: Plan
+    let options: Options
 
     /// Checks that the deployment can be a service.
     ///
@@ -73,11 +77,12 @@ package struct SystemdUnits: Sendable, Hashable {
     package init(_ plan: Plan, _ options: Options) throws(ManifestErrors) {
         self.plan = plan
         self.options = options
-        let diagnostics = self.hiddenPaths() + self.shownSecrets()
+        let diagnostics = self.hiddenPaths() + self.shownSecrets() + self.impossibleSocket()
         guard diagnostics.isEmpty else { throw ManifestErrors(diagnostics) }
     }
 
     package static func serviceName(of deployment: String) -> String { "dynamo-launch-\(deployment).service" }
+    package static func socketName(of deployment: String) -> String { "dynamo-launch-\(deployment).socket" }
     package static let sliceName = "dynamo-launch.slice"
 
     /// Where the file of a secret is looked for.
@@ -91,6 +96,9 @@ package struct SystemdUnits: Sendable, Hashable {
     /// All units.
     package var files: [File] {
         var files = [File(name: Self.serviceName(of: self.plan.deployment), text: self.service)]
+        if self.options.hasSocket {
+            files.append(File(name: Self.socketName(of: self.plan.deployment), text: self.socket))
+        }
         if self.options.hasSlice { files.append(File(name: Self.sliceName, text: Self.slice)) }
         return files
     }
@@ -148,16 +156,24 @@ package struct SystemdUnits: Sendable, Hashable {
     private static let firstWord = 120
     /// Seconds beyond the manifest's graces.
     private static let stopSlack = 30.0
+    /// More listeners than a manifest has.
+    private static let storedDescriptors = 16
 
     private var service: String {
         let isSystem = self.options.scope == .system
-        var lines = [
-            Self.mark + (self.options.manifest.map { " from \(UnitText.plain($0))" } ?? " from the embedded manifest"),
-            "# and written anew when that is run again: put changes of your own into a drop-in (systemctl edit).",
-            "[Unit]",
-            "Description=\(UnitText.plain("Dynamo deployment \(self.plan.deployment)"))",
-        ]
+        var lines =
+            self.head + ["[Unit]", "Description=\(UnitText.plain("Dynamo deployment \(self.plan.deployment)"))"]
         if isSystem { lines += ["Wants=network-online.target", "After=network-online.target"] }
+        if self.options.hasSocket {
+            let socket = Self.socketName(of: self.plan.deployment)
+            lines += [
+                "# Has the public port; stopping it stops this service too.", "Requires=\(socket)", "After=\(socket)",
+            ]
+        }
+        lines += [
+            "# A service that is given up loses its public port; how often it is started is bounded by RestartSec=.",
+            "StartLimitIntervalSec=0",
+        ]
         lines += [
             "", "[Service]", "# Active means that a request was answered, not that a process was started.",
             "Type=notify",
@@ -181,15 +197,26 @@ package struct SystemdUnits: Sendable, Hashable {
             "RestartSec=2s",
             "# The launcher stops its processes in order; whatever is left then is killed with it.",
             "KillMode=mixed",
+        ]
+        if self.plan.gateway != nil, !self.options.hasSocket {
+            lines += [
+                "# The public port outlives the launcher: connections wait while it is started again.",
+                "FileDescriptorStoreMax=\(Self.storedDescriptors)",
+            ]
+        }
+        lines += [
             "# A process that the kernel ends for its memory is restarted by the launcher.",
             "OOMPolicy=continue",
             "LimitNOFILE=65536",
             "# Memory that GPUs and network cards reach into.",
             "LimitMEMLOCK=infinity",
+            "# Engines have thousands of threads.",
+            "TasksMax=infinity",
             "",
         ]
         lines += isSystem ? self.hardening : Self.userHardening
         lines += ["", "[Install]", "WantedBy=\(isSystem ? "multi-user.target" : "default.target")"]
+        if self.options.hasSocket { lines.append("Also=\(Self.socketName(of: self.plan.deployment))") }
         return lines.joined(separator: "\n") + "\n"
     }
 
@@ -197,6 +224,13 @@ package struct SystemdUnits: Sendable, Hashable {
         [self.options.launcher, "apply", "--deployment", self.plan.deployment].map(UnitText.argument).joined(
             separator: " "
         )
+    }
+
+    var head: [String] {
+        [
+            Self.mark + (self.options.manifest.map { " from \(UnitText.plain($0))" } ?? " from the embedded manifest"),
+            "# and written anew when that is run again: put changes of your own into a drop-in (systemctl edit).",
+        ]
     }
 
     private var commandLine: String {
@@ -211,12 +245,12 @@ package struct SystemdUnits: Sendable, Hashable {
         var lines: [String] = []
         if self.options.scope == .system {
             lines += [
-                "# Logs are in /var/lib/dynamo-launch, the control socket in /run/dynamo-launch; the folders are shared by all",
-                "# deployments of the account, and commands need XDG_RUNTIME_DIR=/run to find them.",
-                "StateDirectory=dynamo-launch",
-                "RuntimeDirectory=dynamo-launch",
+                "# Logs are in the first, the control socket in the second, which goes when the service has ended; commands need",
+                "# XDG_RUNTIME_DIR=/run to find it. Each service has its own: others may run as other accounts.",
+                "StateDirectory=dynamo-launch/\(self.plan.deployment)",
+                "StateDirectoryMode=0700",
+                "RuntimeDirectory=dynamo-launch/\(self.plan.deployment)",
                 "RuntimeDirectoryMode=0700",
-                "RuntimeDirectoryPreserve=yes",
             ]
             variables["XDG_STATE_HOME"] = "/var/lib"
             variables["XDG_RUNTIME_DIR"] = "/run"
@@ -239,12 +273,10 @@ package struct SystemdUnits: Sendable, Hashable {
             "NoNewPrivileges=yes", "PrivateTmp=yes", "ProtectSystem=full", "ProtectControlGroups=yes",
             "ProtectKernelModules=yes", "ProtectKernelTunables=yes", "ProtectKernelLogs=yes", "ProtectHostname=yes",
             "ProtectProc=invisible", "LockPersonality=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes",
-            "RestrictNamespaces=yes", "UMask=0077",
-            "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK", "SystemCallArchitectures=native",
-            "# Engines share GPU memory between processes by pidfd_getfd.",
-            "SystemCallFilter=@system-service pidfd_getfd", "SystemCallErrorNumber=EPERM",
+            "UMask=0077",
         ]
-        let needsLowPort = (1..<1024).contains(self.plan.publicAddress.port)
+        lines += Self.callFilter
+        let needsLowPort = !self.options.hasSocket && (1..<1024).contains(self.plan.publicAddress.port)
         if self.options.user == "root" {
             lines.append(
                 "CapabilityBoundingSet=CAP_DAC_OVERRIDE CAP_KILL CAP_NET_BIND_SERVICE CAP_SYS_NICE CAP_IPC_LOCK"
@@ -257,11 +289,18 @@ package struct SystemdUnits: Sendable, Hashable {
         return lines
     }
 
-    /// The rest needs rights that a user's service manager has not everywhere.
-    private static let userHardening = [
-        "NoNewPrivileges=yes", "LockPersonality=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes", "UMask=0077",
-        "SystemCallArchitectures=native",
+    /// Filters of system calls, which need no rights once there are no new privileges.
+    private static let callFilter = [
+        "RestrictNamespaces=yes", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+        "SystemCallArchitectures=native", "# Engines share GPU memory between processes by pidfd_getfd.",
+        "SystemCallFilter=@system-service pidfd_getfd", "SystemCallErrorNumber=EPERM",
     ]
+
+    /// The rest needs rights that a user's service manager has not everywhere.
+    private static let userHardening =
+        [
+            "NoNewPrivileges=yes", "LockPersonality=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes", "UMask=0077",
+        ] + Self.callFilter
 
     private static let slice = """
         \(mark)

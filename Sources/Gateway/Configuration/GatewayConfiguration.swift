@@ -32,14 +32,15 @@ package struct GatewayConfiguration: Sendable, Hashable {
 package enum GatewayListener: Sendable, Hashable {
     /// Port 0 is assigned by the system.
     case tcp(host: String, port: Int, tls: GatewayTLS? = nil)
-    case unix(path: String, tls: GatewayTLS? = nil)
+    /// The mode is the file's, as for chmod; nil: what the umask leaves.
+    case unix(path: String, mode: UInt32? = nil, tls: GatewayTLS? = nil)
     /// A socket that is bound already; the gateway owns the descriptor from then on, and closes it.
     case inherited(descriptor: Int32, name: String, tls: GatewayTLS? = nil)
 
     /// The certificate that clients are shown, if any.
     package var tls: GatewayTLS? {
         switch self {
-        case .tcp(_, _, let tls), .unix(_, let tls), .inherited(_, _, let tls): tls
+        case .tcp(_, _, let tls), .unix(_, _, let tls), .inherited(_, _, let tls): tls
         }
     }
 }
@@ -115,9 +116,12 @@ package struct UpstreamPolicy: Sendable, Hashable {
     package var maximumIdleConnections = 256
     /// Requests in a row that may fail on new connections before a backend is ejected; one refused connection ejects it at once.
     package var failuresToEject = 3
-    /// How long an ejected backend is left alone the first time; twice as long each further time.
+    /// How long an ejected backend is left alone the first time, until it is asked whether it is well; twice as long each further
+    /// time.
     package var ejection = Duration.milliseconds(200)
     package var longestEjection = Duration.seconds(5)
+    /// How long the answer to that question may take, its connection included.
+    package var probeTimeout = Duration.seconds(3)
 
     package init() {}
 }

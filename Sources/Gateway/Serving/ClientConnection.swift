@@ -24,6 +24,10 @@ final class ClientConnection: ChannelInboundHandler {
 
     /// Bytes of later requests that are read while one is answered.
     private static let readAhead = 64 * 1024
+    /// How long a connection waits for a next request before it ends for good.
+    private static let drainPause = Duration.milliseconds(250)
+    /// The same for its first request: whoever connects wants something.
+    private static let firstRequestPause = Duration.seconds(2)
 
     let lane: Lane
     let peer: Peer
@@ -360,6 +364,8 @@ final class ClientConnection: ChannelInboundHandler {
             self.requestIsBroken(
                 Refusal(408, "request_timeout", "the request's body paused for more than \(self.limits.bodyTimeout)")
             )
+        // What has come before the end is answered.
+        case .reading where self.isDraining && self.hasUnreadBytes: self.expect(within: Self.drainPause)
         case .reading, .lingering:
             guard self.hasPendingOutput else { return self.close() }
             // A slow client still takes the last answer.
@@ -377,11 +383,23 @@ final class ClientConnection: ChannelInboundHandler {
 
     // MARK: End
 
+    /// Whether a request is here, on its way, or to be expected because the connection is new.
+    var isBusy: Bool {
+        switch self.phase {
+        case .reading: self.requestCount == 0 || self.reader.bufferedBytes > 0 || self.hasUnreadBytes
+        case .held, .connecting, .exchanging, .tunnel: true
+        case .lingering, .closed: false
+        }
+    }
+
+    private var hasUnreadBytes: Bool { self.context.map { ConnectionState.hasUnreadBytes($0.channel) } ?? false }
+
     private func quiesce() {
         self.isDraining = true
         switch self.phase {
         // A request may be on its way: it is still answered.
-        case .reading where !self.reader.isInsideHead: self.expect(within: .milliseconds(250))
+        case .reading where !self.reader.isInsideHead:
+            self.expect(within: self.requestCount == 0 ? Self.firstRequestPause : Self.drainPause)
         case .held, .connecting, .exchanging: self.exchange?.closesAfter = true
         case .reading, .lingering, .tunnel, .closed: break
         }

@@ -47,6 +47,17 @@ final class ConnectionSet: Sendable {
         }
     }
 
+    /// Whether a client is in the middle of something, or may be about to begin.
+    func isAnyBusy() async -> Bool {
+        for channel in self.state.withLock({ Array($0.channels.values) }) {
+            let isBusy = channel.eventLoop.submit {
+                (try? channel.pipeline.syncOperations.handler(type: ClientConnection.self))?.isBusy ?? false
+            }
+            if (try? await isBusy.get()) ?? false { return true }
+        }
+        return false
+    }
+
     /// Closes every connection, and those that are inserted later.
     func closeAll() async {
         let channels = self.state.withLock { state in

@@ -51,6 +51,20 @@ enum ConnectionState {
         #endif
     }
 
+    /// Whether bytes have come that were not read yet.
+    ///
+    /// - Parameter channel: the connection; its event loop is the current one.
+    /// - Returns: whether there are some; false where nobody can say.
+    static func hasUnreadBytes(_ channel: any Channel) -> Bool {
+        let found: Bool? = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+            of: NIOBSDSocket.Handle.self
+        ) { descriptor in
+            var byte: UInt8 = 0
+            return recv(descriptor, &byte, 1, CInt(MSG_PEEK) | CInt(MSG_DONTWAIT)) > 0
+        }
+        return found ?? false
+    }
+
     /// Whether the other side has acknowledged every byte up to a number, and none after it; false where the system cannot say.
     ///
     /// - Parameters:

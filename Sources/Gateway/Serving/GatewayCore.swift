@@ -30,6 +30,15 @@ final class GatewayCore: Sendable {
         /// When the traffic is looked at again.
         var wake = NIODeadline.distantFuture
         var isDraining = false
+        /// Since when no request has been here; nil: one is.
+        var idleSince: NIODeadline? = .now()
+
+        /// To be called after each change of the traffic.
+        mutating func noteIdleness() {
+            let isIdle = self.traffic.inFlight == 0 && self.traffic.heldRequests == 0
+            guard isIdle != (self.idleSince != nil) else { return }
+            self.idleSince = isIdle ? .now() : nil
+        }
     }
 
     let configuration: GatewayConfiguration
@@ -58,6 +67,7 @@ final class GatewayCore: Sendable {
     ) -> Traffic<Waiter>.Decision {
         let (decision, wake) = self.state.withLock { state in
             let decision = state.traffic.arrive(waiter, bytes: bytes, deadline: deadline, now: now)
+            state.noteIdleness()
             guard case .hold = decision else { return (decision, nil as Wake?) }
             return (decision, Self.wake(&state))
         }
@@ -65,7 +75,12 @@ final class GatewayCore: Sendable {
         return decision
     }
 
-    func leave(_ id: UInt64) { self.state.withLock { $0.traffic.leave(id) } }
+    func leave(_ id: UInt64) {
+        self.state.withLock { state in
+            state.traffic.leave(id)
+            state.noteIdleness()
+        }
+    }
 
     func finish(_ assignment: Traffic<Waiter>.Assignment, _ result: ExchangeResult) {
         self.change { $0.finish(assignment, result, now: .now()) }
@@ -93,6 +108,11 @@ final class GatewayCore: Sendable {
 
     func setLanes(_ lanes: [NIOLoopBound<Lane>]) { self.state.withLock { $0.lanes = lanes } }
 
+    /// Returns when every event loop has done what it had to do.
+    func settle() async {
+        for lane in self.state.withLock({ $0.lanes }) { try? await lane.eventLoop.submit {}.get() }
+    }
+
     func closeIdle() {
         for lane in self.state.withLock({ $0.lanes }) { lane.eventLoop.execute { lane.value.closeIdle() } }
     }
@@ -105,6 +125,12 @@ final class GatewayCore: Sendable {
     func beginDraining() {
         self.state.withLock { $0.isDraining = true }
         self.change { $0.stopHolding() }
+    }
+
+    /// For how long no request has been here; zero while one is.
+    var idleTime: Duration {
+        guard let since = self.state.withLock({ $0.idleSince }) else { return .zero }
+        return .nanoseconds((NIODeadline.now() - since).nanoseconds)
     }
 
     var status: GatewayStatus {
@@ -132,6 +158,7 @@ final class GatewayCore: Sendable {
     private func change(_ body: @Sendable (inout Traffic<Waiter>) -> [Traffic<Waiter>.Action]) {
         let (actions, lanes, wake) = self.state.withLock { state in
             let actions = body(&state.traffic)
+            state.noteIdleness()
             return (actions, actions.isEmpty ? [] : state.lanes, Self.wake(&state))
         }
         for action in actions {
@@ -140,6 +167,13 @@ final class GatewayCore: Sendable {
             case .refuse(let waiter, let refusal): waiter.deny(refusal)
             case .retire(let slot):
                 for lane in lanes { lane.eventLoop.execute { lane.value.retire(slot) } }
+            case .probe(let slot, let backend):
+                guard let lane = lanes.first else { continue }
+                lane.eventLoop.execute {
+                    lane.value.probe(backend) { isWell in
+                        self.change { $0.probed(slot: slot, isWell: isWell, now: .now()) }
+                    }
+                }
             }
         }
         self.schedule(wake)
@@ -147,7 +181,7 @@ final class GatewayCore: Sendable {
 
     /// When to look again, if that is earlier than what is planned.
     private static func wake(_ state: inout State) -> Wake? {
-        guard state.traffic.heldRequests > 0, let time = state.traffic.wakeTime(), time < state.wake,
+        guard let time = state.traffic.wakeTime(), time < state.wake,
             let lane = state.lanes.first
         else { return nil }
         state.wake = time

@@ -16,6 +16,9 @@ struct GatewayListening {
     let group: MultiThreadedEventLoopGroup
     let lanes: [ObjectIdentifier: NIOLoopBound<Lane>]
 
+    /// Connections that wait to be accepted; the system may allow fewer (net.core.somaxconn).
+    private static let backlog: Int32 = 4096
+
     /// Listens.
     ///
     /// - Parameters:
@@ -33,8 +36,13 @@ struct GatewayListening {
         do {
             switch listener {
             case .tcp(let host, let port, _): channel = try await bootstrap.bind(host: host, port: port).get()
-            case .unix(let path, _): channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
-            case .inherited(let descriptor, _, _): channel = try await bootstrap.withBoundSocket(descriptor).get()
+            case .unix(let path, let mode, _):
+                channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
+                if let mode, chmod(path, mode) != 0 { throw IOError(errnoCode: errno, reason: "chmod") }
+            case .inherited(let descriptor, _, _):
+                channel = try await bootstrap.withBoundSocket(descriptor).get()
+                // NIO has set the queue to 128 connections, whatever the service manager had set.
+                listen(descriptor, Self.backlog)
             }
         } catch { throw listener.error(error) }
         let scheme = certificate == nil ? "http" : "https"
@@ -50,7 +58,7 @@ struct GatewayListening {
     private func bootstrap(_ certificate: CertificateStore?) -> ServerBootstrap {
         let (core, lanes) = (self.core, self.lanes)
         return ServerBootstrap(group: self.group)
-            .serverChannelOption(.backlog, value: 4096)
+            .serverChannelOption(.backlog, value: Self.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -84,7 +92,7 @@ struct GatewayListening {
     private func check(_ listener: GatewayListener) throws(GatewayError) {
         switch listener {
         case .tcp: break
-        case .unix(let path, _):
+        case .unix(let path, _, _):
             // The size of sun_path, with its end.
             guard path.utf8.count < 108 else {
                 throw listener.error(
@@ -138,7 +146,7 @@ extension GatewayListener: CustomStringConvertible {
     package var description: String {
         switch self {
         case .tcp(let host, let port, _): host.utf8.contains(Bytes.colon) ? "[\(host)]:\(port)" : "\(host):\(port)"
-        case .unix(let path, _): "the Unix socket \(path)"
+        case .unix(let path, _, _): "the Unix socket \(path)"
         case .inherited(let descriptor, let name, _): "the inherited socket '\(name)' (descriptor \(descriptor))"
         }
     }

@@ -119,11 +119,30 @@ final class Lane {
         _ assignment: Traffic<Waiter>.Assignment,
         _ completion: @escaping (Result<BackendConnection, any Error>) -> Void
     ) {
-        let backend = assignment.backend
         let bound = NIOLoopBound(
             BackendConnection(idle: self.idleConnections(assignment.slot), lane: self),
             eventLoop: self.eventLoop
         )
+        self.connect(assignment.backend, bound).assumeIsolated().whenComplete { result in
+            completion(result.map { bound.value })
+        }
+    }
+
+    /// Asks a backend on a connection of its own whether it is well.
+    ///
+    /// - Parameters:
+    ///   - backend: which.
+    ///   - completion: called once on this event loop.
+    func probe(_ backend: Backend, _ completion: @escaping (Bool) -> Void) {
+        let probe = HealthProbe(backend, self.core.configuration.upstream, completion)
+        let bound = NIOLoopBound(probe, eventLoop: self.eventLoop)
+        self.connect(backend, bound).assumeIsolated().whenFailure { _ in bound.value.finish(false) }
+    }
+
+    private func connect(
+        _ backend: Backend,
+        _ bound: NIOLoopBound<some ChannelInboundHandler>
+    ) -> EventLoopFuture<Void> {
         let bootstrap = ClientBootstrap(group: self.eventLoop)
             .connectTimeout(TimeAmount(self.core.configuration.upstream.connectTimeout))
             .channelOption(.autoRead, value: false)
@@ -141,8 +160,6 @@ final class Lane {
             } else {
                 bootstrap.connect(host: backend.host, port: backend.port)
             }
-        future.map { _ in }.assumeIsolated().whenComplete { result in
-            completion(result.map { bound.value })
-        }
+        return future.map { _ in }
     }
 }

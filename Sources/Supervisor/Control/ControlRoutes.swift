@@ -12,12 +12,12 @@ struct ControlRoutes: Sendable {
     private static let bodyLimit = 64 << 10
     private static let methods: [String: HTTPTypes.HTTPRequest.Method] = [
         "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/restart": .post, "/v1/apply": .post,
-        "/v1/logs": .get,
+        "/v1/logs": .get, "/metrics": .get,
     ]
     private static let descriptions = [
         "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
         "POST /v1/restart {\"processes\": [NAME, ...]}", "POST /v1/apply[?dryRun=true]",
-        "GET /v1/logs[?process=NAME&lines=N&follow=true]",
+        "GET /v1/logs[?process=NAME&lines=N&follow=true]", "GET /metrics",
     ]
 
     // Concurrent because of the writer: it belongs to no actor and cannot be sent to one.
@@ -47,6 +47,7 @@ struct ControlRoutes: Sendable {
         case "/v1/restart": return try await self.restart(request)
         case "/v1/apply": return try await self.apply(request)
         case "/v1/logs": return try await self.logs(request)
+        case "/metrics": return await self.metrics()
         default: return try Self.json(self.server.plan.active.masked)
         }
     }
@@ -74,6 +75,17 @@ struct ControlRoutes: Sendable {
             return Self.error(.serviceUnavailable, "the deployment has ended")
         }
         return try Self.json(status)
+    }
+
+    private func metrics() async -> Response {
+        guard let status = await self.server.status(.now, limit: nil) else {
+            return Self.error(.serviceUnavailable, "the deployment has ended")
+        }
+        return Response(
+            status: .ok,
+            headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: self.server.metrics(status)))
+        )
     }
 
     private func stop(_ request: Request) async throws -> Response {

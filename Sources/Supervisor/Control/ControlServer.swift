@@ -16,6 +16,7 @@ final class ControlServer: Sendable {
     let pump: LogPump
     let threads: NIOThreadPool
     private let sender: AsyncStream<SupervisorEvent>.Continuation
+    let metrics: @Sendable (DeploymentStatus) -> String
     private let logger: Logger
     private let state = Mutex(State.idle)
 
@@ -31,6 +32,7 @@ final class ControlServer: Sendable {
         pump: LogPump,
         threads: NIOThreadPool,
         sender: AsyncStream<SupervisorEvent>.Continuation,
+        metrics: @escaping @Sendable (DeploymentStatus) -> String,
         logger: Logger
     ) {
         self.plan = plan
@@ -38,6 +40,7 @@ final class ControlServer: Sendable {
         self.pump = pump
         self.threads = threads
         self.sender = sender
+        self.metrics = metrics
         self.logger = logger
     }
 
@@ -92,10 +95,7 @@ final class ControlServer: Sendable {
     // MARK: Asking the loop
 
     func status(_ moment: StatusQuery.Moment, limit: Duration?) async -> DeploymentStatus? {
-        await withCheckedContinuation { continuation in
-            let query = StatusQuery(moment: moment, limit: limit) { continuation.resume(returning: $0) }
-            if case .terminated = self.sender.yield(.status(query)) { continuation.resume(returning: nil) }
-        }
+        await StatusQuery.ask(self.sender, moment, limit: limit)
     }
 
     /// What is said of it, or why it was not begun; nil when the deployment has ended.

@@ -10,6 +10,10 @@ final class LogPump: Sendable {
         case matched(replica: Int, run: Int, index: Int)
         /// All output of the run was read.
         case drained(replica: Int, run: Int)
+        /// The run said something on its `NOTIFY_SOCKET`.
+        case notified(replica: Int, run: Int, NotifyMessage)
+        /// A process that is none of the run's did, for the first time.
+        case strangerNotified(replica: Int, run: Int, pid: Int32)
         /// A log cannot be written (or can again: nil).
         case trouble(replica: Int, String?)
     }
@@ -18,10 +22,16 @@ final class LogPump: Sendable {
     struct Run: Sendable {
         var replica: Int
         var run: Int
+        /// nil: it was not started.
+        var pid: Int32?
         var stdout: Int32
         var stderr: Int32
         /// Patterns that are waited for, with the index of their layer.
         var patterns: [(index: Int, pattern: String)]
+        /// On which it says how it is.
+        var notify: NotifySocket?
+        /// What its processes have in `StrayFinder.marker`.
+        var marker: String
         /// What is written beside the log.
         var commandFile: (path: String, content: [UInt8])?
     }

@@ -12,6 +12,7 @@ struct DeploymentMachine: Sendable {
         case cleared(replica: Int, run: Int)
         case probeFinished(replica: Int, run: Int, index: Int, ProbeOutcome)
         case logMatched(replica: Int, run: Int, index: Int)
+        case notified(replica: Int, run: Int, NotifyMessage)
         case timerFired(replica: Int, ReplicaMachine.Timer)
         /// The discovery entries were compared with the plan; each text is one mismatch.
         case verified([String])
@@ -164,6 +165,8 @@ struct DeploymentMachine: Sendable {
             actions += self.apply(index, inner, at: now)
         case .logMatched(let index, let run, let probe):
             actions += self.apply(index, self.replicas[index].logMatched(run: run, index: probe, at: now), at: now)
+        case .notified(let index, let run, let message):
+            actions += self.apply(index, self.replicas[index].notified(run: run, message, at: now), at: now)
         case .timerFired(let index, let timer):
             actions += self.apply(index, self.replicas[index].timerFired(timer, at: now), at: now)
         case .verified(let mismatches):
@@ -214,7 +217,8 @@ struct DeploymentMachine: Sendable {
                 actions.append(.lookForContradictions)
             case .planTaken:
                 self.arrange()
-            case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning:
+            case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning,
+                .said:
                 break
             }
         }

@@ -41,6 +41,8 @@ struct ReplicaMachine: Sendable {
         case planTaken
         case restarting(reason: String, delay: Duration, attempt: Int)
         case warning(String)
+        /// What the run says that it does.
+        case said(String)
         /// This replica can not become ready, although its process runs.
         case hopeless(String)
     }
@@ -55,6 +57,10 @@ struct ReplicaMachine: Sendable {
         var waitingSince: ContinuousClock.Instant
         var reached: [LayerReached] = []
         var matched: Set<Int> = []
+        /// It said `READY=1`.
+        var isNotified = false
+        /// What it says that it does.
+        var status: String?
         var lastReason: String?
         /// Where the round of steady probes stands.
         var steadyPosition = 0
@@ -188,7 +194,9 @@ struct ReplicaMachine: Sendable {
                 break
             case .logLine where run.matched.contains(run.next):
                 break
-            case .logLine:
+            case .notify where run.isNotified:
+                break
+            case .logLine, .notify:
                 self.state = .starting(run)
                 return actions
             case .tcp, .http, .exec, .natsPing, .systemHealth, .modelListed, .modelReady, .generate, .requestPlane:
@@ -314,6 +322,30 @@ struct ReplicaMachine: Sendable {
         return self.advance(run, at: now)
     }
 
+    /// The run said something on its `NOTIFY_SOCKET`.
+    mutating func notified(run number: Int, _ message: NotifyMessage, at now: ContinuousClock.Instant) -> [Action] {
+        guard var run = self.run, run.number == number else { return [] }
+        var actions: [Action] = []
+        if let status = message.status, status != run.status {
+            run.status = status
+            actions.append(.said(status))
+        }
+        run.isNotified = run.isNotified || message.isReady
+        switch self.state {
+        case .starting:
+            self.state = .starting(run)
+            guard run.isNotified, run.pid != nil, run.next < self.schedule.layers.count,
+                self.schedule.layers[run.next].probe == .notify
+            else { return actions }
+            return actions + self.advance(run, at: now)
+        case .ready, .unready:
+            self.keep(run)
+            return actions
+        case .waiting, .ending, .clearing, .backingOff, .stopped, .failed:
+            return []
+        }
+    }
+
     // MARK: Time
 
     mutating func timerFired(_ timer: Timer, at now: ContinuousClock.Instant) -> [Action] {
@@ -332,7 +364,7 @@ struct ReplicaMachine: Sendable {
             let waited = now - run.waitingSince
             let layer = self.schedule.layers[run.next].layer
             return [
-                .stuck(layer: layer, seconds: waited.inSeconds, reason: run.lastReason),
+                .stuck(layer: layer, seconds: waited.inSeconds, reason: run.lastReason ?? run.status),
                 .arm(.stuck, at: now + max(waited, Self.stuckAfter)),
             ]
         case (.grace, .ending(var run, let ending)):
@@ -361,7 +393,7 @@ struct ReplicaMachine: Sendable {
         guard run.next < self.schedule.layers.count else { return [] }
         let layer = self.schedule.layers[run.next].layer.rawValue
         let limit = (self.schedule.timing.startupTimeout ?? 0).shortWords
-        let said = run.lastReason.map { ": \($0)" } ?? ""
+        let said = (run.lastReason ?? run.status).map { ": \($0)" } ?? ""
         let cause = "layer \(layer) not reached within \(limit) s\(said)"
         if self.schedule.isOwn(run.next) {
             if self.plan.restart.condition == .never { return [.hopeless(cause)] }

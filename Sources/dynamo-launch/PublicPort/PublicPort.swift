@@ -3,10 +3,13 @@ import Gateway
 import Logging
 import Supervisor
 import Synchronization
+import Systemd
 
 /// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
 final class PublicPort: PublicPortControl {
     private let gateway: Gateway
+    private let certificates: CertificateWatch?
+    private let metrics: MetricsListener?
     private let port: Int
     private let state: Mutex<State>
     /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
@@ -22,20 +25,26 @@ final class PublicPort: PublicPortControl {
         var released: Set<String> = []
     }
 
+    /// For each listener the name under which the service manager keeps it; nil: that is not the launcher's business.
+    private let names: [String?]
+    private let readiness: AsyncStream<Void>
+    private let becomeReady: AsyncStream<Void>.Continuation
+
     /// Nil when the plan leaves the public port to a frontend.
-    init?(plan: Plan, logger: Logger) {
+    init?(plan: Plan, listeners: PublicListeners, logger: Logger) {
         guard let settings = plan.gateway else { return nil }
-        var configuration = GatewayConfiguration(
-            listeners: [.tcp(host: plan.publicAddress.host, port: plan.publicAddress.port)],
-            hold: HoldPolicy(
-                maximumRequests: settings.hold.requests,
-                maximumBytes: settings.hold.bytes,
-                patience: .seconds(settings.hold.time)
-            )
-        )
-        configuration.limits.maximumBodyBytes = settings.bodyLimit
-        configuration.limits.maximumConnections = settings.connections
-        self.gateway = Gateway(configuration, logger: logger)
+        var configuration = GatewayConfiguration(settings, at: plan.publicAddress)
+        configuration.listeners = listeners.listeners
+        let gateway = Gateway(configuration, logger: logger)
+        self.gateway = gateway
+        self.certificates = settings.tls.map { tls in
+            var logger = logger
+            logger.logLevel = .notice
+            return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
+        }
+        self.metrics = settings.metrics.map { MetricsListener(host: $0.host, port: $0.port) }
+        self.names = listeners.names
+        (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
         let frontends = Self.frontends(of: plan)
         self.state = Mutex(State(frontends: frontends, planned: frontends))
@@ -49,14 +58,47 @@ final class PublicPort: PublicPortControl {
         }
     }
 
-    /// Opens the port.
+    /// Opens the port, and the one for metrics.
     ///
-    /// - Throws: `Unavailable` when it cannot be had.
+    /// - Throws: `Unavailable` when one cannot be had.
     func bind() async throws {
         do { try await self.gateway.bind() } catch {
             let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
             throw Unavailable(description: "the gateway \(error)\(holder)")
         }
+        do { try await self.metrics?.bind() } catch {
+            throw Unavailable(description: "'gateway.metrics': \(error)")
+        }
+    }
+
+    /// Leaves a copy of each socket with the service manager, if there is one: the next launcher gets it, and connections that come
+    /// in between wait.
+    ///
+    /// A service manager whose unit has no room (`FileDescriptorStoreMax=`) drops it without a word.
+    ///
+    /// - Throws: `SystemdError` when the service manager cannot be told.
+    func leaveWithServiceManager() async throws {
+        guard ServiceNotifier().isManaged else { return }
+        for case (let name?, let descriptor?) in zip(self.names, await self.gateway.descriptors()) {
+            try DescriptorStore().store(descriptor, name: name)
+        }
+        self.gateway.keepSocketFiles()
+    }
+
+    /// Waits until the deployment has been ready and without a request for some time; accepts no more connections then.
+    ///
+    /// - Parameter limit: the time.
+    /// - Returns: whether that came true; false when the task was cancelled before.
+    func pauseWhenIdle(for limit: Duration) async -> Bool {
+        for await _ in self.readiness { break }
+        let start = ContinuousClock.now
+        while !Task.isCancelled {
+            let idle = min(self.gateway.idleTime, ContinuousClock.now - start)
+            if idle >= limit, await self.gateway.pause(ifIdleFor: limit) { return true }
+            // A client that is in the middle of something will soon have sent a request, or be gone.
+            try? await Task.sleep(for: idle < limit ? limit - idle : min(limit, .seconds(1)))
+        }
+        return false
     }
 
     /// The public port cannot be had.
@@ -64,8 +106,16 @@ final class PublicPort: PublicPortControl {
         let description: String
     }
 
-    /// Serves until the task is cancelled or the port was closed.
-    func run() async { await self.gateway.run() }
+    /// Serves until the task is cancelled; once the port was closed only metrics.
+    ///
+    /// - Parameter metrics: the launcher's metrics; nil when there are none any more.
+    func run(metrics: @escaping @Sendable () async -> String?) async {
+        await withDiscardingTaskGroup { group in
+            if let listener = self.metrics { group.addTask { await listener.run(metrics) } }
+            if let certificates = self.certificates { group.addTask { await certificates.run() } }
+            group.addTask { await self.gateway.run() }
+        }
+    }
 
     func close() async { await self.gateway.drain(within: self.grace) }
 
@@ -91,6 +141,7 @@ final class PublicPort: PublicPortControl {
                 $0.released.remove(replica)
                 if let backend = $0.planned[replica] { $0.frontends[replica] = backend }
             }
+        case .ready: self.becomeReady.yield()
         default: break
         }
     }
@@ -116,6 +167,9 @@ final class PublicPort: PublicPortControl {
         }
     }
 
+    /// For metrics.
+    var status: GatewayStatus { self.gateway.status }
+
     /// For `status`.
     var report: GatewayReport {
         let status = self.gateway.status
@@ -133,7 +187,7 @@ final class PublicPort: PublicPortControl {
                     generation: backend.backend.generation,
                     requests: backend.requests,
                     inFlight: backend.inFlight,
-                    errors: backend.failures.values.reduce(0, +),
+                    errors: backend.failures.values.reduce(0, +) + backend.stalled,
                     retries: backend.retries,
                     isActive: active.contains(backend.backend.id)
                 )

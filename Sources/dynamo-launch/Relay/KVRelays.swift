@@ -54,7 +54,8 @@ final class KVRelays: Sendable {
         // Before the servers that it needs are stopped.
         case .stopping: self.sender.finish()
         case .planChanged(let plan): self.plan.withLock { $0 = plan }
-        case .layerReached, .stuck, .exited, .restarting, .firstExit, .ready, .changeEnded, .recovered, .degraded,
+        case .layerReached, .stuck, .said, .exited, .restarting, .firstExit, .ready, .changeEnded, .recovered,
+            .degraded,
             .warning,
             .failed:
             break

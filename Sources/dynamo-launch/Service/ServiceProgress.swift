@@ -52,6 +52,9 @@ final class ServiceProgress: Sendable {
     /// Something happened.
     func observe(_ notice: SupervisorNotice) { self.tell { $0.happened(notice, at: .now) } }
 
+    /// The launcher is about to stop the deployment by itself.
+    func stops(because reason: String) { self.state.withLock { $0.status.stopReason = reason } }
+
     /// The deployment has ended.
     func ended(_ outcome: SupervisorOutcome) { self.tell { $0.ended(outcome) } }
 

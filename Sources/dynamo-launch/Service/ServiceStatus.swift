@@ -14,6 +14,8 @@ struct ServiceStatus: Sendable {
         var startedAt: Instant?
         var starts = 0
         var layer: ReadinessLayer?
+        /// What the process itself says that it does.
+        var activity: String?
         /// Until when the manifest gives it time; nil: nobody waits for it, or for ever if it `isUnlimited`.
         var patience: Instant?
         var isUnlimited = false
@@ -23,6 +25,7 @@ struct ServiceStatus: Sendable {
             self.starts += 1
             self.startedAt = now
             self.layer = nil
+            self.activity = nil
             guard self.starts <= most else { return self.stopWaiting() }
             self.isUnlimited = limit == nil
             self.patience = limit.map { now + .seconds($0) + slack }
@@ -45,6 +48,8 @@ struct ServiceStatus: Sendable {
     /// When the last replica became ready: then discovery is compared with the plan.
     private var verifyingSince: Instant?
     private var lastStatus = ""
+    /// Why the deployment is stopped, when it is the launcher's own wish.
+    var stopReason: String?
 
     /// How long one beat asks for; a loop that is stuck for longer is given up.
     static let patienceOfBeat = Duration.seconds(60)
@@ -87,6 +92,8 @@ struct ServiceStatus: Sendable {
             self.replicas[name]?.started(at: now, limit: limit, slack: Self.slack, most: most)
         case .layerReached(let name, let layer, _):
             self.replicas[name]?.layer = layer
+        case .said(let name, let text):
+            self.replicas[name]?.activity = text
         case .replicaState(let name, let state, _):
             self.replicas[name]?.state = state
             if state == .ready { self.replicas[name]?.stopWaiting() }
@@ -150,7 +157,7 @@ struct ServiceStatus: Sendable {
     /// - Parameter outcome: how.
     /// - Returns: what to send, in one message.
     func ended(_ outcome: SupervisorOutcome) -> [ServiceNotifier.State] {
-        guard outcome.exitCode != 0 else { return [.status("stopped")] }
+        guard outcome.exitCode != 0 else { return [.status("stopped" + self.because)] }
         let reason = outcome.failure?.message ?? "ended with \(outcome.exitCode) (\(outcome.reason.rawValue))"
         return [.status(reason), .exitStatus(outcome.exitCode)]
     }
@@ -196,12 +203,14 @@ struct ServiceStatus: Sendable {
         }
         return switch self.phase {
         case .starting: self.startingStatus(at: now)
-        case .ready: "ready: \(self.plan.publicAddress.localURL)"
+        case .ready: "ready: \(self.plan.publicURL)"
         case .degraded: "degraded: \(self.degraded.joined(separator: ", ")) not ready"
-        case .stopping: "stopping"
+        case .stopping: "stopping" + self.because
         case .failed: self.lastStatus
         }
     }
+
+    private var because: String { self.stopReason.map { ": \($0)" } ?? "" }
 
     /// For example `2 of 3 ready: worker-0 loading model, 41 s`.
     private func startingStatus(at now: Instant) -> String {
@@ -223,6 +232,7 @@ struct ServiceStatus: Sendable {
         case .unready, .restarting, .stopping, .stopped, .failed: return replica.state.rawValue
         case .waiting, .starting, .ready: break
         }
+        if let activity = replica.activity, !activity.isEmpty { return activity }
         let next = plan.readiness.map(\.layer).first { layer in replica.layer.map { layer > $0 } ?? true }
         switch next {
         case .alive, nil: return "starting"

@@ -3,8 +3,13 @@ import Testing
 
 /// The units of a deployment, as text.
 @Suite struct SystemdUnitsTests {
-    private static func plan(executable: String = "/opt/dl/dynamo-worker", port: Int = 8000, grace: Double = 20) -> Plan
-    {
+    private static func plan(
+        executable: String = "/opt/dl/dynamo-worker",
+        host: String = "0.0.0.0",
+        port: Int = 8000,
+        grace: Double = 20,
+        gateway: GatewayPlan? = nil
+    ) -> Plan {
         let worker = ReplicaPlan(
             process: "worker",
             name: "worker",
@@ -24,7 +29,8 @@ import Testing
             planes: PlaneSet(request: .tcp, events: .none),
             namespace: "chat",
             discovery: .memory,
-            publicAddress: HTTPAddress(host: "0.0.0.0", port: port),
+            publicAddress: HTTPAddress(host: host, port: port),
+            gateway: gateway,
             directories: DeploymentDirectories(state: "/s", runtime: "/r"),
             replicas: [worker, frontend]
         )
@@ -58,7 +64,8 @@ import Testing
             "Type=notify", "ExecReload=/opt/dl/dynamo-launch apply --deployment chat",
             "ExecStart=/opt/dl/dynamo-launch up /srv/chat.yaml", "WorkingDirectory=/srv", "User=ai",
             "TimeoutStopSec=80s", "WatchdogSec=30s", "KillMode=mixed", "Restart=on-failure", "OOMPolicy=continue",
-            "CapabilityBoundingSet=", "WantedBy=multi-user.target",
+            "CapabilityBoundingSet=", "WantedBy=multi-user.target", "StateDirectory=dynamo-launch/chat",
+            "RuntimeDirectory=dynamo-launch/chat",
         ] { #expect(lines.contains(line), "\(line)") }
         #expect(try Self.service(Self.plan(grace: 100.5)).contains("TimeoutStopSec=241s"))
     }
@@ -107,6 +114,70 @@ import Testing
         #expect(lines.contains("WantedBy=default.target"))
         #expect(
             !lines.contains { $0.hasPrefix("User=") || $0.hasPrefix("PrivateTmp") || $0.hasPrefix("StateDirectory") }
+        )
+    }
+
+    @Test func `with a gateway the public port outlives the launcher, and a service is never given up`() throws {
+        let lines = try Self.service(Self.plan(gateway: GatewayPlan()))
+        #expect(lines.contains("FileDescriptorStoreMax=16") && lines.contains("StartLimitIntervalSec=0"))
+        #expect(!lines.contains { $0.hasPrefix("Requires=") || $0.hasPrefix("Also=") })
+        #expect(try !Self.service().contains { $0.hasPrefix("FileDescriptorStoreMax") })
+    }
+
+    @Test func `a socket unit has the public port, and its service needs it`() throws {
+        let plan = Self.plan(port: 80, gateway: GatewayPlan())
+        let files = try SystemdUnits(plan, Self.options { ($0.hasSocket, $0.hasSlice) = (true, true) }).files
+        #expect(
+            files.map(\.name) == ["dynamo-launch-chat.service", "dynamo-launch-chat.socket", "dynamo-launch.slice"]
+        )
+        let service = files[0].text.split(separator: "\n")
+        for line in [
+            "Requires=dynamo-launch-chat.socket", "After=dynamo-launch-chat.socket", "Also=dynamo-launch-chat.socket",
+            "StartLimitIntervalSec=0", "CapabilityBoundingSet=",
+        ] { #expect(service.contains(Substring(line)), "\(line)") }
+        #expect(!service.contains { $0.hasPrefix("FileDescriptorStoreMax") }, "systemd has the socket anyway")
+        let socket = files[1].text.split(separator: "\n")
+        for line in ["ListenStream=0.0.0.0:80", "FileDescriptorName=public", "WantedBy=sockets.target"] {
+            #expect(socket.contains(Substring(line)), "\(line)")
+        }
+        #expect(socket[0].hasPrefix(SystemdUnits.mark))
+    }
+
+    @Test(arguments: [("::", "[::]:8000"), ("[::1]", "[::1]:8000"), ("localhost", "127.0.0.1:8000")])
+    func `a socket unit has the manifest's address`(host: String, expected: String) throws {
+        let plan = Self.plan(host: host, gateway: GatewayPlan())
+        let files = try SystemdUnits(plan, Self.options { $0.hasSocket = true }).files
+        #expect(files[1].text.contains("\nListenStream=\(expected)\n"), "\(files[1].text)")
+    }
+
+    @Test func `what systemd cannot listen for is an error that says what to do`() throws {
+        let direct = #expect(throws: ManifestErrors.self) {
+            try SystemdUnits(Self.plan(), Self.options { $0.hasSocket = true })
+        }
+        #expect(direct?.description.contains("write 'gateway: true', or leave out --socket") == true)
+        let named = #expect(throws: ManifestErrors.self) {
+            let plan = Self.plan(host: "gpu7.example", gateway: GatewayPlan())
+            return try SystemdUnits(plan, Self.options { $0.hasSocket = true })
+        }
+        #expect(named?.description.contains("'gpu7.example' is a name") == true)
+        let modes = #expect(throws: ManifestErrors.self) {
+            let gateway = GatewayPlan(listeners: [.unix(path: "/a", mode: "0600"), .unix(path: "/b", mode: "0660")])
+            return try SystemdUnits(Self.plan(gateway: gateway), Self.options { $0.hasSocket = true })
+        }
+        #expect(modes?.description.contains("have one mode") == true)
+    }
+
+    @Test func `a socket unit has all listeners of the manifest`() throws {
+        let gateway = GatewayPlan(
+            listeners: [.unix(path: "/run/a", mode: "0600"), .address(HTTPAddress(host: "::1", port: 9), tls: false)]
+        )
+        let files = try SystemdUnits(Self.plan(gateway: gateway), Self.options { $0.hasSocket = true }).files
+        let lines = files[1].text.split(separator: "\n").filter { $0.hasPrefix("Listen") || $0.hasPrefix("Socket") }
+        #expect(
+            lines == [
+                "ListenStream=0.0.0.0:8000", "ListenStream=[::1]:9", "ListenStream=/run/a", "SocketUser=ai",
+                "SocketMode=0600",
+            ]
         )
     }
 
