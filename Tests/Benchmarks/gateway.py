@@ -151,8 +151,11 @@ class Proxies:
         cores = sorted(os.sched_getaffinity(0))
         self.own, self.other = (cores[0], cores[1]) if len(cores) > 1 else (cores[0], cores[0])
         self.processes: dict[str, subprocess.Popen] = {}
-        upstream = free_port()
-        self.ports = {"upstream": upstream}
+        self.ports = {"upstream": free_port()}
+
+    def begin(self) -> None:
+        """Starts them, and returns when all answer."""
+        folder, upstream = self.folder, self.ports["upstream"]
         self.start("gateway", [LAUNCHER, "up", self.write("gateway.yaml", manifest(self.port("gateway"), upstream, self.pin()))])
         self.wait("gateway")
         self.start("nginx", ["nginx", "-c", self.write("nginx.conf", nginx(folder, self.port("nginx"), upstream))])
@@ -294,6 +297,7 @@ def main(count: int, seconds: int) -> None:
     names = ("upstream", "gateway", "nginx", "HAProxy")
     misses = []
     try:
+        proxies.begin()
         results = rounds(proxies, count, seconds)
         memory = {name: held(proxies, name) for name in names[1:]}
     finally:
