@@ -258,7 +258,7 @@ let package = Package(
             name: "LaunchTests",
             dependencies: [
                 "dynamo-launch", "Deployment", "Supervisor", "Systemd", "Discovery", "KVRouting", "RequestPlane",
-                "Gateway",
+                "Gateway", "TestSupport", core,
             ]
         ),
         .testTarget(name: "ArchitectureTests"),
@@ -302,6 +302,7 @@ if Context.environment["DYNAMO_BENCHMARKS"] != nil {
             path: "Tests/Benchmarks/Events"
         )
     )
+    package.targets.append(.executableTarget(name: "gateway-upstream", path: "Tests/Benchmarks/Gateway"))
 }
 
 // MARK: - Settings

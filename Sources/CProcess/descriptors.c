@@ -5,9 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { WAIT_CAPACITY = 64 };
@@ -48,4 +52,56 @@ void dynamo_bell_ring(int bell) {
 void dynamo_bell_silence(int bell) {
     uint64_t count;
     if (read(bell, &count, sizeof count) < 0) return;
+}
+
+int dynamo_notify_socket(const char *path, int *descriptor) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) return ENAMETOOLONG;
+    strcpy(address.sun_path, path);
+    int result = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (result < 0) return errno;
+    int on = 1;
+    unlink(path);
+    if (setsockopt(result, SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0 ||
+        bind(result, (const struct sockaddr *)&address, sizeof address) < 0 || chmod(path, 0600) < 0) {
+        int error = errno;
+        close(result);
+        return error;
+    }
+    *descriptor = result;
+    return 0;
+}
+
+ssize_t dynamo_notify_receive(int descriptor, char *text, size_t capacity, pid_t *sender) {
+    // The kernel allows no more descriptors in one message.
+    enum { MOST = 253 };
+    union {
+        char bytes[CMSG_SPACE(sizeof(struct ucred)) + CMSG_SPACE(sizeof(int) * MOST)];
+        struct cmsghdr alignment;
+    } control;
+    struct iovec part = {.iov_base = text, .iov_len = capacity};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    ssize_t size;
+    while ((size = recvmsg(descriptor, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+    }
+    if (size < 0) return -1;
+    *sender = 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET) continue;
+        if (header->cmsg_type == SCM_CREDENTIALS) {
+            struct ucred credentials;
+            memcpy(&credentials, CMSG_DATA(header), sizeof credentials);
+            *sender = credentials.pid;
+        } else if (header->cmsg_type == SCM_RIGHTS) {
+            size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            for (size_t index = 0; index < count; index++) {
+                int received;
+                memcpy(&received, CMSG_DATA(header) + index * sizeof received, sizeof received);
+                close(received);
+            }
+        }
+    }
+    if (message.msg_flags & MSG_TRUNC) *sender = 0;
+    return size;
 }

@@ -10,6 +10,9 @@ package final class Supervisor: Sendable {
     /// Compares what registered in discovery with the plan; each text names a process and what is wrong with it.
     package typealias Verification = @Sendable (VerificationStage) async -> [String]
 
+    /// The plan of the manifest as it is now.
+    package typealias Replan = @Sendable () async throws(ReplanFailure) -> Plan
+
     /// When discovery is compared with the plan.
     package enum VerificationStage: Sendable, Hashable {
         /// All but frontends are ready: what is there must not contradict the plan; it need not be complete.
@@ -17,6 +20,7 @@ package final class Supervisor: Sendable {
         case everythingReady
     }
 
+    /// As it is at the start.
     private let plan: Plan
     private let options: SupervisorOptions
     private let requestPlaneProbe: RequestPlaneProbe
@@ -29,7 +33,11 @@ package final class Supervisor: Sendable {
     private let relays: @Sendable () -> [String: KVRelayStatus]
     /// Nil when a frontend has the public port.
     private let publicPort: (any PublicPortControl)?
+    /// What the launcher says about itself in the text format of Prometheus.
+    private let metrics: @Sendable (DeploymentStatus) -> String
     private let heartbeat: Heartbeat?
+    /// Reads the manifest again.
+    private let replan: Replan?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
     private let sender: AsyncStream<SupervisorEvent>.Continuation
@@ -44,7 +52,9 @@ package final class Supervisor: Sendable {
         observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
         relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
         publicPort: (any PublicPortControl)? = nil,
+        metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
         heartbeat: Heartbeat? = nil,
+        replan: Replan? = nil,
         logger: Logger
     ) {
         self.plan = plan
@@ -56,7 +66,9 @@ package final class Supervisor: Sendable {
         self.observer = observer
         self.relays = relays
         self.publicPort = publicPort
+        self.metrics = metrics
         self.heartbeat = heartbeat
+        self.replan = replan
         self.logger = logger
         (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
     }
@@ -64,6 +76,43 @@ package final class Supervisor: Sendable {
     /// Asks for the end: everything is stopped in reverse order, or, with `now` or when asked again with it, killed at once.
     package func requestStop(now: Bool) {
         self.sender.yield(.stop(now: now))
+    }
+
+    /// The launcher's metrics at the moment; nil when the deployment has ended.
+    package func metricsText() async -> String? {
+        await StatusQuery.ask(self.sender, .now, limit: nil).map(self.metrics)
+    }
+
+    /// Makes the deployment match its manifest as it is now.
+    ///
+    /// - Returns: what is changed, and how it goes on; without that there was nothing to change.
+    /// - Throws: `RolloutRefusal` when nothing is changed, with the reason.
+    package func apply() async throws(RolloutRefusal) -> (PlanChange, AsyncStream<RolloutProgress>?) {
+        try await Self.apply(self.replan, isDryRun: false, self.sender)
+    }
+
+    static func apply(
+        _ replan: Replan?,
+        isDryRun: Bool,
+        _ sender: AsyncStream<SupervisorEvent>.Continuation
+    ) async throws(RolloutRefusal) -> (PlanChange, AsyncStream<RolloutProgress>?) {
+        guard let replan else {
+            throw RolloutRefusal(
+                cause: .conflict,
+                description: "this deployment has no manifest that could be read again"
+            )
+        }
+        let plan: Plan
+        do throws(ReplanFailure) { plan = try await replan() } catch {
+            throw RolloutRefusal(cause: .badManifest, description: "\(error.description)\nnothing was changed")
+        }
+        let answer = await withCheckedContinuation { continuation in
+            let request = ApplyRequest(plan: plan, isDryRun: isDryRun) { continuation.resume(returning: $0) }
+            if case .terminated = sender.yield(.apply(request)) {
+                continuation.resume(returning: .failure(.stopping))
+            }
+        }
+        return try answer.get()
     }
 
     /// Runs the deployment; returns when nothing of it is left.
@@ -114,7 +163,16 @@ package final class Supervisor: Sendable {
         // Two threads that block for as long as the deployment runs, and one for short looks at files.
         let threads = NIOThreadPool(numberOfThreads: 3)
         threads.start()
-        let control = ControlServer(plan: self.plan, pump: pump, threads: threads, sender: sender, logger: self.logger)
+        let shared = SharedPlan(self.plan)
+        let control = ControlServer(
+            plan: shared,
+            replan: self.replan,
+            pump: pump,
+            threads: threads,
+            sender: sender,
+            metrics: self.metrics,
+            logger: self.logger
+        )
         // Said by a task of their own, so that a terminal that is held up does not hold up the loop.
         let (spoken, speaker) = AsyncStream.makeStream(of: SupervisorNotice.self)
         let outcome = await withDiscardingTaskGroup { group in
@@ -135,6 +193,7 @@ package final class Supervisor: Sendable {
             }
             let loop = SupervisorLoop(
                 plan: self.plan,
+                shared: shared,
                 options: self.options,
                 keeper: keeper,
                 pump: pump,

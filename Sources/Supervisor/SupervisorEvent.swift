@@ -21,8 +21,9 @@ enum SupervisorEvent: Sendable {
     /// Asks for the status: at once, or when ready, failed or stopped, or at the latest after the limit.
     case status(StatusQuery)
     case restart(RestartRequest)
+    case apply(ApplyRequest)
     /// The public port sends a replica nothing any more, and the replica has answered what it was given.
-    case released(replica: Int)
+    case released(String)
     case publicPortClosed
 }
 
@@ -37,4 +38,22 @@ struct StatusQuery: Sendable {
     var moment: Moment
     var limit: Duration?
     var reply: @Sendable (DeploymentStatus) -> Void
+
+    /// Asks the loop.
+    ///
+    /// - Parameters:
+    ///   - sender: of the loop's events.
+    ///   - moment: when it answers.
+    ///   - limit: the longest wait; the status is then as it is.
+    /// - Returns: the status; nil when the loop has ended.
+    static func ask(
+        _ sender: AsyncStream<SupervisorEvent>.Continuation,
+        _ moment: Moment,
+        limit: Duration?
+    ) async -> DeploymentStatus? {
+        await withCheckedContinuation { continuation in
+            let query = StatusQuery(moment: moment, limit: limit) { continuation.resume(returning: $0) }
+            if case .terminated = sender.yield(.status(query)) { continuation.resume(returning: nil) }
+        }
+    }
 }

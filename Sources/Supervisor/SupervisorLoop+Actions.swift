@@ -27,12 +27,15 @@ extension SupervisorLoop {
             self.notices(.stopping(now: now))
         case .finish(let outcome):
             self.outcome = self.completed(outcome)
-        case .release(let index):
-            self.release(index, in: &group)
+        case .release(let name):
+            self.release(name, in: &group)
+        case .planChanged(let plan):
+            self.sharePlan()
+            self.notices(.planChanged(plan))
         case .closePublicPort:
             self.closePublicPort(in: &group)
-        case .progress(let index, let phase):
-            self.progress(index, phase)
+        case .progress(let progress):
+            self.progress(progress)
         case .rolloutEnded(let reason):
             self.rolloutEnded(reason)
         }
@@ -86,7 +89,9 @@ extension SupervisorLoop {
             )
         case .warning(let text):
             self.warn(text)
-        case .hopeless, .backoffOver:
+        case .said(let text):
+            self.notices(.said(replica: replica.name, text))
+        case .hopeless, .backoffOver, .planTaken:
             break
         }
     }
@@ -153,21 +158,28 @@ extension SupervisorLoop {
                 output.close()
                 throw error
             }
+            var notify: NotifySocket?
+            if replica.readiness.contains(where: { $0.probe == .notify }) {
+                do { notify = try NotifySocket(path: "\(self.plan.directories.runtime)/notify.\(index).\(run)") } catch
+                {
+                    output.close()
+                    errors.close()
+                    throw error
+                }
+            }
             self.lastLaunch += 1
             let id = self.lastLaunch
             self.launches[id] = .replica(index, run: run)
             self.launchOfReplica[index] = id
-            self.pump.send(
-                .add(
-                    LogPump.Run(
-                        replica: index,
-                        run: run,
-                        stdout: output.reading,
-                        stderr: errors.reading,
-                        patterns: replica.logPatterns,
-                        commandFile: CommandFile.make(for: replica, run: run, in: self.plan)
-                    )
-                )
+            self.outputs[id] = LogPump.Run(
+                replica: index,
+                run: run,
+                stdout: output.reading,
+                stderr: errors.reading,
+                patterns: replica.logPatterns,
+                notify: notify,
+                marker: self.marker(of: replica),
+                commandFile: CommandFile.make(for: replica, run: run, in: self.plan)
             )
             defer {
                 close(output.writing)
@@ -178,7 +190,8 @@ extension SupervisorLoop {
                     id: id,
                     executable: replica.executable,
                     arguments: replica.arguments,
-                    environment: self.environment(of: replica),
+                    environment: self.environment(of: replica)
+                        + (notify.map { ["\(NotifySocket.variable)=\($0.path)"] } ?? []),
                     directory: replica.workingDirectory,
                     descriptors: [output.writing, errors.writing]
                 )
@@ -192,14 +205,23 @@ extension SupervisorLoop {
 
     func environment(of replica: ReplicaPlan) -> [String] {
         replica.environment.map { "\($0.name)=\($0.value)" } + [
-            "\(StrayFinder.marker)=\(self.plan.deployment)/\(replica.name)"
+            "\(StrayFinder.marker)=\(self.marker(of: replica))"
         ]
     }
 
+    private func marker(of replica: ReplicaPlan) -> String { "\(self.plan.deployment)/\(replica.name)" }
+
     func forgetLaunch(of index: Int) {
         guard let id = self.launchOfReplica.removeValue(forKey: index) else { return }
+        self.readOutput(of: id, pid: nil)
         self.launches[id] = nil
         self.pids[id] = nil
+    }
+
+    func readOutput(of id: UInt64, pid: Int32?) {
+        guard var run = self.outputs.removeValue(forKey: id) else { return }
+        run.pid = pid
+        self.pump.send(.add(run))
     }
 
     // MARK: The keeper's reports
@@ -208,6 +230,7 @@ extension SupervisorLoop {
         switch report {
         case .spawned(let id, let pid):
             self.pids[id] = pid
+            self.readOutput(of: id, pid: pid)
             switch self.launches[id] {
             case .replica(let index, let run):
                 self.sessions[pid] = index

@@ -82,6 +82,14 @@ extension SupervisorLoop {
         switch event {
         case .matched(let index, let run, let layer):
             self.feed(.logMatched(replica: index, run: run, index: layer), in: &group)
+        case .notified(let index, let run, let message):
+            self.feed(.notified(replica: index, run: run, message), in: &group)
+        case .strangerNotified(let index, let run, let pid):
+            let name = self.plan.replicas[index].name
+            let who = pid == 0 ? "an unknown process" : "\(ProcessTable.command(of: pid)) (pid \(pid))"
+            self.warn(
+                "\(name): what \(who) says to its NOTIFY_SOCKET (start \(run)) does not count: it is none of its processes"
+            )
         case .drained(let index, let run):
             if let status = self.exits.removeValue(forKey: index) {
                 let name = self.plan.replicas[index].name
@@ -103,6 +111,7 @@ extension SupervisorLoop {
     func keeperEnded(_ reason: String, in group: inout DiscardingTaskGroup) {
         guard !self.isKeeperLost else { return }
         self.isKeeperLost = true
+        for id in self.outputs.keys { self.readOutput(of: id, pid: nil) }
         let sender = self.sender
         let threads = self.threads
         let marker = "\(self.plan.deployment)/"

@@ -7,12 +7,23 @@ struct RestartRequest: Sendable {
     var reply: @Sendable (Result<AsyncStream<RolloutProgress>, RolloutRefusal>) -> Void
 }
 
+/// Somebody who wants the deployment to match another plan.
+struct ApplyRequest: Sendable {
+    var plan: Plan
+    /// Only says what would be done.
+    var isDryRun: Bool
+    /// Without a progress nothing is done.
+    var reply: @Sendable (Result<(PlanChange, AsyncStream<RolloutProgress>?), RolloutRefusal>) -> Void
+}
+
 /// Why a change of what runs was not begun.
 package struct RolloutRefusal: Error, Sendable, Hashable, CustomStringConvertible {
     package enum Cause: Sendable, Hashable {
         case unknownProcess
-        /// Something else has to end first.
+        /// Something else has to end first, or it cannot be done while the deployment runs.
         case conflict
+        /// The manifest has errors.
+        case badManifest
     }
 
     package var cause: Cause
@@ -21,7 +32,7 @@ package struct RolloutRefusal: Error, Sendable, Hashable, CustomStringConvertibl
     static let underWay = Self(
         cause: .conflict,
         description:
-            "another restart is under way; ask again when it is done ('dynamo-launch status' shows the processes)"
+            "another restart or change is under way; ask again when it is done ('dynamo-launch status' shows the processes)"
     )
     static let stopping = Self(cause: .conflict, description: "the deployment is being stopped")
 }
@@ -29,7 +40,7 @@ package struct RolloutRefusal: Error, Sendable, Hashable, CustomStringConvertibl
 /// Changing what runs while it serves.
 extension SupervisorLoop {
     func restart(_ request: RestartRequest, in group: inout DiscardingTaskGroup) {
-        let replicas: [Int]
+        let replicas: [String]
         do throws(RolloutRefusal) { replicas = try self.replicas(named: request.names) } catch {
             return request.reply(.failure(error))
         }
@@ -40,26 +51,52 @@ extension SupervisorLoop {
         let (progress, watcher) = AsyncStream.makeStream(of: RolloutProgress.self)
         self.rolloutWatcher = watcher
         request.reply(.success(progress))
-        self.feed(.rolloutRequested(Rollout(replicas.map { .replace($0) })), in: &group)
+        self.feed(.rolloutRequested(Rollout(restarting: replicas)), in: &group)
+    }
+
+    func apply(_ request: ApplyRequest, in group: inout DiscardingTaskGroup) {
+        let current = self.machine.activePlan
+        let plan = PlanChange.naming(request.plan, after: current)
+        let change = PlanChange(from: current, to: plan)
+        if self.rolloutWatcher != nil { return request.reply(.failure(.underWay)) }
+        if self.machine.isStopping { return request.reply(.failure(.stopping)) }
+        guard change.refusals.isEmpty else {
+            let reasons = change.refusals.joined(separator: "\n")
+            let text = "\(reasons)\nnothing was changed; stop the deployment and start it again for that"
+            return request.reply(.failure(RolloutRefusal(cause: .conflict, description: text)))
+        }
+        let taken = self.takenPorts(
+            of: plan.replicas.filter { replica in change.added.contains { $0.name == replica.name } }
+        )
+        guard taken.isEmpty else {
+            let text = "\(taken.joined(separator: "\n"))\nnothing was changed"
+            return request.reply(.failure(RolloutRefusal(cause: .conflict, description: text)))
+        }
+        if request.isDryRun || change.isEmpty { return request.reply(.success((change, nil))) }
+        let (progress, watcher) = AsyncStream.makeStream(of: RolloutProgress.self)
+        self.rolloutWatcher = watcher
+        request.reply(.success((change, progress)))
+        self.isApplying = true
+        self.feed(.rolloutRequested(Rollout(from: current, to: plan)), in: &group)
     }
 
     /// In start order, each once.
-    private func replicas(named names: [String]) throws(RolloutRefusal) -> [Int] {
-        let known = self.plan.replicas
+    private func replicas(named names: [String]) throws(RolloutRefusal) -> [String] {
+        let known = self.machine.activePlan.replicas
         for name in names where !known.contains(where: { $0.process == name || $0.name == name }) {
             throw RolloutRefusal(
                 cause: .unknownProcess,
                 description: UnknownProcess.words(name, among: known.flatMap { [$0.process, $0.name] })
             )
         }
-        return known.indices.filter { names.contains(known[$0].process) || names.contains(known[$0].name) }
+        return known.filter { names.contains($0.process) || names.contains($0.name) }.map(\.name)
     }
 
-    func release(_ index: Int, in group: inout DiscardingTaskGroup) {
-        let (sender, port, name) = (self.sender, self.publicPort, self.plan.replicas[index].name)
+    func release(_ name: String, in group: inout DiscardingTaskGroup) {
+        let (sender, port) = (self.sender, self.publicPort)
         group.addTask {
             await port?.release(name)
-            sender.yield(.released(replica: index))
+            sender.yield(.released(name))
         }
     }
 
@@ -71,11 +108,31 @@ extension SupervisorLoop {
         }
     }
 
-    func progress(_ index: Int, _ phase: RolloutProgress.Phase) {
-        self.rolloutWatcher?.yield(RolloutProgress(replica: self.plan.replicas[index].name, phase))
+    func progress(_ progress: RolloutProgress) {
+        self.sharePlan()
+        if progress.phase == .reverting, let reason = progress.reason {
+            self.notices(.warning("\(reason); taking back what was changed"))
+        }
+        self.rolloutWatcher?.yield(progress)
+    }
+
+    /// Those who only look see the plan as it is now.
+    func sharePlan() { self.shared.set(slots: self.machine.plan, active: self.machine.activePlan) }
+
+    /// What is new gets a log before anything is said of it.
+    func introduceAdded() {
+        for replica in self.machine.plan.replicas.dropFirst(self.introduced) {
+            self.pump.add(
+                LogPump.Replica(process: replica.process, name: replica.name, logFile: self.plan.logFile(of: replica))
+            )
+            self.introduced += 1
+        }
     }
 
     func rolloutEnded(_ reason: String?) {
+        self.sharePlan()
+        if self.isApplying { self.notices(.changeEnded(reason)) }
+        self.isApplying = false
         self.rolloutWatcher?.yield(RolloutProgress(reason == nil ? .done : .failed, reason: reason))
         self.rolloutWatcher?.finish()
         self.rolloutWatcher = nil

@@ -52,7 +52,9 @@ extension SupervisorLoop {
             launcherPID: getpid(),
             uptime: (now - self.startedAt).inSeconds,
             readyAfter: self.machine.readyAfter,
-            replicas: self.machine.replicas.indices.map { self.replicaStatus($0, relays, at: now) },
+            replicas: self.machine.replicas.indices.filter { !self.machine.replicas[$0].isRetired }.map {
+                self.replicaStatus($0, relays, at: now)
+            },
             gateway: self.publicPort?.report,
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []
@@ -78,6 +80,7 @@ extension SupervisorLoop {
             layer: replica.run?.reached.last?.layer,
             reached: replica.run?.reached ?? [],
             waitingFor: waitingFor,
+            says: replica.run?.status,
             restarts: replica.restarts,
             lastExit: replica.lastExit,
             ports: replica.plan.ports,

@@ -22,7 +22,9 @@ final class SupervisorLoop {
         case exec(ExecProbe)
     }
 
-    let plan: Plan
+    /// What runs; what was removed is still in it.
+    var plan: Plan { self.machine.plan }
+    let shared: SharedPlan
     let options: SupervisorOptions
     let keeper: Keeper
     let pump: LogPump
@@ -49,6 +51,8 @@ final class SupervisorLoop {
     /// The keeper's number for the process of each replica's run.
     var launchOfReplica: [Int: UInt64] = [:]
     var pids: [UInt64: Int32] = [:]
+    /// The output of processes that were asked for: read once their numbers are known, so that no line lacks its process's.
+    var outputs: [UInt64: LogPump.Run] = [:]
     /// The replica of each leader there was, for processes that stay in its session.
     var sessions: [Int32: Int] = [:]
     var isKeeperLost = false
@@ -72,12 +76,17 @@ final class SupervisorLoop {
     var logTroubles: [Int: String] = [:]
     var queries: [Int: StatusQuery] = [:]
     var lastQuery = 0
+    /// Whether the rollout that is under way is one to another plan.
+    var isApplying = false
+    /// How many replicas have a log.
+    var introduced: Int
     /// Who watches the rollout that is under way.
     var rolloutWatcher: AsyncStream<RolloutProgress>.Continuation?
     var outcome: SupervisorOutcome?
 
     init(
         plan: Plan,
+        shared: SharedPlan,
         options: SupervisorOptions,
         keeper: Keeper,
         pump: LogPump,
@@ -90,7 +99,8 @@ final class SupervisorLoop {
         heartbeat: Heartbeat?,
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
-        self.plan = plan
+        self.shared = shared
+        self.introduced = plan.replicas.count
         self.options = options
         self.keeper = keeper
         self.pump = pump
@@ -133,6 +143,7 @@ final class SupervisorLoop {
             switch event {
             case .status(let query): query.reply(self.status())
             case .restart(let request): request.reply(.failure(.stopping))
+            case .apply(let request): request.reply(.failure(.stopping))
             default: break
             }
         }
@@ -172,8 +183,10 @@ final class SupervisorLoop {
             self.take(query)
         case .restart(let request):
             self.restart(request, in: &group)
-        case .released(let replica):
-            self.feed(.released(replica: replica), in: &group)
+        case .apply(let request):
+            self.apply(request, in: &group)
+        case .released(let name):
+            self.feed(.released(name), in: &group)
         case .publicPortClosed:
             self.feed(.publicPortClosed, in: &group)
         }
@@ -182,7 +195,9 @@ final class SupervisorLoop {
 
     /// Gives the machine an event and performs what it answers.
     func feed(_ event: DeploymentMachine.Event, in group: inout DiscardingTaskGroup) {
-        for action in self.machine.handle(event, at: self.clock.now) { self.perform(action, in: &group) }
+        let actions = self.machine.handle(event, at: self.clock.now)
+        self.introduceAdded()
+        for action in actions { self.perform(action, in: &group) }
     }
 
     private func fired(_ timer: Timer, in group: inout DiscardingTaskGroup) {

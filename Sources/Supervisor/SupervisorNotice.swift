@@ -10,6 +10,8 @@ package enum SupervisorNotice: Sendable, Hashable {
     case layerReached(replica: String, layer: ReadinessLayer, seconds: Double)
     /// A replica has been waiting for a layer for so long; the reason is what the probe said last.
     case stuck(replica: String, layer: ReadinessLayer, seconds: Double, reason: String?, lastLines: [String])
+    /// A replica said what it does, on its `NOTIFY_SOCKET`.
+    case said(replica: String, String)
     /// A replica ended that was not asked to.
     case exited(replica: String, exit: String, lastLines: [String])
     /// A replica is started again after a delay; `maximum` is nil when it is never given up.
@@ -18,6 +20,10 @@ package enum SupervisorNotice: Sendable, Hashable {
     case firstExit(replica: String, code: Int32)
     /// The deployment serves, so many seconds after it was started; the model is the one that was asked for a token.
     case ready(seconds: Double, model: String?)
+    /// The deployment is being changed to match another plan.
+    case planChanged(Plan)
+    /// That is done; with the reason when it was not.
+    case changeEnded(String?)
     /// Every replica is ready again.
     case recovered
     /// The deployment was ready and a replica is not any more.

@@ -5,7 +5,7 @@ package enum ServiceEnvironment {
     /// Meant for this process alone: a program that it starts must not get them, or it would speak in its name.
     package static let variables: Set<String> = [
         "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "FDSTORE",
-        "MAINPID", "MANAGERPID",
+        "MAINPID", "MANAGERPID", "JOURNAL_STREAM",
     ]
 
     /// What the environment says about some variables, for messages.

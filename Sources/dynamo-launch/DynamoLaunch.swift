@@ -26,7 +26,8 @@ struct DynamoLaunch: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, RestartCommand.self,
+            UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, ApplyCommand.self,
+            RestartCommand.self,
             StopCommand.self,
             LogsCommand.self, KVCommand.self, BenchCommand.self, GenerateCommand.self, CompletionCommand.self,
         ],

@@ -3,6 +3,8 @@ import FoundationEssentials
 import Glibc
 import Supervisor
 
+extension ConsoleFormatter.Format: ExpressibleByArgument {}
+
 /// `logs`: what the processes of a running deployment wrote.
 struct LogsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

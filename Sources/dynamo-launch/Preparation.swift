@@ -3,6 +3,7 @@ import Deployment
 import FoundationEssentials
 import Glibc
 import Supervisor
+import Synchronization
 import Systemd
 
 /// From the command line to a plan: finds the manifest, reads it, and looks at the machine.
@@ -20,7 +21,28 @@ struct Preparation {
     let environment: [String: String]
     private let extra: [String]
 
-    init(_ options: ManifestOptions) throws {
+    /// Why there is no plan.
+    struct Failure: Error {
+        /// Lines for people, one for each error.
+        var lines: [String]
+
+        init(_ lines: [String]) { self.lines = lines }
+
+        init(_ errors: ManifestErrors) {
+            let count = errors.diagnostics.count { $0.severity == .error }
+            self.lines = errors.diagnostics.map(\.description) + ["\(count) error\(count == 1 ? "" : "s")"]
+        }
+    }
+
+    /// Reads the manifest, or says what is wrong with it and ends.
+    init(_ options: ManifestOptions) throws(ExitCode) {
+        do throws(Failure) { try self.init(reading: options) } catch { throw Self.report(error) }
+    }
+
+    /// Reads the manifest.
+    ///
+    /// - Throws: `Failure` with its errors.
+    init(reading options: ManifestOptions) throws(Failure) {
         // What the service manager says to the launcher is not for the processes.
         var environment = ProcessInfo.processInfo.environment.filter { !ServiceEnvironment.variables.contains($0.key) }
         environment.merge(Credentials.variables(environment)) { first, _ in first }
@@ -35,17 +57,18 @@ struct Preparation {
     private static func read(
         _ options: ManifestOptions,
         environment: [String: String]
-    ) throws -> (ManifestSelection, Manifest) {
+    ) throws(Failure) -> (ManifestSelection, Manifest) {
         do {
             let subcommands = DynamoLaunch.configuration.subcommands.compactMap { $0.configuration.commandName }
             let selection = try ManifestSelection.select(options.manifest, subcommands: subcommands)
             let overrides = ManifestOverrides(requestPlane: options.plane?.rawValue, set: options.overrides)
             return (selection, try Manifest.load(selection.source, environment: environment, overrides: overrides))
         } catch let failure as ManifestSelection.Failure {
-            Terminal.printError(failure.description)
-            throw ExitCode(1)
+            throw Failure([failure.description])
         } catch let errors as ManifestErrors {
-            throw Self.report(errors)
+            throw Failure(errors)
+        } catch {
+            throw Failure(["error: \(error)"])
         }
     }
 
@@ -53,9 +76,27 @@ struct Preparation {
     ///
     /// A plan needs to know which release of Dynamo each interpreter has, and asking one takes time and another process. So the
     /// planner is asked again for each interpreter that it turns out to need.
-    func plan(leases: Leases) async throws -> Plan {
+    func plan(leases: Leases) async throws(ExitCode) -> Plan {
+        try await self.plan(leases: self.ports(leases))
+    }
+
+    /// The plan of this machine, or what is wrong is said.
+    func plan(leases: PortSource) async throws(ExitCode) -> Plan {
+        do throws(Failure) { return try await self.plan(ports: leases) } catch { throw Self.report(error) }
+    }
+
+    /// Where ports of the plan come from; the same source gives the same process the same port again.
+    func ports(_ leases: Leases) -> PortSource {
+        PortSource(leases, deployment: self.manifest.name.value, environment: self.environment)
+    }
+
+    /// The plan of this machine.
+    ///
+    /// - Parameter ports: where ports come from.
+    /// - Returns: the plan.
+    /// - Throws: `Failure` with the errors of the manifest.
+    func plan(ports: PortSource) async throws(Failure) -> Plan {
         var releases: [String: Result<DynamoRelease, ReleaseProblem>] = [:]
-        let ports = PortSource(leases, deployment: self.manifest.name.value, environment: self.environment)
         while true {
             var unknown: Set<String> = []
             let facts = self.facts(
@@ -68,7 +109,7 @@ struct Preparation {
             )
             let plan = Result { () throws(ManifestErrors) in try Planner.plan(self.manifest, facts: facts) }
             if unknown.isEmpty {
-                do { return try plan.get() } catch { throw Self.report(error) }
+                do throws(ManifestErrors) { return try plan.get() } catch { throw Failure(error) }
             }
             for python in unknown { releases[python] = await ReleaseDetector.detect(python: python) }
         }
@@ -108,38 +149,45 @@ struct Preparation {
         return String(path[..<slash])
     }
 
-    private static func report(_ errors: ManifestErrors) -> ExitCode {
-        for diagnostic in errors.diagnostics { Terminal.printError(diagnostic.description) }
-        let count = errors.diagnostics.count { $0.severity == .error }
-        Terminal.printError("\(count) error\(count == 1 ? "" : "s"); nothing was started")
+    private static func report(_ failure: Failure) -> ExitCode {
+        for line in failure.lines.dropLast() { Terminal.printError(line) }
+        if let last = failure.lines.last {
+            Terminal.printError(failure.lines.count > 1 ? "\(last); nothing was started" : last)
+        }
         return ExitCode(1)
     }
 }
 
 /// Gives out ports, the same one when asked again for the same purpose.
-private final class PortSource {
+final class PortSource: Sendable {
     private let leases: PortLeases
     private let isHeld: Bool
     private let deployment: String
-    private var given: [String: Int] = [:]
+    private let given: Mutex<[String: Int]> = Mutex([:])
 
     init(_ mode: Preparation.Leases, deployment: String, environment: [String: String]) {
         let root = DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid())
-        self.leases = PortLeases(directory: root)
+        // A service of systemd may write only to its deployment's own folder, which is there already.
+        let isForeign = access(root, F_OK) == 0 && access(root, W_OK) != 0
+        self.leases = PortLeases(directory: isForeign ? "\(root)/\(deployment)" : root)
         self.isHeld = mode == .held
         self.deployment = deployment
     }
 
     func port(_ request: PortRequest) throws -> Int {
         let name = "\(request.process)-\(request.index)/\(request.name)"
-        if let port = self.given[name] { return port }
+        return try self.given.withLock { try self.port(request, name, &$0) }
+    }
+
+    private func port(_ request: PortRequest, _ name: String, _ given: inout [String: Int]) throws -> Int {
+        if let port = given[name] { return port }
         let wanted = PortLeases.Request(name: name, kind: request.name == "system" ? .system : .general)
-        let taken = request.avoiding.union(self.given.values)
+        let taken = request.avoiding.union(given.values)
         let port =
             self.isHeld
             ? try self.leases.lease([wanted], deployment: self.deployment, avoiding: taken)[0]
             : try self.leases.preview(wanted, deployment: self.deployment, avoiding: taken)
-        self.given[name] = port
+        given[name] = port
         return port
     }
 }

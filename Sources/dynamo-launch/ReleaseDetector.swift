@@ -2,6 +2,7 @@ import Deployment
 import FoundationEssentials
 import Subprocess
 import SystemPackage
+import Systemd
 
 /// Finds out which release of Dynamo a Python interpreter has.
 enum ReleaseDetector {
@@ -29,12 +30,18 @@ enum ReleaseDetector {
         return nil
     }
 
+    /// What the service manager says to the launcher, the interpreter must not hear.
+    private static var withheld: [Environment.Key: String?] {
+        Dictionary(uniqueKeysWithValues: ServiceEnvironment.variables.map { (Environment.Key(stringLiteral: $0), nil) })
+    }
+
     private static func ask(_ python: String) async -> Result<DynamoRelease, ReleaseProblem> {
         let question = "import importlib.metadata as m; print(m.version('ai-dynamo'))"
         do {
             let answer = try await run(
                 .path(FilePath(python)),
                 arguments: ["-c", question],
+                environment: .inherit.updating(Self.withheld),
                 output: .string(limit: 4096),
                 error: .string(limit: 65536)
             )

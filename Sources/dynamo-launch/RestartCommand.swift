@@ -33,25 +33,10 @@ struct RestartCommand: AsyncParsableCommand {
             var last: RolloutProgress?
             try await client.restart(self.processes) { progress in
                 last = progress
-                if self.json {
-                    Terminal.print(try JSONText.line(progress))
-                } else if let replica = progress.replica {
-                    Terminal.print("\(replica): \(progress.phase.rawValue)")
-                }
+                try RolloutRendering.show(progress, json: self.json)
             }
             return last
         }
-        switch last?.phase {
-        case .done:
-            if !self.json { Terminal.print("\(deployment.name): restarted") }
-        case .failed:
-            throw RunningDeployment.failure(
-                "error: deployment \(deployment.name): the restart did not end well: \(last?.reason ?? "no reason given")"
-            )
-        case .draining, .restarting, .ready, nil:
-            throw RunningDeployment.failure(
-                "error: deployment \(deployment.name): its launcher ended before the restart was done"
-            )
-        }
+        try RolloutRendering.end(last, of: deployment, json: self.json, done: "restarted")
     }
 }

@@ -61,7 +61,7 @@ enum StatusRendering {
     }
 
     private static func row(_ replica: ReplicaStatus) -> [String] {
-        let note = replica.state == .ready ? nil : replica.waitingFor ?? replica.lastExit
+        let note = replica.state == .ready ? replica.says : replica.waitingFor ?? replica.lastExit
         return [
             replica.name, replica.state.rawValue, replica.layer?.rawValue ?? "-", replica.pid.map(String.init) ?? "-",
             replica.uptime.map(Seconds.text) ?? "-", "\(replica.restarts)",

@@ -8,8 +8,6 @@ import Synchronization
 import Systemd
 import UnixSignals
 
-extension ConsoleFormatter.Format: ExpressibleByArgument {}
-
 /// `up`: starts a deployment, proves that it serves, and keeps it serving until it is stopped.
 struct UpCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -23,8 +21,13 @@ struct UpCommand: AsyncParsableCommand {
 
     @OptionGroup var options: ManifestOptions
 
-    @Option(help: "How lines look: text or json.")
-    var logFormat: ConsoleFormatter.Format = .text
+    @Option(
+        help: """
+            How lines look: text, json, or journal (entries with fields, sent to the journal). Default: journal when standard \
+            output leads there, else text.
+            """
+    )
+    var logFormat: LogFormat?
 
     @Flag(
         help: "The first process that ends, ends all; its exit code is the launcher's (the rule of upstream's scripts)."
@@ -36,10 +39,11 @@ struct UpCommand: AsyncParsableCommand {
         signal(SIGPIPE, SIG_IGN)
         let watchdog = try Self.takeFromEnvironment { try Watchdog.take() }
         let passed = try Self.takeFromEnvironment { try PassedSockets.take() }
-        let (preparation, plan, listeners) = try await self.prepare(passed)
+        let format = try LogFormat.chosen(self.logFormat)
+        let (preparation, ports, plan, listeners) = try await self.prepare(passed)
         let output = ForegroundOutput(
             plan: plan,
-            format: self.logFormat,
+            format: format,
             colour: Terminal.colour(on: STDOUT_FILENO, environment: preparation.environment)
         )
         output.introduce(manifest: preparation.selection.description)
@@ -49,14 +53,17 @@ struct UpCommand: AsyncParsableCommand {
             listeners: listeners,
             logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
         )
-        do { try listeners.discardUnused() } catch { output.say("warning: \(error)") }
-        do { try await port?.bind() } catch { throw Self.nothingWasStarted("\(error)") }
-        do { try await port?.leaveWithServiceManager() } catch {
-            output.say("warning: a restart of the launcher may lose connections: \(error)")
+        do { try listeners.discardUnused() } catch { output.complain("warning: \(error)") }
+        do { try await port?.bind() } catch {
+            await output.finish()
+            throw Self.nothingWasStarted("\(error)")
         }
-        let outcome = await self.supervise(plan, port, listeners, output, watchdog)
-        for survivor in outcome.survivors { Terminal.printError("still running: \(survivor)") }
-        if let failure = outcome.failure { Terminal.printError("error: \(failure.message)") }
+        do { try await port?.leaveWithServiceManager() } catch {
+            output.complain("warning: a restart of the launcher may lose connections: \(error)")
+        }
+        let outcome = await self.supervise(plan, ports, port, listeners, output, watchdog)
+        output.conclude(outcome)
+        await output.finish()
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
     }
 
@@ -69,12 +76,14 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
-    private func prepare(_ passed: PassedSockets) async throws -> (Preparation, Plan, PublicListeners) {
+    private func prepare(_ passed: PassedSockets) async throws -> (Preparation, PortSource, Plan, PublicListeners) {
         let preparation: Preparation
+        let ports: PortSource
         var plan: Plan
         do {
             preparation = try Preparation(self.options)
-            plan = try await preparation.plan(leases: .held)
+            ports = preparation.ports(.held)
+            plan = try await preparation.plan(leases: ports)
         } catch {
             ServiceNotifier().failed(
                 status: "nothing was started: the journal has the manifest's errors",
@@ -86,8 +95,23 @@ struct UpCommand: AsyncParsableCommand {
             let listeners = try PublicListeners(passed, plan: plan)
             plan.publicAddress = listeners.address ?? plan.publicAddress
             plan.notes += listeners.notes
-            return (preparation, plan, listeners)
+            return (preparation, ports, plan, listeners)
         } catch { throw Self.nothingWasStarted("\(error)") }
+    }
+
+    /// The plan of the manifest as it is now, on the ports that were leased before, at the address that is served.
+    private static func replan(
+        _ options: ManifestOptions,
+        _ ports: PortSource,
+        _ listeners: PublicListeners
+    ) async throws(ReplanFailure) -> Plan {
+        do throws(Preparation.Failure) {
+            var plan = try await Preparation(reading: options).plan(ports: ports)
+            plan.publicAddress = listeners.address ?? plan.publicAddress
+            return plan
+        } catch {
+            throw ReplanFailure(description: error.lines.joined(separator: "\n"))
+        }
     }
 
     /// Says so here and to the service manager.
@@ -104,6 +128,7 @@ struct UpCommand: AsyncParsableCommand {
 
     private func supervise(
         _ plan: Plan,
+        _ ports: PortSource,
         _ port: PublicPort?,
         _ listeners: PublicListeners,
         _ output: ForegroundOutput,
@@ -120,7 +145,7 @@ struct UpCommand: AsyncParsableCommand {
         )
         let options = SupervisorOptions(exitOnFirst: self.exitOnFirst)
         let progress = Progress(output: output)
-        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0) }
+        let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
         let supervisor = Supervisor(
             plan: plan,
             options: options,
@@ -130,13 +155,18 @@ struct UpCommand: AsyncParsableCommand {
             notices: { progress.show($0) },
             observer: { notice in
                 if case .stopping = notice { Terminal.hurry() }
+                output.observe(notice)
                 relays.observe(notice)
                 service.observe(notice)
                 port?.observe(notice)
             },
             relays: { relays.statuses },
             publicPort: port,
+            metrics: { LauncherMetrics.text($0, port?.status) },
             heartbeat: service.heartbeat,
+            replan: { [options = self.options] () throws(ReplanFailure) in
+                try await Self.replan(options, ports, listeners)
+            },
             logger: logger
         )
         let signals = await UnixSignalsSequence(
@@ -150,7 +180,7 @@ struct UpCommand: AsyncParsableCommand {
             }
             if let port {
                 group.addTask {
-                    await port.run()
+                    await port.run { await supervisor.metricsText() }
                     return nil
                 }
             }
@@ -167,17 +197,7 @@ struct UpCommand: AsyncParsableCommand {
                 }
             }
             group.addTask {
-                // timeout(1) and others signal a process and then its group: signals that come together are one.
-                var first: ContinuousClock.Instant?
-                for await _ in signals {
-                    let now = ContinuousClock.now
-                    if let first {
-                        if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
-                    } else {
-                        first = now
-                        supervisor.requestStop(now: false)
-                    }
-                }
+                await Self.obey(signals, supervisor, service, output)
                 return nil
             }
             while let next = await group.next() {
@@ -189,6 +209,42 @@ struct UpCommand: AsyncParsableCommand {
         }
         service.ended(outcome)
         return outcome
+    }
+
+    /// Signals stop the deployment; under a service manager SIGHUP makes it match its manifest as it is now.
+    private static func obey(
+        _ signals: UnixSignalsSequence,
+        _ supervisor: Supervisor,
+        _ service: ServiceProgress,
+        _ output: ForegroundOutput
+    ) async {
+        await withDiscardingTaskGroup { group in
+            // timeout(1) and others signal a process and then its group: signals that come together are one.
+            var first: ContinuousClock.Instant?
+            for await signal in signals {
+                if signal == .sighup, service.isManaged {
+                    group.addTask { await Self.apply(supervisor, output) }
+                    continue
+                }
+                let now = ContinuousClock.now
+                if let first {
+                    if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
+                } else {
+                    first = now
+                    supervisor.requestStop(now: false)
+                }
+            }
+        }
+    }
+
+    /// What becomes of it is told by the supervisor's notices.
+    private static func apply(_ supervisor: Supervisor, _ output: ForegroundOutput) async {
+        do throws(RolloutRefusal) {
+            let (change, _) = try await supervisor.apply()
+            output.say(ChangeRendering.text(change))
+        } catch {
+            output.say("SIGHUP: \(error)")
+        }
     }
 }
 
@@ -228,6 +284,17 @@ private struct LauncherLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         let subject = self.subject.map { "\($0): " } ?? ""
-        self.output.say("\(subject)\(event.level): \(event.message)")
+        self.output.say("\(subject)\(event.level): \(event.message)", as: Self.priority(of: event.level))
+    }
+
+    private static func priority(of level: Logger.Level) -> JournalEntry.Priority {
+        switch level {
+        case .trace, .debug: .debug
+        case .info: .info
+        case .notice: .notice
+        case .warning: .warning
+        case .error: .error
+        case .critical: .critical
+        }
     }
 }

@@ -53,7 +53,8 @@ import Testing
         // The channel does not read before it is told to: only the system knows of an end.
         if order == .endFirst { close(peer) }
         try await channel.eventLoop.submit {
-            seen.value.wasEstablished = ConnectionState.isEstablished(channel)
+            let context = try channel.pipeline.syncOperations.context(handlerType: Watcher.self)
+            seen.value.wasEstablished = ConnectionState.descriptor(context).map(ConnectionState.isEstablished) ?? false
             channel.writeAndFlush(ByteBuffer(string: "abc"), promise: nil)
         }.get()
         if order == .writtenAndRead { try await eventually("the rest is read") { Self.read(peer) == 3 } }

@@ -62,6 +62,41 @@ import Testing
         await backend.kill()
     }
 
+    /// What an ejected backend answers to the question whether it is well.
+    @Test(arguments: [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", true),
+        ("HTTP/1.1 404 No\r\ncontent-length: 0\r\n\r\n", true),
+        ("HTTP/1.1 200 OK\r\n\r\nok", true), ("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n", false),
+        ("nonsense\r\n\r\n", false), ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nok", false), ("", false),
+    ])
+    func anEjectedBackendComesBackWhenItSaysThatItIsWell(_ answer: String, _ isWell: Bool) async throws {
+        let port = try freePort()
+        let backend = Backend(id: "frontend-0", generation: 1, host: "127.0.0.1", port: port)
+        try await withGateway {
+            $0.upstream.ejection = .milliseconds(50)
+            $0.upstream.probeTimeout = .milliseconds(500)
+            $0.hold.patience = .seconds(10)
+        } _: { gateway, gatewayPort in
+            gateway.setBackends([backend])
+            let client = try RawClient(port: gatewayPort)
+            try client.send(Self.post)
+            try await eventually("ejected") { gateway.status.backends.first?.ejections == 1 }
+            let process = try await TestBackend(port: port) { seen in
+                seen.line == "GET /health HTTP/1.1" ? .init(parts: [answer], closes: true) : .text("served")
+            }
+            if isWell {
+                #expect(await client.receiveAnswer().text.hasSuffix("served"))
+                #expect(process.seen.map(\.line) == ["GET /health HTTP/1.1", "POST / HTTP/1.1"])
+                #expect(process.seen.first?.has("host: 127.0.0.1:\(port)") ?? false)
+            } else {
+                try await eventually("asked again and again") { process.seen.count >= 3 }
+                #expect(process.seen.allSatisfy { $0.line == "GET /health HTTP/1.1" }, "no request is risked")
+                #expect(gateway.status.heldRequests == 1)
+            }
+            await process.kill()
+        }
+    }
+
     @Test func anAnswerThatBreaksOffLooksBroken() async throws {
         let backend = try await TestBackend { _ in
             .init(

@@ -102,27 +102,42 @@ import Testing
         #expect(machine.setBackends([Self.one], now: Self.time(1)) == [])
     }
 
-    @Test func aRefusedConnectionEjectsAtOnceAndTheWaitGrows() throws {
+    @Test func aRefusedConnectionEjectsAtOnceUntilTheBackendSaysThatItIsWell() throws {
         var machine = Self.machine([Self.one])
         let first = try Self.sent(machine.arrive("a", bytes: 1, now: Self.time(0)))
         #expect(machine.finish(first, ExchangeResult(.failed(.connect)), now: Self.time(0)) == [])
-        #expect(machine.arrive("a", bytes: 1, deadline: Self.time(9000), now: Self.time(0)) == .hold(0))
+        // It is asked although nobody waits.
         #expect(machine.wakeTime() == Self.time(200))
-        guard case .send("a", let probe)? = machine.tick(now: Self.time(200)).first else {
-            Issue.record("the backend is not tried again")
-            return
-        }
-        // One request tries; the others wait for it.
-        #expect(machine.arrive("b", bytes: 1, now: Self.time(201)) == .hold(1))
-        _ = machine.finish(probe, ExchangeResult(.failed(.connect)), now: Self.time(210))
+        #expect(machine.tick(now: Self.time(199)) == [])
+        #expect(machine.tick(now: Self.time(200)) == [.probe(slot: first.slot, Self.one)])
+        #expect(machine.tick(now: Self.time(201)) == [], "once at a time")
+        // No request is risked meanwhile.
+        #expect(machine.arrive("a", bytes: 1, deadline: Self.time(9000), now: Self.time(201)) == .hold(0))
+        #expect(machine.arrive("b", bytes: 1, now: Self.time(202)) == .hold(1))
+        #expect(machine.wakeTime() == Self.time(9000))
+        // Twice as long each time.
+        #expect(machine.probed(slot: first.slot, isWell: false, now: Self.time(210)) == [])
         #expect(machine.wakeTime() == Self.time(610))
-        guard case .send("b", let second)? = machine.tick(now: Self.time(610)).first else {
-            Issue.record("the backend is not tried again")
-            return
-        }
-        _ = machine.finish(second, ExchangeResult(.answered(status: 200)), now: Self.time(620))
-        _ = try Self.sent(machine.arrive("c", bytes: 1, now: Self.time(620)))
-        _ = try Self.sent(machine.arrive("d", bytes: 1, now: Self.time(620)))
+        #expect(machine.tick(now: Self.time(610)) == [.probe(slot: first.slot, Self.one)])
+        let actions = machine.probed(slot: first.slot, isWell: true, now: Self.time(620))
+        let sent = actions.compactMap { if case .send(let waiter, _) = $0 { waiter } else { nil } }
+        #expect(sent == ["a", "b"] && machine.statistics.first?.ejections == 2)
+        #expect(machine.probed(slot: first.slot, isWell: false, now: Self.time(621)) == [], "nobody asked")
+        _ = try Self.sent(machine.arrive("c", bytes: 1, now: Self.time(621)))
+    }
+
+    @Test func anAnswerFromBeforeReadmitsNobody() throws {
+        var machine = Self.machine([Self.one])
+        let running = try Self.sent(machine.arrive("a", bytes: 1, now: Self.time(0)))
+        let refused = try Self.sent(machine.arrive("b", bytes: 1, now: Self.time(0)))
+        _ = machine.finish(refused, ExchangeResult(.failed(.connect)), now: Self.time(0))
+        #expect(machine.finish(running, ExchangeResult(.answered(status: 200)), now: Self.time(1)) == [])
+        #expect(machine.arrive("c", bytes: 1, now: Self.time(2)) == .hold(0))
+        // One that failed before is no second ejection, and a backend that is gone is not asked.
+        #expect(machine.statistics.first?.ejections == 1)
+        _ = machine.setBackends([], now: Self.time(3))
+        #expect(machine.tick(now: Self.time(300)) == [])
+        #expect(machine.wakeTime() == Self.time(10_002))
     }
 
     @Test func failuresInARowEjectAndOthersTakeOver() throws {
@@ -156,6 +171,22 @@ import Testing
         _ = machine.setBackends([Self.one], now: Self.time(3))
         #expect(machine.statistics.first { $0.backend == Self.one }?.requests == 1)
         #expect(try Self.sent(machine.arrive("c", bytes: 1, now: Self.time(4))).slot != running.slot)
+    }
+
+    @Test func aBackendThatIsBackWhileItsRequestsRunIsCountedOnce() throws {
+        var machine = Self.machine([Self.one])
+        let running = try Self.sent(machine.arrive("a", bytes: 1, now: Self.time(0)))
+        _ = machine.setBackends([], now: Self.time(1))
+        _ = machine.setBackends([Self.one], now: Self.time(2))
+        let second = try Self.sent(machine.arrive("b", bytes: 1, now: Self.time(2)))
+        #expect(machine.statistics.map(\.backend) == [Self.one] && machine.statistics.first?.inFlight == 2)
+        for assignment in [running, second] {
+            let result = ExchangeResult(.answered(status: 200), firstByte: .milliseconds(1), duration: .seconds(1))
+            _ = machine.finish(assignment, result, now: Self.time(3))
+        }
+        let statistics = try #require(machine.statistics.first)
+        #expect(machine.statistics.count == 1 && statistics.requests == 2 && statistics.inFlight == 0)
+        #expect(statistics.duration.count == 2 && statistics.firstByte.sum == 0.002)
     }
 
     @Test func runningRequestsAreBound() throws {

@@ -90,6 +90,77 @@ import Testing
         #expect(exit == .code(0))
     }
 
+    /// What curl gets.
+    private func curl(_ arguments: String...) async throws -> String {
+        try await withProgram("/usr/bin/curl", ["-sS", "--max-time", "10"] + arguments) { program in
+            try await program.waitForExit(within: .seconds(15))
+            return program.output
+        }.value
+    }
+
+    @Test func `its metrics are on the control socket and on a port of their own`() async throws {
+        let port = try FreePort.next()
+        _ = try await self.up("gateway={metrics: \(port), hold: {time: 50s}}") { deployment in
+            try await deployment.waitUntilReady()
+            for _ in 0..<3 { #expect(try await self.ask(deployment).status == 200) }
+            let path = "\(deployment.directory.path())dynamo-launch/embedded/control.sock"
+            let local = try await self.curl("--unix-socket", path, "http://launcher/metrics")
+            let remote = try await self.curl("http://127.0.0.1:\(port)/metrics")
+            for text in [local, remote] {
+                let metrics = try await PrometheusReader.read(text)
+                let frontend = ["backend": "frontend", "generation": "0"]
+                #expect(metrics.value("dynamo_launch_deployment_ready", ["deployment": "embedded"]) == 1)
+                #expect(metrics.value("dynamo_launch_replica_ready", ["replica": "worker"]) == 1)
+                let count = metrics.value("dynamo_launch_gateway_requests_total", frontend) ?? 0
+                #expect(count >= 3)
+                #expect(metrics.value("dynamo_launch_gateway_request_duration_seconds_count", frontend) == count)
+                #expect((metrics.value("dynamo_launch_gateway_time_to_first_byte_seconds_sum", frontend) ?? 0) > 0)
+            }
+            // The public port's own path belongs to the frontend.
+            #expect(!(try await self.curl(deployment.url + "/metrics")).contains("dynamo_launch_gateway"))
+        }
+    }
+
+    @Test func `a renewed certificate is taken without a restart`() async throws {
+        try await withTemporaryDirectory { folder in
+            let certificates = try await Certificates(in: folder)
+            let (live, key) = (folder.appending(path: "live.pem"), folder.appending(path: "live.key"))
+            func place(_ name: String, _ source: String, at target: URL) throws {
+                // As certificate tools do: a new file takes the place of the old one.
+                let new = folder.appending(path: "new")
+                try Data(contentsOf: URL(filePath: source)).write(to: new)
+                #expect(rename(new.path(), target.path()) == 0, "\(name)")
+            }
+            try place("server", certificates.certificate("server"), at: live)
+            try place("server", certificates.key("server"), at: key)
+            let socket = folder.appending(path: "http.sock").path()
+            _ = try await self.up(
+                "gateway={tls: {certificate: \(live.path()), key: \(key.path())}, listeners: [{unix: \(socket), mode: 0600}]}"
+            ) { deployment in
+                try await deployment.waitUntilReady()
+                #expect(deployment.program.output.contains("https://127.0.0.1:\(deployment.port)"))
+                func asks(_ host: String) async throws -> String {
+                    let resolve = "\(host):\(deployment.port):127.0.0.1"
+                    let url = "https://\(host):\(deployment.port)/v1/models"
+                    return try await self.curl("--cacert", certificates.certificate("ca"), "--resolve", resolve, url)
+                }
+                #expect(try await asks("localhost").contains("\"echo\""))
+                #expect(try await self.curl("--unix-socket", socket, "http://any/v1/models").contains("\"echo\""))
+                let status = try await self.status(deployment)
+                #expect(status.url == "https://127.0.0.1:\(deployment.port)")
+                #expect(status.gateway?.addresses == ["https://0.0.0.0:\(deployment.port)", "unix:\(socket)"])
+                // Half a renewal: what is there stays.
+                try place("named", certificates.certificate("named"), at: live)
+                try await deployment.program.waitForOutput("the certificate stays as it was", within: .seconds(15))
+                #expect(try await asks("localhost").contains("\"echo\""))
+                try place("named", certificates.key("named"), at: key)
+                try await deployment.program.waitForOutput("the certificate was read again", within: .seconds(15))
+                #expect(try await asks("worker.test").contains("\"echo\""))
+                #expect(!(try await asks("localhost")).contains("\"echo\""))
+            }
+        }
+    }
+
     @Test func `a port that is taken is said before anything is started`() async throws {
         _ = try await self.up { deployment in
             try await deployment.waitUntilReady()

@@ -82,6 +82,6 @@ enum Subject {
     }
 
     private static func leftVariables() -> Int {
-        ServiceEnvironment.variables.count { $0 != "NOTIFY_SOCKET" && getenv($0) != nil }
+        ServiceEnvironment.variables.count { !["NOTIFY_SOCKET", "JOURNAL_STREAM"].contains($0) && getenv($0) != nil }
     }
 }

@@ -95,6 +95,14 @@ int dynamo_poller_add(int poller, int descriptor, uint64_t id);
 // Fills `ids` with those that can be read; returns how many. A negative timeout waits for good.
 int dynamo_poller_wait(int poller, uint64_t *ids, int capacity, int milliseconds);
 
+// A datagram socket at `path`, for its owner only, that is told who sends; not inherited, does not block. Something that is there
+// already is removed. Returns 0 or an errno.
+int dynamo_notify_socket(const char *path, int *descriptor);
+
+// Takes a message from it; descriptors that come along are closed. Returns its size, or -1 when there is none. `sender` is 0 for a
+// message that does not fit, or whose sender is unknown.
+ssize_t dynamo_notify_receive(int descriptor, char *text, size_t capacity, pid_t *sender);
+
 // A descriptor that interrupts such a wait: ring it from any thread, and silence it in the one that waits.
 int dynamo_bell_make(void);
 void dynamo_bell_ring(int bell);

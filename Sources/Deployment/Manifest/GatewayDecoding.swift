@@ -1,7 +1,26 @@
 extension ManifestDecoder {
     /// Whether, and how, the launcher serves the public port itself; nil when the frontend has it.
-    mutating func gateway(_ node: ManifestNode?) -> GatewayPlan? {
-        guard let node else { return nil }
+    ///
+    /// When the manifest does not say, the launcher does for frontends that take their port from it; one that says its own port, or that is
+    /// a program of the user, keeps what it has.
+    ///
+    /// - Parameters:
+    ///   - node: what the manifest says.
+    ///   - processes: all of them.
+    ///   - shared: the environment of all processes.
+    /// - Returns: how.
+    mutating func gateway(
+        _ node: ManifestNode?,
+        processes: [ProcessManifest],
+        shared: [EnvironmentEntry]
+    ) -> GatewayPlan? {
+        guard let node else {
+            let frontends = processes.filter { $0.role == .frontend && $0.replicas > 0 }
+            let takePorts = frontends.allSatisfy { frontend in
+                (frontend.isBuiltin || frontend.isDynamo) && !frontend.saysItsPort(shared)
+            }
+            return frontends.isEmpty || !takePorts ? nil : GatewayPlan()
+        }
         switch node.content {
         case .scalar(let scalar) where scalar.text == "true": return GatewayPlan()
         case .scalar(let scalar) where scalar.text == "false": return nil

@@ -51,7 +51,7 @@ struct ManifestDecoder {
             namespace: self.namespace(fields["namespace"]?.value, name: name),
             dynamo: self.dynamo(fields["dynamo"]?.value),
             http: self.http(fields["http"]?.value),
-            gateway: self.gateway(fields["gateway"]?.value),
+            gateway: self.gateway(fields["gateway"]?.value, processes: decoded, shared: environment),
             gatewayPorts: self.gatewayPorts,
             device: fields["device"].flatMap { self.node.choice($0.value, "'device'", Device.self)?.value } ?? .cuda,
             environment: environment,

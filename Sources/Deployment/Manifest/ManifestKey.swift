@@ -32,7 +32,7 @@ enum ManifestKey {
     static let restart = ["policy", "initialDelay", "maxDelay", "jitter", "stableAfter", "maxRestarts"]
     static let stop = ["signal", "grace"]
     static let probe = ["http", "tcp", "exec", "log", "nats", "system", "requestPlane"]
-    static let probeWords = ["none", "process", "model-listed", "model-ready", "generate"]
+    static let probeWords = ["none", "process", "model-listed", "model-ready", "generate", "notify"]
     static let httpProbe = ["url", "status", "contains"]
     static let tcpProbe = ["host", "port"]
 }

@@ -27,7 +27,8 @@ extension ManifestValidation {
                 )
             }
             if let port = self.manifest.http.port.value {
-                owners[port] = ("the gateway", self.manifest.http.port.location)
+                let location = self.manifest.http.isPortGiven ? self.manifest.http.port.location : Location(file: "")
+                owners[port] = ("the gateway (the public port)", location)
             }
             self.checkGatewayPorts(&owners)
         } else if let frontend = frontends.first {

@@ -22,6 +22,18 @@ extension ProcessDecoder {
         }
     }
 
+    /// With the probe `notify` the launcher gives the process a socket of its own.
+    mutating func checkNotification(of process: ProcessManifest) {
+        guard process.probes.contains(where: { $0.question == .notify }),
+            let entry = process.environment.first(where: { $0.name.value == "NOTIFY_SOCKET" })
+        else { return }
+        self.node.error(
+            at: entry.name.location,
+            "'NOTIFY_SOCKET' is set, and the probe 'notify' decides it",
+            remedy: "remove the variable, or use another probe"
+        )
+    }
+
     private mutating func question(_ node: ManifestNode, of process: ProcessManifest) -> ProbeManifest.Question? {
         let example =
             "write a word (\(ManifestKey.probeWords.joined(separator: ", "))) or one of "
@@ -59,6 +71,7 @@ extension ProcessDecoder {
         switch scalar.text {
         case "none": return ProbeManifest.Question.none
         case "process": return .process
+        case "notify": return .notify
         case "model-listed": question = .modelListed
         case "model-ready": question = .modelReady
         case "generate": question = .generate

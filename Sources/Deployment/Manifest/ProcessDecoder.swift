@@ -126,6 +126,7 @@ struct ProcessDecoder {
         process.kvEvents = fields["kvEvents"].flatMap { self.kvEvents($0) }
         process.dependsOn = fields["dependsOn"].map { self.dependencies($0.value) } ?? []
         process.probes = fields["probes"].map { self.probes($0.value, of: process) } ?? []
+        self.checkNotification(of: process)
         if let timing = fields["timing"] { process.timing = self.timing(timing.value) }
         if let restart = fields["restart"] { process.restart = self.restart(restart.value) }
         if let stop = fields["stop"] { process.stop = self.stop(stop.value) }

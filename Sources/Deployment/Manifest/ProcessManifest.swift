@@ -77,6 +77,18 @@ package struct ProcessManifest: Sendable, Hashable {
         return mode?.lowercased() == "kv" && !isOff
     }
 
+    /// Whether the manifest decides where this frontend listens.
+    ///
+    /// - Parameter shared: the environment of all processes.
+    /// - Returns: whether a port, a variable or a flag says so.
+    func saysItsPort(_ shared: [EnvironmentEntry]) -> Bool {
+        let names: Set = ["DYN_HTTP_HOST", "DYN_HTTP_PORT"]
+        let flags = ["--http-host", "--http-port"]
+        return self.ports.contains { $0.name.value == "http" }
+            || (shared + self.environment).contains { names.contains($0.name.value) }
+            || self.arguments.contains { word in flags.contains { word.value.literal?.hasPrefix($0) ?? false } }
+    }
+
     /// Whether the process is Dynamo's own.
     var isDynamo: Bool { self.module?.hasPrefix("dynamo.") ?? false }
 
@@ -156,6 +168,8 @@ struct ProbeManifest: Sendable, Hashable {
         case modelReady
         case generate
         case requestPlane(component: String, endpoint: String)
+        /// The process says it itself.
+        case notify
     }
 
     var layer: ReadinessLayer

@@ -28,15 +28,23 @@ package struct DeploymentTimes: Sendable, Hashable {
 
     /// A replica's level is one above the highest of its dependencies.
     ///
-    /// The plan lists dependencies first, so one pass is enough, and a cycle, which validation excludes, could not make
-    /// it endless.
+    /// A plan lists dependencies first, so one pass is enough; what was added while the deployment ran comes last and takes more. A cycle,
+    /// which validation excludes, could not make it endless.
     package static func levels(of replicas: [ReplicaPlan]) -> [Int] {
         var byProcess: [String: Int] = [:]
-        return replicas.map { replica in
-            let below = replica.dependencies.compactMap { $0.process == replica.process ? nil : byProcess[$0.process] }
-            let level = below.max().map { $0 + 1 } ?? 0
-            byProcess[replica.process] = max(level, byProcess[replica.process] ?? 0)
-            return level
+        var levels: [Int] = []
+        for _ in 0...replicas.count {
+            let before = byProcess
+            levels = replicas.map { replica in
+                let below = replica.dependencies.compactMap {
+                    $0.process == replica.process ? nil : byProcess[$0.process]
+                }
+                let level = below.max().map { $0 + 1 } ?? 0
+                byProcess[replica.process] = max(level, byProcess[replica.process] ?? 0)
+                return level
+            }
+            if byProcess == before { break }
         }
+        return levels
     }
 }

@@ -17,7 +17,9 @@ extension Plan {
         lines.append(
             "  public      \(self.publicAddress.host):\(self.publicAddress.port) (\(self.publicURL))"
         )
-        if let gateway = self.gateway { lines += gateway.rendered.map { "  " + $0 } }
+        for (label, text) in self.gateway?.rendered ?? [] {
+            lines.append("  " + label + String(repeating: " ", count: 12 - label.count) + text)
+        }
         lines.append("  model       \(self.model ?? "the first that the frontend lists")")
         lines.append("  state       \(self.directories.state)")
         lines.append("  runtime     \(self.directories.runtime)")
@@ -124,6 +126,7 @@ extension Probe {
                 "one token of \(model ?? "the model") by \(canary.endpoint.rawValue) from \(base) within \(Seconds.rendered(canary.timeout))"
         case .requestPlane(let component, let endpoint):
             return "every instance of \(component).\(endpoint) answers on the request plane"
+        case .notify: return "it says READY=1 to its NOTIFY_SOCKET"
         }
     }
 }
@@ -132,7 +135,8 @@ extension GatewayPlan {
     /// ``idleExit`` as people write it: `30m`.
     package var idleExitText: String? { self.idleExit.map(Seconds.rendered) }
 
-    fileprivate var rendered: [String] {
+    /// What it is about, and what is said about that.
+    var rendered: [(label: String, text: String)] {
         let hold =
             self.hold.requests == 0
             ? "refuses while no frontend is ready"
@@ -142,15 +146,18 @@ extension GatewayPlan {
             "idle \(Seconds.rendered(self.timeouts.idle))", "write \(Seconds.rendered(self.timeouts.write))",
         ]
         var lines = [
-            "gateway     \(hold)",
-            "limits      headers up to \(self.headerLimit) bytes, bodies up to \(self.bodyLimit) bytes, \(self.connections) connections",
-            "timeouts    \(timeouts.joined(separator: ", "))",
+            (label: "gateway", text: hold),
+            (
+                "limits",
+                "headers up to \(self.headerLimit) bytes, bodies up to \(self.bodyLimit) bytes, \(self.connections) connections"
+            ),
+            ("timeouts", timeouts.joined(separator: ", ")),
         ]
-        if let tls = self.tls { lines.append("tls         certificate \(tls.certificate), key \(tls.key)") }
-        for listener in self.listeners { lines.append("listener    \(listener.rendered)") }
-        if let metrics = self.metrics { lines.append("metrics     \(metrics.localURL)/metrics") }
+        if let tls = self.tls { lines.append(("tls", "certificate \(tls.certificate), key \(tls.key)")) }
+        for listener in self.listeners { lines.append(("listener", listener.rendered)) }
+        if let metrics = self.metrics { lines.append(("metrics", "\(metrics.localURL)/metrics")) }
         if let idle = self.idleExitText {
-            lines.append("idle        ends after \(idle) without a request, when systemd holds the socket")
+            lines.append(("idle", "ends after \(idle) without a request, when systemd holds the socket"))
         }
         return lines
     }

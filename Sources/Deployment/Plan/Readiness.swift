@@ -57,6 +57,8 @@ package enum Probe: Sendable, Hashable, Codable {
     case generate(baseURL: String, model: String?, canary: CanaryRequest)
     /// A request to the endpoint `component.endpoint` of every instance of this namespace is answered on the request plane.
     case requestPlane(component: String, endpoint: String)
+    /// The replica, or a process that it started, has said `READY=1` to its `NOTIFY_SOCKET` (`sd_notify(3)`).
+    case notify
 }
 
 /// How often probes are asked, in seconds.

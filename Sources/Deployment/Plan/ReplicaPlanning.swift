@@ -287,6 +287,7 @@ extension Planner {
         case .modelReady: return .modelReady(baseURL: base, model: self.manifest.model)
         case .generate: return .generate(baseURL: base, model: self.manifest.model, canary: self.manifest.canary)
         case .requestPlane(let component, let endpoint): return .requestPlane(component: component, endpoint: endpoint)
+        case .notify: return .notify
         }
     }
 }

@@ -182,6 +182,7 @@ package struct SystemdUnits: Sendable, Hashable {
         ]
         lines += ["NotifyAccess=main"]
         lines += ["ExecStart=\(self.commandLine)"]
+        lines += ["# Ends when the manifest as it is now runs, and fails when it cannot.", "ExecReload=\(self.reload)"]
         lines += ["WorkingDirectory=\(UnitText.path(self.options.workingDirectory))"]
         if isSystem { lines += ["User=\(self.options.user)"] }
         if self.options.hasSlice { lines += ["Slice=\(Self.sliceName)"] }
@@ -211,12 +212,20 @@ package struct SystemdUnits: Sendable, Hashable {
             "LimitNOFILE=65536",
             "# Memory that GPUs and network cards reach into.",
             "LimitMEMLOCK=infinity",
+            "# Engines have thousands of threads.",
+            "TasksMax=infinity",
             "",
         ]
         lines += isSystem ? self.hardening : Self.userHardening
         lines += ["", "[Install]", "WantedBy=\(isSystem ? "multi-user.target" : "default.target")"]
         if self.options.hasSocket { lines.append("Also=\(Self.socketName(of: self.plan.deployment))") }
         return lines.joined(separator: "\n") + "\n"
+    }
+
+    private var reload: String {
+        [self.options.launcher, "apply", "--deployment", self.plan.deployment].map(UnitText.argument).joined(
+            separator: " "
+        )
     }
 
     var head: [String] {
@@ -238,12 +247,12 @@ package struct SystemdUnits: Sendable, Hashable {
         var lines: [String] = []
         if self.options.scope == .system {
             lines += [
-                "# Logs are in /var/lib/dynamo-launch, the control socket in /run/dynamo-launch; the folders are shared by all",
-                "# deployments of the account, and commands need XDG_RUNTIME_DIR=/run to find them.",
-                "StateDirectory=dynamo-launch",
-                "RuntimeDirectory=dynamo-launch",
+                "# Logs are in the first, the control socket in the second, which goes when the service has ended; commands need",
+                "# XDG_RUNTIME_DIR=/run to find it. Each service has its own: others may run as other accounts.",
+                "StateDirectory=dynamo-launch/\(self.plan.deployment)",
+                "StateDirectoryMode=0700",
+                "RuntimeDirectory=dynamo-launch/\(self.plan.deployment)",
                 "RuntimeDirectoryMode=0700",
-                "RuntimeDirectoryPreserve=yes",
             ]
             variables["XDG_STATE_HOME"] = "/var/lib"
             variables["XDG_RUNTIME_DIR"] = "/run"
@@ -266,11 +275,9 @@ package struct SystemdUnits: Sendable, Hashable {
             "NoNewPrivileges=yes", "PrivateTmp=yes", "ProtectSystem=full", "ProtectControlGroups=yes",
             "ProtectKernelModules=yes", "ProtectKernelTunables=yes", "ProtectKernelLogs=yes", "ProtectHostname=yes",
             "ProtectProc=invisible", "LockPersonality=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes",
-            "RestrictNamespaces=yes", "UMask=0077",
-            "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK", "SystemCallArchitectures=native",
-            "# Engines share GPU memory between processes by pidfd_getfd.",
-            "SystemCallFilter=@system-service pidfd_getfd", "SystemCallErrorNumber=EPERM",
+            "UMask=0077",
         ]
+        lines += Self.callFilter
         let needsLowPort = !self.options.hasSocket && (1..<1024).contains(self.plan.publicAddress.port)
         if self.options.user == "root" {
             lines.append(
@@ -284,11 +291,18 @@ package struct SystemdUnits: Sendable, Hashable {
         return lines
     }
 
-    /// The rest needs rights that a user's service manager has not everywhere.
-    private static let userHardening = [
-        "NoNewPrivileges=yes", "LockPersonality=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes", "UMask=0077",
-        "SystemCallArchitectures=native",
+    /// Filters of system calls, which need no rights once there are no new privileges.
+    private static let callFilter = [
+        "RestrictNamespaces=yes", "RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK",
+        "SystemCallArchitectures=native", "# Engines share GPU memory between processes by pidfd_getfd.",
+        "SystemCallFilter=@system-service pidfd_getfd", "SystemCallErrorNumber=EPERM",
     ]
+
+    /// The rest needs rights that a user's service manager has not everywhere.
+    private static let userHardening =
+        [
+            "NoNewPrivileges=yes", "LockPersonality=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes", "UMask=0077",
+        ] + Self.callFilter
 
     private static let slice = """
         \(mark)

@@ -116,9 +116,12 @@ package struct UpstreamPolicy: Sendable, Hashable {
     package var maximumIdleConnections = 256
     /// Requests in a row that may fail on new connections before a backend is ejected; one refused connection ejects it at once.
     package var failuresToEject = 3
-    /// How long an ejected backend is left alone the first time; twice as long each further time.
+    /// How long an ejected backend is left alone the first time, until it is asked whether it is well; twice as long each further
+    /// time.
     package var ejection = Duration.milliseconds(200)
     package var longestEjection = Duration.seconds(5)
+    /// How long the answer to that question may take, its connection included.
+    package var probeTimeout = Duration.seconds(3)
 
     package init() {}
 }

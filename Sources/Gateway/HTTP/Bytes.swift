@@ -25,6 +25,27 @@ enum Bytes {
     @inline(__always)
     static func isValue(_ byte: UInt8) -> Bool { (byte >= 0x20 && byte != 0x7F) || byte == Self.tab }
 
+    /// Whether all of some bytes may stand in the value of a field.
+    static func areValue(_ bytes: UnsafeRawBufferPointer) -> Bool {
+        var index = 0
+        while index + 8 <= bytes.count {
+            let word = bytes.loadUnaligned(fromByteOffset: index, as: UInt64.self)
+            // The highest bit of a byte stays set where one below a space, or a DEL, stands; a tab is one too, and looked at again.
+            let control = (word &- 0x2020_2020_2020_2020) & ~word
+            let difference = word ^ 0x7F7F_7F7F_7F7F_7F7F
+            let delete = (difference &- 0x0101_0101_0101_0101) & ~difference
+            if (control | delete) & 0x8080_8080_8080_8080 != 0 {
+                for byte in bytes[index..<index + 8] where !Self.isValue(byte) { return false }
+            }
+            index += 8
+        }
+        while index < bytes.count {
+            guard Self.isValue(bytes[index]) else { return false }
+            index += 1
+        }
+        return true
+    }
+
     /// Whether a byte may stand in a request target; a fragment is none of a server's business.
     @inline(__always)
     static func isTarget(_ byte: UInt8) -> Bool { byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "#") }
@@ -66,6 +87,12 @@ enum Bytes {
         guard bytes.count == text.utf8CodeUnitCount else { return false }
         for index in 0..<bytes.count where Self.lowercase(bytes[index]) != text.utf8Start[index] { return false }
         return true
+    }
+
+    /// Whether bytes are a text, to the letter.
+    static func isExactly(_ bytes: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        guard bytes.count == text.utf8CodeUnitCount, let base = bytes.baseAddress else { return false }
+        return memcmp(base, text.utf8Start, bytes.count) == 0
     }
 
     /// Whether two runs of bytes are the same in any case.

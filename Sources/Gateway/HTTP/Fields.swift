@@ -83,7 +83,7 @@ struct Fields {
         while valueEnd > valueStart, head[valueEnd - 1] == Bytes.space || head[valueEnd - 1] == Bytes.tab {
             valueEnd -= 1
         }
-        for index in valueStart..<valueEnd where !Bytes.isValue(head[index]) {
+        guard Bytes.areValue(UnsafeRawBufferPointer(rebasing: head[valueStart..<valueEnd])) else {
             throw .malformed("a header's value holds a control character")
         }
         return Field(

@@ -33,6 +33,7 @@ package struct Refusal: Error, Hashable, Sendable {
     private var reason: String {
         switch self.status {
         case 400: "Bad Request"
+        case 404: "Not Found"
         case 405: "Method Not Allowed"
         case 408: "Request Timeout"
         case 413: "Content Too Large"

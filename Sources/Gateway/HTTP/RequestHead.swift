@@ -60,23 +60,22 @@ package struct RequestHead: Sendable {
         }
     }
 
-    func value(of kind: Field.Kind) -> String? {
-        guard let field = self.fields.list.first(where: { $0.kind == kind }) else { return nil }
-        return self.bytes.withUnsafeReadableBytes { String(decoding: field.value(in: $0), as: UTF8.self) }
-    }
-
     private func text(_ start: Int, _ end: Int) -> String {
         self.bytes.withUnsafeReadableBytes { String(decoding: $0[start..<end], as: UTF8.self) }
     }
 
     /// Writes "METHOD TARGET HTTP/1.1" as a backend gets it.
-    func writeRequestLine(to buffer: inout ByteBuffer) {
-        self.bytes.withUnsafeReadableBytes { head in
-            buffer.writeBytes(head[0..<self.methodEnd])
-            buffer.writeInteger(Bytes.space)
-            buffer.writeBytes(head[self.targetStart..<self.targetEnd])
-        }
-        buffer.writeStaticString(" HTTP/1.1\r\n")
+    func writeRequestLine(to writer: inout HeadWriter, _ head: UnsafeRawBufferPointer) {
+        writer.write(UnsafeRawBufferPointer(rebasing: head[0..<self.methodEnd]))
+        writer.write(" ")
+        writer.write(UnsafeRawBufferPointer(rebasing: head[self.targetStart..<self.targetEnd]))
+        writer.write(" HTTP/1.1\r\n")
+    }
+
+    /// Bytes of the host with its port.
+    var hostCount: Int {
+        guard let host = self.fields.list.first(where: { $0.kind == .host }) else { return 0 }
+        return Int(host.valueEnd - host.valueStart)
     }
 
     // MARK: Reading
@@ -112,12 +111,12 @@ package struct RequestHead: Sendable {
             self.fields = try Fields(head, from: lineFeed + 1)
 
             let method = UnsafeRawBufferPointer(rebasing: head[0..<self.methodEnd])
-            self.isHead = method.elementsEqual("HEAD".utf8)
+            self.isHead = Bytes.isExactly(method, "HEAD")
             self.isIdempotent = Self.isIdempotent(method)
-            if method.elementsEqual("CONNECT".utf8) {
+            if Bytes.isExactly(method, "CONNECT") {
                 throw Refusal(405, "method_not_allowed", "this gateway opens no tunnels (CONNECT)")
             }
-            let authority = try self.checkTarget(head, isOptions: method.elementsEqual("OPTIONS".utf8))
+            let authority = try self.checkTarget(head, isOptions: Bytes.isExactly(method, "OPTIONS"))
             try self.checkHost(head, authority)
             self.framing = try self.fields.framing(head, isHTTP10: self.isHTTP10) ?? .none
             try self.readOptions(head)
@@ -134,8 +133,8 @@ package struct RequestHead: Sendable {
         }
 
         private static func isHTTP10(_ version: UnsafeRawBufferPointer) throws(Refusal) -> Bool {
-            if version.elementsEqual("HTTP/1.1".utf8) { return false }
-            if version.elementsEqual("HTTP/1.0".utf8) { return true }
+            if Bytes.isExactly(version, "HTTP/1.1") { return false }
+            if Bytes.isExactly(version, "HTTP/1.0") { return true }
             let looksRight =
                 version.count == 8 && version.starts(with: "HTTP/".utf8) && Bytes.isDigit(version[5])
                 && version[6] == UInt8(ascii: ".") && Bytes.isDigit(version[7])
@@ -144,10 +143,14 @@ package struct RequestHead: Sendable {
         }
 
         private static func isIdempotent(_ method: UnsafeRawBufferPointer) -> Bool {
-            for name in ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"] where method.elementsEqual(name.utf8) {
-                return true
+            switch method.count {
+            case 3: Bytes.isExactly(method, "GET") || Bytes.isExactly(method, "PUT")
+            case 4: Bytes.isExactly(method, "HEAD")
+            case 5: Bytes.isExactly(method, "TRACE")
+            case 6: Bytes.isExactly(method, "DELETE")
+            case 7: Bytes.isExactly(method, "OPTIONS")
+            default: false
             }
-            return false
         }
 
         /// Brings the target into origin form.

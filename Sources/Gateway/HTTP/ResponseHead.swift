@@ -41,12 +41,10 @@ package struct ResponseHead: Sendable {
     }
 
     /// Writes "HTTP/1.1 STATUS REASON" as a client gets it.
-    func writeStatusLine(to buffer: inout ByteBuffer) {
-        buffer.writeStaticString("HTTP/1.1 ")
-        self.bytes.withUnsafeReadableBytes { head in
-            _ = buffer.writeBytes(head[self.statusStart..<self.lineEnd])
-        }
-        buffer.writeStaticString("\r\n")
+    func writeStatusLine(to writer: inout HeadWriter, _ head: UnsafeRawBufferPointer) {
+        writer.write("HTTP/1.1 ")
+        writer.write(UnsafeRawBufferPointer(rebasing: head[self.statusStart..<self.lineEnd]))
+        writer.write("\r\n")
     }
 
     private struct Parts {
@@ -62,8 +60,9 @@ package struct ResponseHead: Sendable {
                 throw .malformed("the status line is too short")
             }
             self.lineEnd = lineFeed - 1
-            let isHTTP10 = head.starts(with: "HTTP/1.0 ".utf8)
-            guard isHTTP10 || head.starts(with: "HTTP/1.1 ".utf8) else {
+            let version = UnsafeRawBufferPointer(rebasing: head[0..<9])
+            let isHTTP10 = Bytes.isExactly(version, "HTTP/1.0 ")
+            guard isHTTP10 || Bytes.isExactly(version, "HTTP/1.1 ") else {
                 throw .malformed("the answer does not begin with HTTP/1.1 or HTTP/1.0")
             }
             guard let status = Bytes.decimal(UnsafeRawBufferPointer(rebasing: head[9..<12])), status >= 100,

@@ -5,11 +5,13 @@ final class BackendConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// The backend's slot: connections of a slot that is gone are not used again.
-    let slot: Int
+    /// Where it waits between two requests.
+    let idle: IdleConnections
     private let lane: Lane
     private var reader: ResponseReader
     private var context: ChannelHandlerContext?
+    /// For questions to the system, while the channel is active.
+    private var descriptor: CInt?
     private var owner: ClientConnection?
     private var isReadHeld = false
     private var isInputClosed = false
@@ -24,8 +26,8 @@ final class BackendConnection: ChannelInboundHandler {
     private(set) var isReused = false
     private(set) var idleSince = NIODeadline.distantPast
 
-    init(slot: Int, lane: Lane) {
-        self.slot = slot
+    init(idle: IdleConnections, lane: Lane) {
+        self.idle = idle
         self.lane = lane
         self.reader = ResponseReader(headLimit: lane.core.configuration.limits.maximumHeaderBytes)
         self.lifetime = TimeAmount(lane.core.configuration.upstream.idleLifetime)
@@ -44,8 +46,9 @@ final class BackendConnection: ChannelInboundHandler {
         self.reader.expect(answersHead: answersHead, unframes: unframes)
         self.bytesWritten += UInt64(head.readableBytes)
         guard let context = self.context else { return }
-        guard self.isReused else { return context.write(self.wrapOutboundOut(head), promise: nil) }
-        // Only a connection that the backend may have given up needs to know what became of the head.
+        // Only on a connection that the backend may have given up, and with a request that may not be sent again anyway, it matters what
+        // became of the head.
+        guard self.isReused, !owner.isIdempotent else { return context.write(self.wrapOutboundOut(head), promise: nil) }
         let promise = context.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenFailure { _ in self.hasHeadFailed = true }
         context.write(self.wrapOutboundOut(head), promise: promise)
@@ -88,7 +91,8 @@ final class BackendConnection: ChannelInboundHandler {
     func isUsable(now: NIODeadline) -> Bool {
         guard let context = self.context, context.channel.isActive, !self.isInputClosed else { return false }
         guard now - self.idleSince < self.lifetime, self.reader.bufferedBytes == 0 else { return false }
-        return ConnectionState.isEstablished(context.channel)
+        guard let descriptor = self.descriptor else { return true }
+        return ConnectionState.isEstablished(descriptor)
     }
 
     /// The exchange is over, and the connection can serve another one.
@@ -105,7 +109,10 @@ final class BackendConnection: ChannelInboundHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
 
-    func channelActive(context: ChannelHandlerContext) { context.read() }
+    func channelActive(context: ChannelHandlerContext) {
+        self.descriptor = ConnectionState.descriptor(context)
+        context.read()
+    }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = self.unwrapInboundIn(data)
@@ -126,7 +133,17 @@ final class BackendConnection: ChannelInboundHandler {
                 switch event {
                 case .head(let head):
                     self.note(head)
-                    owner.receive(head)
+                    // After 101 another protocol follows.
+                    guard head.status >= 200 else {
+                        owner.receive(head, nil)
+                        continue
+                    }
+                    let next = try self.reader.next()
+                    if case .body(let bytes) = next { owner.receive(head, bytes) } else { owner.receive(head, nil) }
+                    if case .end = next {
+                        self.end(owner)
+                        return
+                    }
                 case .body(let bytes): owner.receive(bytes)
                 case .end:
                     self.end(owner)

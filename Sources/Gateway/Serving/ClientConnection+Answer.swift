@@ -29,7 +29,12 @@ extension ClientConnection {
         if self.exchange?.firstByte == nil { self.exchange?.answerBegins(now: .now()) }
     }
 
-    func receive(_ head: ResponseHead) {
+    /// The head of an answer has come.
+    ///
+    /// - Parameters:
+    ///   - head: it.
+    ///   - body: what has come of the body with it.
+    func receive(_ head: ResponseHead, _ body: ByteBuffer?) {
         guard let exchange = self.exchange else { return }
         if head.isInformational {
             if !exchange.request.isHTTP10 {
@@ -46,14 +51,21 @@ extension ClientConnection {
             || !exchange.isRequestComplete
         self.exchange?.closesAfter = isLast
         self.exchange?.response = head
-        self.write(
-            head.forClient(
-                connection: isLast ? "close" : isHTTP10 ? "keep-alive" : nil,
-                isUnframed: isUnframed,
-                requestID: exchange.requestID
-            )
+        // A few bytes are copied faster than they are sent apart.
+        let copied = body.flatMap { $0.readableBytes <= Self.copyLimit ? $0 : nil }
+        var bytes = head.forClient(
+            connection: isLast ? "close" : isHTTP10 ? "keep-alive" : nil,
+            isUnframed: isUnframed,
+            requestID: exchange.requestID,
+            room: copied?.readableBytes ?? 0
         )
+        if let copied { bytes.writeImmutableBuffer(copied) }
+        self.write(bytes)
+        if let body, copied == nil { self.write(body) }
     }
+
+    /// Bytes of a body that are copied behind the head, at most.
+    private static let copyLimit = 4096
 
     func receive(_ bytes: ByteBuffer) { self.write(bytes) }
 
@@ -129,7 +141,7 @@ extension ClientConnection {
         } else {
             self.phase = .reading
             self.context?.flush()
-            self.expect(within: self.reader.bufferedBytes > 0 ? self.limits.headerTimeout : self.limits.idleTimeout)
+            self.expect(in: self.reader.bufferedBytes > 0 ? self.lane.times.header : self.lane.times.idle)
             self.pump()
         }
         self.exchange?.backend?.flush()

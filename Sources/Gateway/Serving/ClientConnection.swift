@@ -40,6 +40,8 @@ final class ClientConnection: ChannelInboundHandler {
     var isDraining = false
     private var isPumping = false
     private var isReadHeld = false
+    /// A read was asked for, and nothing has come since.
+    private var isReadPending = false
     var isInputClosed = false
     /// The other side of a tunnel has ended.
     var isTunnelEnded = false
@@ -83,6 +85,7 @@ final class ClientConnection: ChannelInboundHandler {
                 isLast: true
             )
         }
+        self.isReadPending = true
         context.read()
         context.fireChannelActive()
     }
@@ -97,13 +100,14 @@ final class ClientConnection: ChannelInboundHandler {
         case .reading:
             let isNew = !self.reader.isInsideHead
             self.reader.append(bytes)
-            if isNew { self.expect(within: self.limits.headerTimeout) }
+            if isNew { self.expect(in: self.lane.times.header) }
         case .held, .connecting, .exchanging: self.reader.append(bytes)
         }
         self.pump()
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        self.isReadPending = false
         self.exchange?.backend?.flush()
         self.readOn()
     }
@@ -147,7 +151,7 @@ final class ClientConnection: ChannelInboundHandler {
                 case .body(let bytes):
                     self.exchange?.note(bytes)
                     self.exchange?.backend?.write(bytes)
-                    self.expect(within: self.limits.bodyTimeout)
+                    self.expect(in: self.lane.times.body)
                 case .end:
                     self.exchange?.isRequestComplete = true
                     self.timer.stop()
@@ -180,7 +184,9 @@ final class ClientConnection: ChannelInboundHandler {
             case .tunnel: self.exchange?.backend?.isWritable ?? false
             }
         self.isReadHeld = !wants
-        if wants { context.read() }
+        guard wants, !self.isReadPending else { return }
+        self.isReadPending = true
+        context.read()
     }
 
     /// The backend can take more.
@@ -191,13 +197,13 @@ final class ClientConnection: ChannelInboundHandler {
     private func begin(_ request: RequestHead) {
         let now = NIODeadline.now()
         let (head, id) = request.forBackend(self.peer, &self.lane.names)
-        var exchange = Exchange(
+        let exchange = Exchange(
             request,
             number: self.requestCount,
             head: head,
             requestID: id,
             started: now,
-            patience: TimeAmount(self.core.configuration.hold.patience)
+            patience: self.lane.times.patience
         )
         self.requestCount += 1
         if self.isDraining { exchange.closesAfter = true }
@@ -207,7 +213,7 @@ final class ClientConnection: ChannelInboundHandler {
             exchange.isRequestComplete = true
             self.timer.stop()
         } else {
-            self.expect(within: self.limits.bodyTimeout)
+            self.expect(in: self.lane.times.body)
         }
         self.exchange = exchange
         self.dispatch(isReturned: false, now)
@@ -218,7 +224,7 @@ final class ClientConnection: ChannelInboundHandler {
         guard let exchange = self.exchange else { return }
         let decision = self.core.arrive(
             Waiter(self, exchange.number),
-            bytes: (exchange.sent.first?.readableBytes ?? 0) + self.reader.bufferedBytes,
+            bytes: (exchange.sentHead?.readableBytes ?? 0) + self.reader.bufferedBytes,
             deadline: isReturned ? exchange.deadline : nil,
             now: now
         )
@@ -266,7 +272,7 @@ final class ClientConnection: ChannelInboundHandler {
 
     /// Sends what was sent before, if anything, and whatever comes.
     private func attach(_ connection: BackendConnection) {
-        guard let exchange = self.exchange, let head = exchange.sent.first else { return }
+        guard let exchange = self.exchange, let head = exchange.sentHead else { return }
         self.phase = .exchanging
         self.exchange?.backend = connection
         connection.begin(
@@ -275,8 +281,8 @@ final class ClientConnection: ChannelInboundHandler {
             answersHead: exchange.request.isHead,
             unframes: exchange.request.isHTTP10
         )
-        for bytes in exchange.sent.dropFirst() { connection.write(bytes) }
-        if !exchange.isRequestComplete { self.expect(within: self.limits.bodyTimeout) }
+        for bytes in exchange.sentBody { connection.write(bytes) }
+        if !exchange.isRequestComplete { self.expect(in: self.lane.times.body) }
         // While the connection is read the flush comes after all that was read.
         if !self.isPumping { connection.flush() }
     }
@@ -333,9 +339,11 @@ final class ClientConnection: ChannelInboundHandler {
     // MARK: Time
 
     /// Something must happen within this time.
-    func expect(within time: Duration) {
+    func expect(within time: Duration) { self.expect(in: TimeAmount(time)) }
+
+    func expect(in time: TimeAmount) {
         guard let context = self.context else { return }
-        self.timer.expect(within: TimeAmount(time), context.eventLoop, self) { $0.timeIsUp() }
+        self.timer.expect(within: time, context.eventLoop, self) { $0.timeIsUp() }
     }
 
     private func timeIsUp() {

@@ -1,7 +1,9 @@
 import NIOCore
 
 /// A request with what has become of it.
-struct Exchange {
+///
+/// A class: it is looked at many times for a request, and its parts need not be counted each time.
+final class Exchange {
     /// Bytes of a request that are kept so that it can be sent again.
     private static let replayLimit = 256 * 1024
 
@@ -25,8 +27,10 @@ struct Exchange {
     var hasRetried = false
     /// Whether the client's connection ends with this answer.
     var closesAfter = false
-    /// What went to the backend, from the head on; empty when it was too much.
-    private(set) var sent: [ByteBuffer]
+    /// The head as it went to the backend; nil when it is not needed any more, or when what followed was too much to be kept.
+    private(set) var sentHead: ByteBuffer?
+    /// What went to the backend after the head.
+    private(set) var sentBody: [ByteBuffer] = []
     private var sentBytes: Int
 
     init(
@@ -42,26 +46,31 @@ struct Exchange {
         self.requestID = requestID
         self.started = started
         self.deadline = started + patience
-        self.sent = [head]
+        self.sentHead = head
         self.sentBytes = head.readableBytes
         self.closesAfter = !request.keepsAlive
     }
 
     /// Whether everything that was sent is still here, and nothing of an answer has come.
-    var canReplay: Bool { !self.sent.isEmpty && self.firstByte == nil && !self.hasRetried }
+    var canReplay: Bool { self.sentHead != nil && self.firstByte == nil && !self.hasRetried }
 
     /// Bytes went to the backend.
-    mutating func note(_ bytes: ByteBuffer) {
-        guard !self.sent.isEmpty, self.firstByte == nil else { return }
+    func note(_ bytes: ByteBuffer) {
+        guard self.sentHead != nil, self.firstByte == nil else { return }
         self.sentBytes += bytes.readableBytes
-        if self.sentBytes > Self.replayLimit { self.sent = [] } else { self.sent.append(bytes) }
+        if self.sentBytes > Self.replayLimit { self.forget() } else { self.sentBody.append(bytes) }
     }
 
     /// Nothing is sent again once an answer has begun.
-    mutating func answerBegins(now: NIODeadline) {
+    func answerBegins(now: NIODeadline) {
         guard self.firstByte == nil else { return }
         self.firstByte = now
-        self.sent = []
+        self.forget()
+    }
+
+    private func forget() {
+        self.sentHead = nil
+        self.sentBody = []
     }
 
     func result(_ end: ExchangeResult.End, now: NIODeadline) -> ExchangeResult {

@@ -167,6 +167,13 @@ final class GatewayCore: Sendable {
             case .refuse(let waiter, let refusal): waiter.deny(refusal)
             case .retire(let slot):
                 for lane in lanes { lane.eventLoop.execute { lane.value.retire(slot) } }
+            case .probe(let slot, let backend):
+                guard let lane = lanes.first else { continue }
+                lane.eventLoop.execute {
+                    lane.value.probe(backend) { isWell in
+                        self.change { $0.probed(slot: slot, isWell: isWell, now: .now()) }
+                    }
+                }
             }
         }
         self.schedule(wake)
@@ -174,7 +181,7 @@ final class GatewayCore: Sendable {
 
     /// When to look again, if that is earlier than what is planned.
     private static func wake(_ state: inout State) -> Wake? {
-        guard state.traffic.heldRequests > 0, let time = state.traffic.wakeTime(), time < state.wake,
+        guard let time = state.traffic.wakeTime(), time < state.wake,
             let lane = state.lanes.first
         else { return nil }
         state.wake = time

@@ -78,6 +78,20 @@ package struct BackendStatistics: Sendable, Hashable {
 
     init(_ backend: Backend) { self.backend = backend }
 
+    /// Adds what was counted under the same name elsewhere: a backend that was removed and is back, while requests still run at it.
+    mutating func add(_ other: BackendStatistics) {
+        self.inFlight += other.inFlight
+        self.requests += other.requests
+        self.failures.merge(other.failures, uniquingKeysWith: +)
+        self.serverErrors += other.serverErrors
+        self.cancelled += other.cancelled
+        self.stalled += other.stalled
+        self.retries += other.retries
+        self.ejections += other.ejections
+        self.firstByte.add(other.firstByte)
+        self.duration.add(other.duration)
+    }
+
     mutating func record(_ result: ExchangeResult) {
         self.inFlight -= 1
         switch result.end {
@@ -113,6 +127,12 @@ package struct Histogram: Sendable, Hashable {
     package private(set) var count = 0
     /// In seconds.
     package private(set) var sum = 0.0
+
+    mutating func add(_ other: Histogram) {
+        for index in self.counts.indices { self.counts[index] += other.counts[index] }
+        self.count += other.count
+        self.sum += other.sum
+    }
 
     mutating func record(_ time: TimeAmount) {
         let seconds = Double(time.nanoseconds) / 1e9

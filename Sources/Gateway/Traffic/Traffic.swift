@@ -33,6 +33,8 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         case refuse(Waiter, Refusal)
         /// Idle connections of this slot are of no more use.
         case retire(slot: Int)
+        /// An ejected backend is asked whether it is well; the answer goes to ``probed(slot:isWell:now:)``.
+        case probe(slot: Int, Backend)
     }
 
     private struct Slot: Sendable {
@@ -43,9 +45,9 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         /// Failures in a row on new connections.
         var failures = 0
         var ejections = 0
-        /// Left alone until then; nil: ready.
+        /// Left alone until then, and until it says that it is well; nil: ready.
         var ejectedUntil: NIODeadline?
-        /// After an ejection one request tries whether the backend is well.
+        /// It is being asked whether it is well.
         var isProbed = false
         var statistics: BackendStatistics
     }
@@ -85,8 +87,18 @@ package struct Traffic<Waiter: Sendable>: Sendable {
 
     package var heldRequests: Int { self.held.count }
 
-    /// Each backend with what was counted, those that are gone last.
-    package var statistics: [BackendStatistics] { self.slots.map(\.statistics) + self.past.list }
+    /// Each backend of each generation once, with what was counted; those that are gone last.
+    package var statistics: [BackendStatistics] {
+        let current = self.slots.filter { !$0.isRetired } + self.slots.filter(\.isRetired)
+        var result: [BackendStatistics] = []
+        for statistics in current.map(\.statistics) + self.past.list {
+            let same = result.firstIndex {
+                $0.backend.id == statistics.backend.id && $0.backend.generation == statistics.backend.generation
+            }
+            if let same { result[same].add(statistics) } else { result.append(statistics) }
+        }
+        return result
+    }
 
     // MARK: Requests
 
@@ -105,7 +117,7 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         now: NIODeadline
     ) -> Decision {
         // Those that wait go first.
-        if self.held.isEmpty || deadline != nil, self.inFlight < self.maximumRequests, let index = self.pick(now) {
+        if self.held.isEmpty || deadline != nil, self.inFlight < self.maximumRequests, let index = self.pick() {
             return .send(self.assign(index))
         }
         guard self.inFlight < self.maximumRequests else {
@@ -150,22 +162,21 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         now: NIODeadline
     ) -> [Action] {
         self.inFlight -= 1
-        guard let index = self.slots.firstIndex(where: { $0.id == assignment.slot }) else {
+        guard let index = self.slots.indices.first(where: { self.slots[$0].id == assignment.slot }) else {
             preconditionFailure("slot \(assignment.slot) is gone, although a request is at it")
         }
         self.slots[index].outstanding -= 1
         self.slots[index].statistics.record(result)
-        self.slots[index].isProbed = false
         switch result.health {
         case .well:
             self.slots[index].failures = 0
-            self.slots[index].ejections = 0
-            self.slots[index].ejectedUntil = nil
+            // The answer to a request that it had before says nothing about new connections.
+            if self.slots[index].ejectedUntil == nil { self.slots[index].ejections = 0 }
         case .unwell(let isCertain): self.failed(index, isCertain: isCertain, now)
         case .unknown: break
         }
         self.removeIfDone(index)
-        return self.release(now)
+        return self.release()
     }
 
     // MARK: Backends
@@ -189,7 +200,26 @@ package struct Traffic<Waiter: Sendable>: Sendable {
             self.slots.append(Slot(id: self.nextSlot, backend: backend, statistics: statistics))
             self.nextSlot += 1
         }
-        return actions + self.release(now)
+        return actions + self.release()
+    }
+
+    /// An ejected backend was asked whether it is well.
+    ///
+    /// - Parameters:
+    ///   - slot: its place.
+    ///   - isWell: whether it answered so.
+    ///   - now: the time.
+    /// - Returns: requests that go on.
+    package mutating func probed(slot: Int, isWell: Bool, now: NIODeadline) -> [Action] {
+        guard let index = self.slots.firstIndex(where: { $0.id == slot }), self.slots[index].isProbed else { return [] }
+        self.slots[index].isProbed = false
+        guard isWell else {
+            self.eject(index, now)
+            return []
+        }
+        self.slots[index].failures = 0
+        self.slots[index].ejectedUntil = nil
+        return self.release()
     }
 
     /// No backend will come any more: what waits for one is refused, now and later; what backends have goes on.
@@ -211,9 +241,15 @@ package struct Traffic<Waiter: Sendable>: Sendable {
 
     /// The time has come that ``wakeTime`` told.
     ///
-    /// - Returns: requests that go on, or have waited long enough.
+    /// - Returns: requests that have waited long enough, and backends that are to be asked.
     package mutating func tick(now: NIODeadline) -> [Action] {
-        var actions: [Action] = self.release(now)
+        var actions: [Action] = self.release()
+        for index in self.slots.indices {
+            let slot = self.slots[index]
+            guard !slot.isRetired, !slot.isProbed, let until = slot.ejectedUntil, until <= now else { continue }
+            self.slots[index].isProbed = true
+            actions.append(.probe(slot: slot.id, slot.backend))
+        }
         while let id = self.firstHeld(), let first = self.held[id], first.deadline <= now {
             _ = self.take(id)
             actions.append(.refuse(first.waiter, self.impatient))
@@ -223,41 +259,40 @@ package struct Traffic<Waiter: Sendable>: Sendable {
 
     /// When ``tick(now:)`` has something to do; nil: only when something else happens.
     package mutating func wakeTime() -> NIODeadline? {
-        guard let id = self.firstHeld(), let first = self.held[id] else { return nil }
-        return self.slots.reduce(first.deadline) { earliest, slot in
+        let patience = self.firstHeld().flatMap { self.held[$0]?.deadline }
+        return self.slots.reduce(patience) { earliest, slot in
             guard !slot.isRetired, !slot.isProbed, let until = slot.ejectedUntil else { return earliest }
-            return min(earliest, until)
+            return min(earliest ?? until, until)
         }
     }
 
     // MARK: Parts
 
     /// The ready backend with the fewest requests.
-    private func pick(_ now: NIODeadline) -> Int? {
-        var best: Int?
+    private func pick() -> Int? {
+        var best: (index: Int, outstanding: Int)?
         for offset in self.slots.indices {
             let index = (self.cursor + offset) % self.slots.count
-            let slot = self.slots[index]
-            if slot.isRetired { continue }
-            if let until = slot.ejectedUntil, until > now || slot.isProbed { continue }
-            if best.map({ slot.outstanding < self.slots[$0].outstanding }) ?? true { best = index }
+            // No copy of the slot: it holds all that was counted.
+            if self.slots[index].isRetired || self.slots[index].ejectedUntil != nil { continue }
+            let outstanding = self.slots[index].outstanding
+            if best.map({ outstanding < $0.outstanding }) ?? true { best = (index, outstanding) }
         }
-        return best
+        return best?.index
     }
 
     private mutating func assign(_ index: Int) -> Assignment {
         self.cursor = (index + 1) % self.slots.count
         self.slots[index].outstanding += 1
         self.slots[index].statistics.inFlight += 1
-        if self.slots[index].ejectedUntil != nil { self.slots[index].isProbed = true }
         self.inFlight += 1
         return Assignment(slot: self.slots[index].id, backend: self.slots[index].backend)
     }
 
     /// Lets those that wait go on while there is somebody to take them.
-    private mutating func release(_ now: NIODeadline) -> [Action] {
+    private mutating func release() -> [Action] {
         var actions: [Action] = []
-        while let id = self.firstHeld(), self.inFlight < self.maximumRequests, let index = self.pick(now) {
+        while let id = self.firstHeld(), self.inFlight < self.maximumRequests, let index = self.pick() {
             guard let first = self.take(id) else { break }
             actions.append(.send(first.waiter, self.assign(index)))
         }
@@ -285,10 +320,12 @@ package struct Traffic<Waiter: Sendable>: Sendable {
 
     private mutating func failed(_ index: Int, isCertain: Bool, _ now: NIODeadline) {
         self.slots[index].failures += 1
-        let isProbe = self.slots[index].ejectedUntil != nil
-        guard isCertain || isProbe || self.slots[index].failures >= self.upstream.failuresToEject else { return }
+        guard isCertain || self.slots[index].failures >= self.upstream.failuresToEject else { return }
         // Several requests that fail together are one ejection.
-        if let until = self.slots[index].ejectedUntil, until > now { return }
+        if self.slots[index].ejectedUntil == nil { self.eject(index, now) }
+    }
+
+    private mutating func eject(_ index: Int, _ now: NIODeadline) {
         var length = self.upstream.ejection
         for _ in 0..<min(self.slots[index].ejections, 16) { length = min(length * 2, self.upstream.longestEjection) }
         self.slots[index].ejections += 1

@@ -91,6 +91,34 @@ package struct ControlClient: Sendable {
         }
     }
 
+    /// Makes the deployment match its manifest as it is now.
+    ///
+    /// What was begun goes on when the task is cancelled.
+    ///
+    /// - Parameters:
+    ///   - dryRun: only say what would be done.
+    ///   - begin: called with what is changed.
+    ///   - receive: called with each step; the last one is `done` or `failed`. Never called when there is nothing to do.
+    /// - Throws: `Failure` when no launcher answers, when the manifest has errors, when something cannot be changed, or when another change
+    ///   is under way.
+    package func apply(
+        dryRun: Bool,
+        begin: (PlanChange) async throws -> Void,
+        receive: (RolloutProgress) async throws -> Void
+    ) async throws {
+        let path = dryRun ? "/v1/apply?dryRun=true" : "/v1/apply"
+        let request = HTTPRequest(target: .unix(path: self.socket), method: "POST", path: path)
+        let decoder = JSONDecoder()
+        try await self.stream(request) { line in
+            let data = Data(line)
+            if let change = try? decoder.decode(PlanChange.self, from: data) {
+                try await begin(change)
+            } else if let progress = try? decoder.decode(RolloutProgress.self, from: data) {
+                try await receive(progress)
+            }
+        }
+    }
+
     /// Waits until the launcher of the deployment has ended, so that another one may start.
     ///
     /// - Parameter limit: the longest wait.

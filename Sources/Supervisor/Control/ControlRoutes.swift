@@ -11,12 +11,13 @@ struct ControlRoutes: Sendable {
 
     private static let bodyLimit = 64 << 10
     private static let methods: [String: HTTPTypes.HTTPRequest.Method] = [
-        "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/restart": .post,
-        "/v1/logs": .get,
+        "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/restart": .post, "/v1/apply": .post,
+        "/v1/logs": .get, "/metrics": .get,
     ]
     private static let descriptions = [
         "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
-        "POST /v1/restart {\"processes\": [NAME, ...]}", "GET /v1/logs[?process=NAME&lines=N&follow=true]",
+        "POST /v1/restart {\"processes\": [NAME, ...]}", "POST /v1/apply[?dryRun=true]",
+        "GET /v1/logs[?process=NAME&lines=N&follow=true]", "GET /metrics",
     ]
 
     // Concurrent because of the writer: it belongs to no actor and cannot be sent to one.
@@ -44,8 +45,10 @@ struct ControlRoutes: Sendable {
         case "/v1/status": return try await self.status(request)
         case "/v1/stop": return try await self.stop(request)
         case "/v1/restart": return try await self.restart(request)
+        case "/v1/apply": return try await self.apply(request)
         case "/v1/logs": return try await self.logs(request)
-        default: return try Self.json(self.server.plan.masked)
+        case "/metrics": return await self.metrics()
+        default: return try Self.json(self.server.plan.active.masked)
         }
     }
 
@@ -74,6 +77,17 @@ struct ControlRoutes: Sendable {
         return try Self.json(status)
     }
 
+    private func metrics() async -> Response {
+        guard let status = await self.server.status(.now, limit: nil) else {
+            return Self.error(.serviceUnavailable, "the deployment has ended")
+        }
+        return Response(
+            status: .ok,
+            headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
+            body: ResponseBody(byteBuffer: ByteBuffer(string: self.server.metrics(status)))
+        )
+    }
+
     private func stop(_ request: Request) async throws -> Response {
         struct Body: Decodable { var now: Bool? }
         let body: Body?
@@ -100,17 +114,50 @@ struct ControlRoutes: Sendable {
         case nil:
             return Self.error(.serviceUnavailable, "the deployment has ended")
         case .failure(let refusal):
-            return Self.error(refusal.cause == .unknownProcess ? .notFound : .conflict, refusal.description)
+            return Self.refusal(refusal)
         case .success(let progress):
-            let body = ResponseBody { writer in
-                let encoder = JSONEncoder()
-                for await step in progress {
-                    try await writer.write(ByteBuffer(bytes: Array(try encoder.encode(step)) + [UInt8(ascii: "\n")]))
-                }
-                try await writer.finish(nil)
-            }
-            return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
+            return Self.stream(nil, progress)
         }
+    }
+
+    private func apply(_ request: Request) async throws -> Response {
+        let dryRun = request.uri.queryParameters["dryRun"].map(String.init) ?? "false"
+        guard let isDryRun = Bool(dryRun) else {
+            return Self.error(.badRequest, "dryRun is 'true' or 'false', not '\(dryRun)'")
+        }
+        let change: PlanChange
+        let progress: AsyncStream<RolloutProgress>?
+        do throws(RolloutRefusal) { (change, progress) = try await self.server.apply(isDryRun: isDryRun) } catch {
+            return Self.refusal(error)
+        }
+        return Self.stream(change, progress)
+    }
+
+    private static func refusal(_ refusal: RolloutRefusal) -> Response {
+        let status: HTTPResponse.Status =
+            switch refusal.cause {
+            case .unknownProcess: .notFound
+            case .conflict: .conflict
+            case .badManifest: .unprocessableContent
+            }
+        return self.error(status, refusal.description)
+    }
+
+    /// What is changed, if that is to be said, and each step as it is done, one on a line.
+    private static func stream(_ change: PlanChange?, _ progress: AsyncStream<RolloutProgress>?) -> Response {
+        let body = ResponseBody { writer in
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            func line(_ value: some Encodable) throws -> ByteBuffer {
+                ByteBuffer(bytes: Array(try encoder.encode(value)) + [UInt8(ascii: "\n")])
+            }
+            if let change { try await writer.write(line(change)) }
+            if let progress {
+                for await step in progress { try await writer.write(line(step)) }
+            }
+            try await writer.finish(nil)
+        }
+        return Response(status: .ok, headers: [.contentType: "application/x-ndjson"], body: body)
     }
 
     /// Why a body cannot be used.
@@ -137,14 +184,15 @@ struct ControlRoutes: Sendable {
 
     private func logs(_ request: Request) async throws -> Response {
         let query = request.uri.queryParameters
-        var indexes = Array(self.server.plan.replicas.indices)
+        let plan = self.server.plan.slots
+        var indexes = Array(plan.replicas.indices)
         if let process = query["process"].map(String.init) {
             indexes = indexes.filter {
-                let replica = self.server.plan.replicas[$0]
+                let replica = plan.replicas[$0]
                 return replica.process == process || replica.name == process
             }
             guard !indexes.isEmpty else {
-                let names = self.server.plan.replicas.flatMap { [$0.process, $0.name] }
+                let names = self.server.plan.active.replicas.flatMap { [$0.process, $0.name] }
                 return Self.error(.notFound, UnknownProcess.words(process, among: names))
             }
         }
@@ -158,7 +206,6 @@ struct ControlRoutes: Sendable {
         let follows = query["follow"] == "true"
         // Before the files are read, so that nothing falls between; a line that is in both comes twice at most.
         let following = follows ? self.server.pump.follow(Set(indexes)) : nil
-        let plan = self.server.plan
         let wanted = indexes
         let limit = count
         let past = try await self.server.threads.runIfActive { LogTail.lines(of: wanted, in: plan, count: limit) }

@@ -11,10 +11,12 @@ final class ControlServer: Sendable {
     /// What fits into a socket address.
     private static let longestPath = 107
 
-    let plan: Plan
+    let plan: SharedPlan
+    private let replan: Supervisor.Replan?
     let pump: LogPump
     let threads: NIOThreadPool
     private let sender: AsyncStream<SupervisorEvent>.Continuation
+    let metrics: @Sendable (DeploymentStatus) -> String
     private let logger: Logger
     private let state = Mutex(State.idle)
 
@@ -25,16 +27,20 @@ final class ControlServer: Sendable {
     }
 
     init(
-        plan: Plan,
+        plan: SharedPlan,
+        replan: Supervisor.Replan?,
         pump: LogPump,
         threads: NIOThreadPool,
         sender: AsyncStream<SupervisorEvent>.Continuation,
+        metrics: @escaping @Sendable (DeploymentStatus) -> String,
         logger: Logger
     ) {
         self.plan = plan
+        self.replan = replan
         self.pump = pump
         self.threads = threads
         self.sender = sender
+        self.metrics = metrics
         self.logger = logger
     }
 
@@ -42,7 +48,7 @@ final class ControlServer: Sendable {
     ///
     /// - Returns: why it could not, in words for people.
     func run() async -> String? {
-        let path = self.plan.directories.controlSocket
+        let path = self.plan.active.directories.controlSocket
         guard path.utf8.count <= Self.longestPath else {
             return "the control socket \(path) cannot be served: its path is longer than \(Self.longestPath) bytes; "
                 + "set XDG_RUNTIME_DIR to a folder with a shorter name"
@@ -89,10 +95,7 @@ final class ControlServer: Sendable {
     // MARK: Asking the loop
 
     func status(_ moment: StatusQuery.Moment, limit: Duration?) async -> DeploymentStatus? {
-        await withCheckedContinuation { continuation in
-            let query = StatusQuery(moment: moment, limit: limit) { continuation.resume(returning: $0) }
-            if case .terminated = self.sender.yield(.status(query)) { continuation.resume(returning: nil) }
-        }
+        await StatusQuery.ask(self.sender, moment, limit: limit)
     }
 
     /// What is said of it, or why it was not begun; nil when the deployment has ended.
@@ -101,6 +104,11 @@ final class ControlServer: Sendable {
             let request = RestartRequest(names: names) { continuation.resume(returning: $0) }
             if case .terminated = self.sender.yield(.restart(request)) { continuation.resume(returning: nil) }
         }
+    }
+
+    /// What is changed to match the manifest as it is now.
+    func apply(isDryRun: Bool) async throws(RolloutRefusal) -> (PlanChange, AsyncStream<RolloutProgress>?) {
+        try await Supervisor.apply(self.replan, isDryRun: isDryRun, self.sender)
     }
 
     func stop(now: Bool) {

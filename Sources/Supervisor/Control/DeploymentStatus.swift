@@ -72,6 +72,8 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     package var reached: [LayerReached]
     /// The layer that is being waited for, and what its probe said last.
     package var waitingFor: String?
+    /// What the process itself says that it does, on its `NOTIFY_SOCKET`.
+    package var says: String?
     package var restarts: Int
     /// The last exit in words, for example `exit code 3` or `killed by SIGKILL`.
     package var lastExit: String?

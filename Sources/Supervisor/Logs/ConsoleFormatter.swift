@@ -42,7 +42,7 @@ package struct ConsoleFormatter: Sendable {
     }
 
     /// What a terminal would show in the end: progress bars rewrite their line after a carriage return.
-    private static func visible(_ text: String) -> String {
+    package static func visible(_ text: String) -> String {
         guard let last = text.unicodeScalars.lastIndex(of: "\r") else { return text }
         return String(text.unicodeScalars[text.unicodeScalars.index(after: last)...])
     }

@@ -7,6 +7,8 @@ package struct LogLine: Sendable, Hashable {
     /// The manifest's name of the process.
     package var process: String
     package var replica: String
+    /// Of the replica's process; nil where it is not known, as in files.
+    package var pid: Int32?
     package var stream: Stream
     package var time: LogTime
     package var text: String
@@ -16,6 +18,7 @@ package struct LogLine: Sendable, Hashable {
     package init(
         process: String,
         replica: String,
+        pid: Int32? = nil,
         stream: Stream,
         time: LogTime,
         text: String,
@@ -23,6 +26,7 @@ package struct LogLine: Sendable, Hashable {
     ) {
         self.process = process
         self.replica = replica
+        self.pid = pid
         self.stream = stream
         self.time = time
         self.text = text

@@ -10,6 +10,10 @@ final class LogPump: Sendable {
         case matched(replica: Int, run: Int, index: Int)
         /// All output of the run was read.
         case drained(replica: Int, run: Int)
+        /// The run said something on its `NOTIFY_SOCKET`.
+        case notified(replica: Int, run: Int, NotifyMessage)
+        /// A process that is none of the run's did, for the first time.
+        case strangerNotified(replica: Int, run: Int, pid: Int32)
         /// A log cannot be written (or can again: nil).
         case trouble(replica: Int, String?)
     }
@@ -18,15 +22,23 @@ final class LogPump: Sendable {
     struct Run: Sendable {
         var replica: Int
         var run: Int
+        /// nil: it was not started.
+        var pid: Int32?
         var stdout: Int32
         var stderr: Int32
         /// Patterns that are waited for, with the index of their layer.
         var patterns: [(index: Int, pattern: String)]
+        /// On which it says how it is.
+        var notify: NotifySocket?
+        /// What its processes have in `StrayFinder.marker`.
+        var marker: String
         /// What is written beside the log.
         var commandFile: (path: String, content: [UInt8])?
     }
 
     enum Command: Sendable {
+        /// Gets the next index.
+        case introduce(Replica)
         case add(Run)
         case finish(replica: Int, run: Int)
         case stop
@@ -46,6 +58,7 @@ final class LogPump: Sendable {
         var logFile: String
     }
 
+    /// Those that there were at the start.
     let replicas: [Replica]
     private let sink: LogSink
     private let events: @Sendable (Event) -> Void
@@ -69,6 +82,12 @@ final class LogPump: Sendable {
     func send(_ command: Command) {
         self.shared.withLock { $0.commands.append(command) }
         dynamo_bell_ring(self.bell)
+    }
+
+    /// A replica that was added while the deployment runs; it has the next index.
+    func add(_ replica: Replica) {
+        self.shared.withLock { $0.rings.append(LogRing()) }
+        self.send(.introduce(replica))
     }
 
     func lastLines(of replica: Int, _ count: Int) -> [String] {

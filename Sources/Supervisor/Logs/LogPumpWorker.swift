@@ -8,9 +8,20 @@ struct LogPumpWorker {
     private struct Source {
         var replica: Int
         var run: Int
+        var pid: Int32?
         var stream: LogLine.Stream
         var descriptor: Int32
         var splitter = LineSplitter()
+    }
+
+    /// A run's `NOTIFY_SOCKET`.
+    private struct Ear {
+        var replica: Int
+        var run: Int
+        var leader: Int32
+        var marker: String
+        var socket: NotifySocket
+        var hasComplained = false
     }
 
     private struct Pattern {
@@ -29,8 +40,10 @@ struct LogPumpWorker {
     private let poller: Int32
     private let bell: Int32
     private var sources: [UInt64: Source] = [:]
+    private var ears: [UInt64: Ear] = [:]
     private var lastSource: UInt64 = 0
     private var patterns: [Pattern] = []
+    private var replicas: [LogPump.Replica]
     private var files: [LogFile]
     private var troubled: Set<Int> = []
     private var isStopping = false
@@ -40,6 +53,7 @@ struct LogPumpWorker {
         self.pump = pump
         self.bell = bell
         self.poller = dynamo_poller_make()
+        self.replicas = pump.replicas
         self.files = pump.replicas.map { LogFile(path: $0.logFile) }
         _ = dynamo_poller_add(self.poller, bell, Self.bellID)
     }
@@ -50,7 +64,13 @@ struct LogPumpWorker {
             let timeout: Int32 = self.troubled.isEmpty ? -1 : 1000
             let count = dynamo_poller_wait(self.poller, &ready, Int32(ready.count), timeout)
             for id in ready.prefix(Int(count)) {
-                if id == Self.bellID { dynamo_bell_silence(self.bell) } else { self.readOnce(id) }
+                if id == Self.bellID {
+                    dynamo_bell_silence(self.bell)
+                } else if self.ears[id] != nil {
+                    self.listen(id)
+                } else {
+                    self.readOnce(id)
+                }
             }
             for command in self.pump.takeCommands() { self.perform(command) }
             for replica in self.troubled {
@@ -58,6 +78,7 @@ struct LogPumpWorker {
             }
         }
         for id in Array(self.sources.keys) { self.closeSource(id) }
+        for ear in self.ears.values { ear.socket.close() }
         for index in self.files.indices { self.files[index].close() }
         close(self.poller)
         self.buffer.deallocate()
@@ -65,6 +86,9 @@ struct LogPumpWorker {
 
     private mutating func perform(_ command: LogPump.Command) {
         switch command {
+        case .introduce(let replica):
+            self.replicas.append(replica)
+            self.files.append(LogFile(path: replica.logFile))
         case .add(let run):
             if let file = run.commandFile { self.writeCommandFile(file.path, file.content, of: run.replica) }
             for (index, pattern) in run.patterns {
@@ -76,6 +100,7 @@ struct LogPumpWorker {
             }
             self.addSource(run.stdout, .stdout, run)
             self.addSource(run.stderr, .stderr, run)
+            self.addEar(run)
         case .finish(let replica, let run):
             for (id, source) in self.sources where source.replica == replica && source.run == run {
                 var total = 0
@@ -87,6 +112,10 @@ struct LogPumpWorker {
                 self.closeSource(id)
             }
             self.patterns.removeAll { $0.replica == replica && $0.run == run }
+            for (id, ear) in self.ears where ear.replica == replica && ear.run == run {
+                ear.socket.close()
+                self.ears[id] = nil
+            }
             self.pump.tell(.drained(replica: replica, run: run))
         case .stop:
             self.isStopping = true
@@ -99,10 +128,44 @@ struct LogPumpWorker {
         self.sources[self.lastSource] = Source(
             replica: run.replica,
             run: run.run,
+            pid: run.pid,
             stream: stream,
             descriptor: descriptor
         )
         _ = dynamo_poller_add(self.poller, descriptor, self.lastSource)
+    }
+
+    // MARK: What runs say of themselves
+
+    private mutating func addEar(_ run: LogPump.Run) {
+        guard let socket = run.notify else { return }
+        // Was not started: nobody speaks.
+        guard let leader = run.pid else { return socket.close() }
+        self.lastSource += 1
+        self.ears[self.lastSource] = Ear(
+            replica: run.replica,
+            run: run.run,
+            leader: leader,
+            marker: run.marker,
+            socket: socket
+        )
+        _ = dynamo_poller_add(self.poller, socket.descriptor, self.lastSource)
+    }
+
+    /// Takes messages, not more than a few in a turn, and tells what they say together.
+    private mutating func listen(_ id: UInt64) {
+        guard let ear = self.ears[id] else { return }
+        var said = NotifyMessage()
+        for _ in 0..<16 {
+            guard let (message, sender) = ear.socket.receive(into: self.buffer) else { break }
+            if ProcessTable.isProcess(sender, of: ear.leader, marker: ear.marker) {
+                said.add(message)
+            } else if message != NotifyMessage(), self.ears[id]?.hasComplained == false {
+                self.ears[id]?.hasComplained = true
+                self.pump.tell(.strangerNotified(replica: ear.replica, run: ear.run, pid: sender))
+            }
+        }
+        if said != NotifyMessage() { self.pump.tell(.notified(replica: ear.replica, run: ear.run, said)) }
     }
 
     private mutating func closeSource(_ id: UInt64) {
@@ -132,11 +195,12 @@ struct LogPumpWorker {
         let ascii = time.ascii
         let records = lines.map { LogLine.fileRecord(time: ascii, stream: source.stream, line: $0) }
         self.report(self.files[source.replica].append(records, at: .now), of: source.replica)
-        let replica = self.pump.replicas[source.replica]
+        let replica = self.replicas[source.replica]
         let texts = lines.map { line in
             LogLine(
                 process: replica.process,
                 replica: replica.name,
+                pid: source.pid,
                 stream: source.stream,
                 time: time,
                 text: String(decoding: line.bytes, as: UTF8.self),
@@ -161,7 +225,7 @@ struct LogPumpWorker {
         switch change {
         case .failed(let reason):
             self.troubled.insert(replica)
-            let path = self.pump.replicas[replica].logFile
+            let path = self.replicas[replica].logFile
             let text = "\(path) cannot be written: \(reason); the last lines are kept in memory until it can"
             self.pump.tell(.trouble(replica: replica, text))
         case .recovered:

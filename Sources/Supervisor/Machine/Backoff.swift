@@ -10,7 +10,7 @@ struct Backoff: Sendable, Hashable {
         case giveUp(afterRestarts: Int)
     }
 
-    private let policy: RestartPolicy
+    var policy: RestartPolicy
     private var restartsInARow = 0
     private var generator: SplitMix64
 

@@ -7,43 +7,91 @@ extension DeploymentMachine {
         if self.rollout != nil { return [.rolloutEnded("another change is under way")] }
         if self.isStopping { return [.rolloutEnded("the deployment is being stopped")] }
         self.rollout = rollout
-        return self.nextStep(at: now)
+        return self.headForTarget() + self.nextStep(at: now)
+    }
+
+    private mutating func headForTarget() -> [Action] {
+        guard let target = self.rollout?.target else { return [] }
+        self.takeSettings(of: target)
+        return [.planChanged(target)]
     }
 
     private mutating func nextStep(at now: ContinuousClock.Instant) -> [Action] {
-        guard let step = self.rollout?.next() else {
-            self.rollout = nil
-            return [.rolloutEnded(nil)]
+        guard let step = self.rollout?.next() else { return self.endRollout() }
+        let name = step.replica
+        switch step {
+        case .add(let plan):
+            self.rollout?.began(inverse: .remove(name))
+            let index = self.add(plan)
+            self.rollout?.stage = .changing(run: self.replicas[index].runs)
+            return [.progress(RolloutProgress(replica: name, .starting))] + self.startWaiting(at: now)
+        case .replace, .remove:
+            guard let index = self.activeIndex(of: name) else { return self.nextStep(at: now) }
+            // A process that serves the public port answers what it was given before it is told to end.
+            guard self.servesPublicPort(index), self.replicas[index].hasServingProcess else {
+                return self.change(index, step, at: now)
+            }
+            self.rollout?.stage = .draining
+            return [.progress(RolloutProgress(replica: name, .draining)), .release(name)]
         }
-        let index = step.replica
-        // A process that serves the public port answers what it was given before it is told to end.
-        guard self.servesPublicPort(index), self.replicas[index].hasServingProcess else {
-            return self.change(index, at: now)
-        }
-        self.rollout?.stage = .draining
-        return [.progress(index, .draining), .release(index)]
+    }
+
+    private mutating func endRollout() -> [Action] {
+        let failure = self.rollout?.failure
+        self.rollout = nil
+        return [.rolloutEnded(failure.map { "\($0); everything runs as before" })]
     }
 
     /// The public port has let go of a replica.
-    mutating func released(_ index: Int, at now: ContinuousClock.Instant) -> [Action] {
-        guard !self.isStopping, let rollout, rollout.current?.replica == index, rollout.stage == .draining else {
-            return []
-        }
-        return self.change(index, at: now)
+    mutating func released(_ name: String, at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isStopping, let rollout, let step = rollout.current, step.replica == name,
+            rollout.stage == .draining, let index = self.activeIndex(of: name)
+        else { return [] }
+        return self.change(index, step, at: now)
     }
 
-    private mutating func change(_ index: Int, at now: ContinuousClock.Instant) -> [Action] {
+    private mutating func change(_ index: Int, _ step: Rollout.Step, at now: ContinuousClock.Instant) -> [Action] {
+        let plan = self.replicas[index].plan
         self.rollout?.stage = .changing(run: self.replicas[index].runs)
-        return [.progress(index, .restarting)] + self.apply(index, self.replicas[index].replace(at: now), at: now)
+        if case .remove = step {
+            self.rollout?.began(inverse: .add(plan))
+            self.retire(index)
+            return [.progress(RolloutProgress(replica: plan.name, .removing))]
+                + self.apply(index, self.replicas[index].stop(at: now), at: now)
+        }
+        var successor: ReplicaPlan?
+        if case .replace(_, with: let new) = step { successor = new }
+        self.rollout?.began(inverse: .replace(plan.name, with: successor == nil ? nil : plan))
+        return [.progress(RolloutProgress(replica: plan.name, .restarting))]
+            + self.apply(index, self.replicas[index].replace(with: successor, at: now), at: now)
     }
 
-    /// Goes on when what was changed is there.
+    /// Goes on when what was changed is there, or gone.
     mutating func continueRollout(at now: ContinuousClock.Instant) -> [Action] {
-        guard let rollout, let index = rollout.current?.replica, case .changing(let run) = rollout.stage else {
-            return []
+        guard let rollout, let step = rollout.current, case .changing(let run) = rollout.stage else { return [] }
+        switch step {
+        case .remove(let name):
+            guard let index = self.replicas.firstIndex(where: { $0.plan.name == name }), self.replicas[index].isGone
+            else { return [] }
+            return [.progress(RolloutProgress(replica: name, .removed))] + self.nextStep(at: now)
+        case .replace, .add:
+            guard let index = self.activeIndex(of: step.replica), self.replicas[index].runs > run,
+                self.replicas[index].isReadyOrDone
+            else { return [] }
+            return [.progress(RolloutProgress(replica: step.replica, .ready))] + self.nextStep(at: now)
         }
-        guard self.replicas[index].runs > run, self.replicas[index].isReadyOrDone else { return [] }
-        return [.progress(index, .ready)] + self.nextStep(at: now)
+    }
+
+    /// A replica that is being changed cannot become ready: what was done is taken back.
+    ///
+    /// - Returns: nil when there is nothing to go back to.
+    mutating func revert(_ index: Int, _ reason: String, at now: ContinuousClock.Instant) -> [Action]? {
+        guard self.rollout?.current?.replica == self.replicas[index].plan.name, self.replicas[index].survivor == nil,
+            let back = self.rollout?.reverted("\(self.replicas[index].plan.name): \(reason)")
+        else { return nil }
+        self.rollout = back
+        return [.progress(RolloutProgress(.reverting, reason: back.failure))] + self.headForTarget()
+            + self.nextStep(at: now)
     }
 
     /// The deployment is being stopped, so nothing more comes of it.
@@ -53,8 +101,12 @@ extension DeploymentMachine {
         return [.rolloutEnded(self.failure?.message ?? "the deployment is being stopped")]
     }
 
+    func activeIndex(of name: String) -> Int? {
+        self.replicas.firstIndex { !$0.isRetired && $0.plan.name == name }
+    }
+
     /// Whether the launcher sends it requests of the public port.
-    func servesPublicPort(_ index: Int) -> Bool {
+    private func servesPublicPort(_ index: Int) -> Bool {
         self.plan.gateway != nil && self.replicas[index].plan.role == .frontend
     }
 }

@@ -12,6 +12,7 @@ struct DeploymentMachine: Sendable {
         case cleared(replica: Int, run: Int)
         case probeFinished(replica: Int, run: Int, index: Int, ProbeOutcome)
         case logMatched(replica: Int, run: Int, index: Int)
+        case notified(replica: Int, run: Int, NotifyMessage)
         case timerFired(replica: Int, ReplicaMachine.Timer)
         /// The discovery entries were compared with the plan; each text is one mismatch.
         case verified([String])
@@ -21,7 +22,7 @@ struct DeploymentMachine: Sendable {
         case keeperLost(String)
         case rolloutRequested(Rollout)
         /// The public port sends a replica nothing any more, and the replica has answered what it was given.
-        case released(replica: Int)
+        case released(String)
         /// The public port has answered what it had and is closed.
         case publicPortClosed
     }
@@ -40,10 +41,12 @@ struct DeploymentMachine: Sendable {
         case stopping(now: Bool)
         case finish(SupervisorOutcome)
         /// Answered by `released`.
-        case release(Int)
+        case release(String)
         /// Answered by `publicPortClosed`.
         case closePublicPort
-        case progress(Int, RolloutProgress.Phase)
+        case progress(RolloutProgress)
+        /// The deployment is on its way to this plan.
+        case planChanged(Plan)
         /// With the reason when it was not done.
         case rolloutEnded(String?)
     }
@@ -57,7 +60,8 @@ struct DeploymentMachine: Sendable {
         case finished
     }
 
-    let plan: Plan
+    /// What runs; its replicas have the indexes of `replicas`, and some of them may have been removed.
+    private(set) var plan: Plan
     var replicas: [ReplicaMachine]
     /// The change that is under way.
     var rollout: Rollout?
@@ -66,8 +70,9 @@ struct DeploymentMachine: Sendable {
     /// Seconds from `begin` to ready.
     private(set) var readyAfter: Double?
     private let exitOnFirst: Bool
-    private let levels: [Int]
-    private let members: [String: [Int]]
+    private var levels: [Int] = []
+    private var members: [String: [Int]] = [:]
+    private var generator: SplitMix64
     private var startedAt: ContinuousClock.Instant?
     private var hasAskedForContradictions = false
     private var outcome = SupervisorOutcome(exitCode: 0, reason: .requested)
@@ -81,8 +86,50 @@ struct DeploymentMachine: Sendable {
         self.exitOnFirst = exitOnFirst
         var generator = SplitMix64(state: seed)
         self.replicas = plan.replicas.map { ReplicaMachine(plan: $0, seed: generator.next()) }
-        self.levels = DeploymentTimes.levels(of: plan.replicas)
-        self.members = Dictionary(grouping: plan.replicas.indices) { plan.replicas[$0].process }
+        self.generator = generator
+        self.arrange()
+    }
+
+    // MARK: What there is
+
+    /// Takes note of plans that came, changed or went.
+    private mutating func arrange() {
+        self.plan.replicas = self.replicas.map(\.plan)
+        self.levels = DeploymentTimes.levels(of: self.plan.replicas)
+        self.members = Dictionary(grouping: self.replicas.indices.filter { !self.replicas[$0].isRetired }) {
+            self.replicas[$0].plan.process
+        }
+    }
+
+    /// A replica that waits for its dependencies, in the place of one of its name that was removed, if there was one.
+    mutating func add(_ replica: ReplicaPlan) -> Int {
+        defer { self.arrange() }
+        if let index = self.replicas.firstIndex(where: { $0.isRetired && $0.plan.name == replica.name }) {
+            self.replicas[index].revive(replica)
+            return index
+        }
+        self.replicas.append(ReplicaMachine(plan: replica, seed: self.generator.next()))
+        return self.replicas.count - 1
+    }
+
+    /// Nobody waits for the replica or counts on it any more.
+    mutating func retire(_ index: Int) {
+        self.replicas[index].retire()
+        self.arrange()
+    }
+
+    /// Everything of a plan but its replicas.
+    mutating func takeSettings(of plan: Plan) {
+        let replicas = self.plan.replicas
+        self.plan = plan
+        self.plan.replicas = replicas
+    }
+
+    /// The plan as it is now, without what was removed.
+    var activePlan: Plan {
+        var plan = self.plan
+        plan.replicas = self.replicas.filter { !$0.isRetired }.map(\.plan)
+        return plan
     }
 
     var isStopping: Bool { self.phase == .stopping || self.phase == .finished }
@@ -118,6 +165,8 @@ struct DeploymentMachine: Sendable {
             actions += self.apply(index, inner, at: now)
         case .logMatched(let index, let run, let probe):
             actions += self.apply(index, self.replicas[index].logMatched(run: run, index: probe, at: now), at: now)
+        case .notified(let index, let run, let message):
+            actions += self.apply(index, self.replicas[index].notified(run: run, message, at: now), at: now)
         case .timerFired(let index, let timer):
             actions += self.apply(index, self.replicas[index].timerFired(timer, at: now), at: now)
         case .verified(let mismatches):
@@ -133,15 +182,19 @@ struct DeploymentMachine: Sendable {
             actions += self.stop(now: true, at: now)
         case .rolloutRequested(let rollout):
             actions += self.begin(rollout, at: now)
-        case .released(let index):
-            actions += self.released(index, at: now)
+        case .released(let name):
+            actions += self.released(name, at: now)
         case .publicPortClosed:
             guard self.isPublicPortClosing else { break }
             self.isPublicPortClosing = false
             actions += self.stopLevel(at: now)
         }
-        actions += self.settle(at: now)
-        return self.isStopping ? actions : actions + self.continueRollout(at: now)
+        while !self.isStopping {
+            let more = self.continueRollout(at: now)
+            if more.isEmpty { break }
+            actions += more
+        }
+        return actions + self.settle(at: now)
     }
 
     mutating func apply(
@@ -157,10 +210,15 @@ struct DeploymentMachine: Sendable {
             case .stateChanged:
                 actions += self.stateChanged(index, at: now)
             case .hopeless(let reason):
-                actions += self.fail(self.failure(of: index, reason), at: now)
+                actions +=
+                    self.revert(index, reason, at: now)
+                    ?? self.fail(self.failure(of: index, reason), at: now)
             case .stuck where self.phase == .starting:
                 actions.append(.lookForContradictions)
-            case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning:
+            case .planTaken:
+                self.arrange()
+            case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning,
+                .said:
                 break
             }
         }
@@ -169,9 +227,13 @@ struct DeploymentMachine: Sendable {
 
     private mutating func stateChanged(_ index: Int, at now: ContinuousClock.Instant) -> [Action] {
         switch self.replicas[index].state {
+        case .failed where self.replicas[index].isRetired:
+            let name = self.replicas[index].plan.name
+            return [.replica(index, .warning("\(name) was removed, and not even SIGKILL ended it"))]
         case .failed(let reason):
-            return self.fail(self.failure(of: index, reason), at: now)
-        case .stopped where !self.isStopping:
+            return self.revert(index, reason, at: now)
+                ?? self.fail(self.failure(of: index, reason), at: now)
+        case .stopped where !self.isStopping && !self.replicas[index].isRetired:
             return self.startWaiting(at: now) + self.failDependents(of: index, at: now)
         case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped:
             return []
@@ -195,7 +257,7 @@ struct DeploymentMachine: Sendable {
 
     // MARK: Starting
 
-    private mutating func startWaiting(at now: ContinuousClock.Instant) -> [Action] {
+    mutating func startWaiting(at now: ContinuousClock.Instant) -> [Action] {
         guard !self.isStopping else { return [] }
         var actions: [Action] = []
         for index in self.replicas.indices where self.replicas[index].state == .waiting {
@@ -219,12 +281,13 @@ struct DeploymentMachine: Sendable {
     private mutating func settle(at now: ContinuousClock.Instant) -> [Action] {
         switch self.phase {
         case .starting, .verifying, .ready, .degraded:
-            if self.replicas.allSatisfy({ $0.state == .stopped }) {
+            let active = self.replicas.filter { !$0.isRetired }
+            if active.allSatisfy({ $0.state == .stopped }), self.rollout == nil {
                 self.outcome = SupervisorOutcome(exitCode: 0, reason: .completed)
                 self.phase = .finished
                 return [.finish(self.outcome)]
             }
-            let missing = self.replicas.filter { !$0.isReadyOrDone }
+            let missing = active.filter { !$0.isReadyOrDone }
             switch (self.phase, missing.isEmpty) {
             case (.starting, false)
             where !self.hasAskedForContradictions && missing.allSatisfy { $0.plan.role == .frontend }:
@@ -252,7 +315,7 @@ struct DeploymentMachine: Sendable {
 
     private mutating func verified(_ mismatches: [String], at now: ContinuousClock.Instant) -> [Action] {
         guard self.phase == .verifying else { return [] }
-        guard self.replicas.allSatisfy(\.isReadyOrDone) else {
+        guard self.replicas.allSatisfy({ $0.isRetired || $0.isReadyOrDone }) else {
             // It was the answer about a replica that is gone; asked again when all are ready.
             self.phase = .starting
             return []

@@ -18,7 +18,7 @@ struct ReadinessSchedule: Sendable, Hashable {
         let answersRequests = layers.contains { layer in
             switch layer.probe {
             case .http, .natsPing, .systemHealth, .modelListed, .modelReady: true
-            case .process, .tcp, .exec, .logLine, .generate, .requestPlane: false
+            case .process, .tcp, .exec, .logLine, .generate, .requestPlane, .notify: false
             }
         }
         let asksModelReady = layers.contains { layer in
@@ -26,7 +26,7 @@ struct ReadinessSchedule: Sendable, Hashable {
         }
         return layers.indices.filter { index in
             switch layers[index].probe {
-            case .process, .logLine, .generate, .requestPlane: false
+            case .process, .logLine, .generate, .requestPlane, .notify: false
             case .tcp: !answersRequests
             case .modelListed: !asksModelReady
             case .http, .natsPing, .systemHealth, .modelReady, .exec: true

@@ -82,7 +82,7 @@ extension ReplicaMachine {
         case .starting(let run):
             guard run.next < self.schedule.layers.count else { return nil }
             let layer = self.schedule.layers[run.next].layer.rawValue
-            return run.lastReason.map { "\(layer): \($0)" } ?? layer
+            return (run.lastReason ?? run.status).map { "\(layer): \($0)" } ?? layer
         case .unready(let run):
             return run.lastReason
         case .waiting, .ready, .ending, .clearing, .backingOff, .stopped, .failed:

@@ -37,8 +37,12 @@ struct ReplicaMachine: Sendable {
         case exited(ProcessExit)
         /// Waits for its dependencies, as before the first start.
         case backoffOver
+        /// The plan is another one from here on.
+        case planTaken
         case restarting(reason: String, delay: Duration, attempt: Int)
         case warning(String)
+        /// What the run says that it does.
+        case said(String)
         /// This replica can not become ready, although its process runs.
         case hopeless(String)
     }
@@ -53,6 +57,10 @@ struct ReplicaMachine: Sendable {
         var waitingSince: ContinuousClock.Instant
         var reached: [LayerReached] = []
         var matched: Set<Int> = []
+        /// It said `READY=1`.
+        var isNotified = false
+        /// What it says that it does.
+        var status: String?
         var lastReason: String?
         /// Where the round of steady probes stands.
         var steadyPosition = 0
@@ -88,8 +96,8 @@ struct ReplicaMachine: Sendable {
         case failed(String)
     }
 
-    let plan: ReplicaPlan
-    let schedule: ReadinessSchedule
+    private(set) var plan: ReplicaPlan
+    private(set) var schedule: ReadinessSchedule
     private(set) var state: State = .waiting
     private(set) var lastExit: String?
     /// How often a process was started again.
@@ -102,6 +110,10 @@ struct ReplicaMachine: Sendable {
     /// How many processes there were.
     private(set) var runs = 0
     private var backoff: Backoff
+    /// The plan of the next run, when it is another one.
+    private var successor: ReplicaPlan?
+    /// Was removed from the deployment; what is left of it is being ended.
+    private(set) var isRetired = false
 
     /// What the leader leaves behind may take this long after SIGTERM.
     static let clearingGrace: Duration = .seconds(2)
@@ -182,7 +194,9 @@ struct ReplicaMachine: Sendable {
                 break
             case .logLine where run.matched.contains(run.next):
                 break
-            case .logLine:
+            case .notify where run.isNotified:
+                break
+            case .logLine, .notify:
                 self.state = .starting(run)
                 return actions
             case .tcp, .http, .exec, .natsPing, .systemHealth, .modelListed, .modelReady, .generate, .requestPlane:
@@ -308,6 +322,30 @@ struct ReplicaMachine: Sendable {
         return self.advance(run, at: now)
     }
 
+    /// The run said something on its `NOTIFY_SOCKET`.
+    mutating func notified(run number: Int, _ message: NotifyMessage, at now: ContinuousClock.Instant) -> [Action] {
+        guard var run = self.run, run.number == number else { return [] }
+        var actions: [Action] = []
+        if let status = message.status, status != run.status {
+            run.status = status
+            actions.append(.said(status))
+        }
+        run.isNotified = run.isNotified || message.isReady
+        switch self.state {
+        case .starting:
+            self.state = .starting(run)
+            guard run.isNotified, run.pid != nil, run.next < self.schedule.layers.count,
+                self.schedule.layers[run.next].probe == .notify
+            else { return actions }
+            return actions + self.advance(run, at: now)
+        case .ready, .unready:
+            self.keep(run)
+            return actions
+        case .waiting, .ending, .clearing, .backingOff, .stopped, .failed:
+            return []
+        }
+    }
+
     // MARK: Time
 
     mutating func timerFired(_ timer: Timer, at now: ContinuousClock.Instant) -> [Action] {
@@ -326,7 +364,7 @@ struct ReplicaMachine: Sendable {
             let waited = now - run.waitingSince
             let layer = self.schedule.layers[run.next].layer
             return [
-                .stuck(layer: layer, seconds: waited.inSeconds, reason: run.lastReason),
+                .stuck(layer: layer, seconds: waited.inSeconds, reason: run.lastReason ?? run.status),
                 .arm(.stuck, at: now + max(waited, Self.stuckAfter)),
             ]
         case (.grace, .ending(var run, let ending)):
@@ -355,7 +393,7 @@ struct ReplicaMachine: Sendable {
         guard run.next < self.schedule.layers.count else { return [] }
         let layer = self.schedule.layers[run.next].layer.rawValue
         let limit = (self.schedule.timing.startupTimeout ?? 0).shortWords
-        let said = run.lastReason.map { ": \($0)" } ?? ""
+        let said = (run.lastReason ?? run.status).map { ": \($0)" } ?? ""
         let cause = "layer \(layer) not reached within \(limit) s\(said)"
         if self.schedule.isOwn(run.next) {
             if self.plan.restart.condition == .never { return [.hopeless(cause)] }
@@ -462,7 +500,13 @@ struct ReplicaMachine: Sendable {
     }
 
     /// Puts a new process in the place of the one that is there, at once and whatever the restart policy says of ends.
-    mutating func replace(at now: ContinuousClock.Instant) -> [Action] {
+    ///
+    /// - Parameters:
+    ///   - successor: the plan of the new one; nil: the same.
+    ///   - now: the time.
+    /// - Returns: what is to be done.
+    mutating func replace(with successor: ReplicaPlan? = nil, at now: ContinuousClock.Instant) -> [Action] {
+        if let successor { self.successor = successor }
         switch self.state {
         case .starting(let run), .ready(let run), .unready(let run):
             return self.beginEnding(run, .replace, at: now)
@@ -472,11 +516,33 @@ struct ReplicaMachine: Sendable {
         case .clearing(let run, _, let lifetime):
             self.state = .clearing(run, .replace, lifetime: lifetime)
             return [.stateChanged(nil)]
-        case .backingOff, .stopped:
+        case .backingOff, .stopped, .failed:
             return [.cancel(.backoff)] + self.startOver()
-        case .waiting, .failed:
-            return []
+        case .waiting:
+            return self.takeSuccessor()
         }
+    }
+
+    /// It was removed: whatever becomes of it concerns nobody.
+    mutating func retire() { self.isRetired = true }
+
+    /// It is wanted again after it was removed.
+    mutating func revive(_ plan: ReplicaPlan) {
+        self.isRetired = false
+        self.successor = plan
+        _ = self.takeSuccessor()
+        self.backoff.reset()
+        self.state = .waiting
+    }
+
+    private mutating func takeSuccessor() -> [Action] {
+        guard let plan = self.successor else { return [] }
+        self.successor = nil
+        self.plan = plan
+        self.schedule = ReadinessSchedule(layers: plan.readiness, timing: plan.timing)
+        self.backoff.policy = plan.restart
+        self.wasReady = false
+        return [.planTaken]
     }
 
     /// Starts when the dependencies are there, as if nothing had ever failed.
@@ -484,7 +550,7 @@ struct ReplicaMachine: Sendable {
         self.backoff.reset()
         self.restarts += 1
         self.state = .waiting
-        return [.stateChanged("restart asked for"), .backoffOver]
+        return self.takeSuccessor() + [.stateChanged("restart asked for"), .backoffOver]
     }
 
     /// Asks the replica to end.

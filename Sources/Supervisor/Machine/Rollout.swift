@@ -1,14 +1,20 @@
+internal import Deployment
+
 /// Replicas that are changed one after another while the deployment serves: each is ready before the next one is touched.
 ///
-/// It only keeps the place; the deployment's machine does the work.
+/// It only keeps the place; the deployment's machine does the work. What was done to make the deployment match another plan is undone, step by
+/// step, when one of the steps fails.
 struct Rollout: Sendable, Equatable {
     enum Step: Sendable, Hashable {
-        /// A new process in the place of the old one.
-        case replace(Int)
+        /// A new process in the place of the old one; by another plan, if there is one.
+        case replace(String, with: ReplicaPlan?)
+        case add(ReplicaPlan)
+        case remove(String)
 
-        var replica: Int {
+        var replica: String {
             switch self {
-            case .replace(let replica): replica
+            case .replace(let name, _), .remove(let name): name
+            case .add(let plan): plan.name
             }
         }
     }
@@ -21,11 +27,42 @@ struct Rollout: Sendable, Equatable {
         case changing(run: Int)
     }
 
-    private(set) var steps: [Step]
+    /// Those to come, the next one last.
+    private var steps: [Step]
     private(set) var current: Step?
     var stage: Stage = .draining
+    /// What takes back what was done, the latest first to be done.
+    private var undo: [Step] = []
+    /// What the whole is for; nil when processes are only started anew.
+    let target: Plan?
+    /// What ran before, when that can come back.
+    private let origin: Plan?
+    /// Why the steps are being taken back.
+    private(set) var failure: String?
 
-    init(_ steps: [Step]) { self.steps = steps.reversed() }
+    /// New processes by the same plan.
+    init(restarting replicas: [String]) {
+        self.steps = replicas.reversed().map { .replace($0, with: nil) }
+        self.target = nil
+        self.origin = nil
+    }
+
+    /// The way from one plan to another.
+    ///
+    /// What goes makes room for what comes.
+    init(from old: Plan, to new: Plan) {
+        let change = PlanChange(from: old, to: new)
+        let plans = Dictionary(new.replicas.map { ($0.name, $0) }) { first, _ in first }
+        let added = Set(change.added.map(\.name))
+        let changed = new.replicas.filter { replica in change.changed.contains { $0.name == replica.name } }
+        let steps: [Step] =
+            changed.map { .replace($0.name, with: plans[$0.name]) }
+            + change.removed.reversed().map { .remove($0.name) }
+            + new.replicas.filter { added.contains($0.name) }.map { .add($0) }
+        self.steps = steps.reversed()
+        self.target = new
+        self.origin = old
+    }
 
     /// Goes on to the next step.
     ///
@@ -33,6 +70,25 @@ struct Rollout: Sendable, Equatable {
     mutating func next() -> Step? {
         self.current = self.steps.popLast()
         return self.current
+    }
+
+    /// The current step is begun; `inverse` takes it back.
+    mutating func began(inverse: Step) { self.undo.append(inverse) }
+
+    /// The same way back, when it can be gone back.
+    ///
+    /// - Parameter reason: why.
+    /// - Returns: nil when nothing can be taken back: a restart, or a step back that failed too.
+    func reverted(_ reason: String) -> Rollout? {
+        guard let origin, self.failure == nil else { return nil }
+        return Rollout(undoing: self.undo, to: origin, because: reason)
+    }
+
+    private init(undoing steps: [Step], to origin: Plan, because reason: String) {
+        self.steps = steps
+        self.target = origin
+        self.origin = nil
+        self.failure = reason
     }
 }
 
@@ -43,17 +99,22 @@ package struct RolloutProgress: Sendable, Hashable, Codable {
         case draining
         /// The old process is being ended; a new one follows.
         case restarting
+        case starting
+        case removing
         case ready
+        case removed
+        /// A step failed; what was done is taken back.
+        case reverting
         /// All of it is done.
         case done
-        /// It ended before it was done; what was not reached is as it was.
+        /// It ended before it was done.
         case failed
     }
 
     /// Nil for what concerns all.
     package var replica: String?
     package var phase: Phase
-    /// Why, for `failed`.
+    /// Why, for `reverting` and `failed`.
     package var reason: String?
 
     package init(replica: String? = nil, _ phase: Phase, reason: String? = nil) {

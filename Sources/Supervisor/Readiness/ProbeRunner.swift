@@ -4,7 +4,7 @@ internal import NIOPosix
 
 /// Asks one probe.
 ///
-/// The kinds that the supervisor answers by itself (process, exec, log line) do not come here.
+/// The kinds that the supervisor answers by itself (process, exec, log line, notify) do not come here.
 struct ProbeRunner: Sendable {
     let namespace: String
     let requestPlane: RequestPlaneProbe
@@ -12,7 +12,7 @@ struct ProbeRunner: Sendable {
     func ask(_ probe: Probe, timeout: Duration) async -> ProbeOutcome {
         do {
             switch probe {
-            case .process, .exec, .logLine:
+            case .process, .exec, .logLine, .notify:
                 return .failure("not a question for the network")
             case .tcp(let host, let port):
                 return await TCPProbe.ask(host: host, port: port, timeout: timeout)

@@ -9,13 +9,17 @@ import Systemd
 final class PublicPort: PublicPortControl {
     private let gateway: Gateway
     private let certificates: CertificateWatch?
+    private let metrics: MetricsListener?
     private let port: Int
-    private let frontends: [String: Backend]
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
     private let grace: Duration
 
     private struct State: Sendable {
+        /// Where each frontend listens.
+        var frontends: [String: Backend]
+        /// The same by the plan, which counts for a frontend once a new process of it was started.
+        var planned: [String: Backend]
         var ready: Set<String> = []
         /// Get nothing more until a new process of them has been started.
         var released: Set<String> = []
@@ -38,24 +42,32 @@ final class PublicPort: PublicPortControl {
             logger.logLevel = .notice
             return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
         }
+        self.metrics = settings.metrics.map { MetricsListener(host: $0.host, port: $0.port) }
         self.names = listeners.names
         (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
-        let frontends = plan.replicas.filter { $0.role == .frontend }
-        self.frontends = frontends.reduce(into: [:]) { backends, replica in
-            guard let port = replica.ports.first(where: { $0.name == "http" })?.port else { return }
-            backends[replica.name] = Backend(id: replica.name, generation: 0, host: "127.0.0.1", port: port)
-        }
+        let frontends = Self.frontends(of: plan)
+        self.state = Mutex(State(frontends: frontends, planned: frontends))
         self.grace = .seconds(DeploymentTimes(plan).drain)
     }
 
-    /// Opens the port.
+    private static func frontends(of plan: Plan) -> [String: Backend] {
+        plan.replicas.filter { $0.role == .frontend }.reduce(into: [:]) { backends, replica in
+            guard let port = replica.ports.first(where: { $0.name == "http" })?.port else { return }
+            backends[replica.name] = Backend(id: replica.name, generation: 0, host: "127.0.0.1", port: port)
+        }
+    }
+
+    /// Opens the port, and the one for metrics.
     ///
-    /// - Throws: `Unavailable` when it cannot be had.
+    /// - Throws: `Unavailable` when one cannot be had.
     func bind() async throws {
         do { try await self.gateway.bind() } catch {
             let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
             throw Unavailable(description: "the gateway \(error)\(holder)")
+        }
+        do { try await self.metrics?.bind() } catch {
+            throw Unavailable(description: "'gateway.metrics': \(error)")
         }
     }
 
@@ -94,19 +106,21 @@ final class PublicPort: PublicPortControl {
         let description: String
     }
 
-    /// Serves until the task is cancelled or the port was closed.
-    func run() async {
-        await withTaskGroup { group in
+    /// Serves until the task is cancelled; once the port was closed only metrics.
+    ///
+    /// - Parameter metrics: the launcher's metrics; nil when there are none any more.
+    func run(metrics: @escaping @Sendable () async -> String?) async {
+        await withDiscardingTaskGroup { group in
+            if let listener = self.metrics { group.addTask { await listener.run(metrics) } }
             if let certificates = self.certificates { group.addTask { await certificates.run() } }
-            await self.gateway.run()
-            group.cancelAll()
+            group.addTask { await self.gateway.run() }
         }
     }
 
     func close() async { await self.gateway.drain(within: self.grace) }
 
     func release(_ replica: String) async {
-        guard let backend = self.frontends[replica] else { return }
+        guard let backend = self.state.withLock({ $0.frontends[replica] }) else { return }
         self.change {
             $0.released.insert(replica)
             $0.ready.remove(replica)
@@ -119,20 +133,27 @@ final class PublicPort: PublicPortControl {
         switch notice {
         case .replicaState(let replica, let state, _): self.set(replica, isReady: state == .ready)
         case .exited(let replica, _, _): self.set(replica, isReady: false)
-        case .started(let replica, _): self.change { $0.released.remove(replica) }
+        case .planChanged(let plan):
+            let frontends = Self.frontends(of: plan)
+            self.change { $0.planned = frontends }
+        case .started(let replica, _):
+            self.change {
+                $0.released.remove(replica)
+                if let backend = $0.planned[replica] { $0.frontends[replica] = backend }
+            }
         case .ready: self.becomeReady.yield()
         default: break
         }
     }
 
     private func set(_ replica: String, isReady: Bool) {
-        guard self.frontends[replica] != nil else { return }
         self.change { state in
-            if !isReady {
+            guard isReady else {
                 state.ready.remove(replica)
-            } else if !state.released.contains(replica) {
-                state.ready.insert(replica)
+                return
             }
+            guard state.frontends[replica] != nil, !state.released.contains(replica) else { return }
+            state.ready.insert(replica)
         }
     }
 
@@ -142,9 +163,12 @@ final class PublicPort: PublicPortControl {
             body(&state)
             guard state.ready != before else { return }
             // Inside the lock, so that two changes arrive in their order.
-            self.gateway.setBackends(state.ready.sorted().compactMap { self.frontends[$0] })
+            self.gateway.setBackends(state.ready.sorted().compactMap { state.frontends[$0] })
         }
     }
+
+    /// For metrics.
+    var status: GatewayStatus { self.gateway.status }
 
     /// For `status`.
     var report: GatewayReport {
@@ -163,7 +187,7 @@ final class PublicPort: PublicPortControl {
                     generation: backend.backend.generation,
                     requests: backend.requests,
                     inFlight: backend.inFlight,
-                    errors: backend.failures.values.reduce(0, +),
+                    errors: backend.failures.values.reduce(0, +) + backend.stalled,
                     retries: backend.retries,
                     isActive: active.contains(backend.backend.id)
                 )

@@ -13,7 +13,9 @@ final class KVRelays: Sendable {
         case ended(String)
     }
 
-    private let plan: Plan
+    private let plan: Mutex<Plan>
+    /// Whether there is anything to relay; without it no connection is made and no thread started.
+    private let isNeeded: Bool
     private let makeLogger: @Sendable (_ replica: String?) -> Logger
     private let say: @Sendable (String) -> Void
     private let events: AsyncStream<Event>
@@ -30,14 +32,12 @@ final class KVRelays: Sendable {
         makeLogger: @escaping @Sendable (_ replica: String?) -> Logger,
         say: @escaping @Sendable (String) -> Void
     ) {
-        self.plan = plan
+        self.plan = Mutex(plan)
+        self.isNeeded = plan.replicas.contains { $0.kvEvents != nil }
         self.makeLogger = makeLogger
         self.say = say
         (self.events, self.sender) = AsyncStream.makeStream(of: Event.self)
     }
-
-    /// Whether there is anything to relay; without it no connection is made and no thread started.
-    private var isNeeded: Bool { self.plan.replicas.contains { $0.kvEvents != nil } }
 
     // MARK: What happens
 
@@ -53,7 +53,11 @@ final class KVRelays: Sendable {
             }
         // Before the servers that it needs are stopped.
         case .stopping: self.sender.finish()
-        case .layerReached, .stuck, .exited, .restarting, .firstExit, .ready, .recovered, .degraded, .warning, .failed:
+        case .planChanged(let plan): self.plan.withLock { $0 = plan }
+        case .layerReached, .stuck, .said, .exited, .restarting, .firstExit, .ready, .changeEnded, .recovered,
+            .degraded,
+            .warning,
+            .failed:
             break
         }
     }
@@ -61,7 +65,8 @@ final class KVRelays: Sendable {
     /// What is known of each replica that has a relay.
     var statuses: [String: KVRelayStatus] {
         let relays = self.relays.withLock { $0 }
-        let pairs = self.plan.replicas.filter { $0.kvEvents != nil }.map { replica in
+        let replicas = self.plan.withLock { $0.replicas }
+        let pairs = replicas.filter { $0.kvEvents != nil }.map { replica in
             (replica.name, relays[replica.name]?.status ?? KVRelayStatus(.idle))
         }
         return Dictionary(pairs) { first, _ in first }
@@ -73,7 +78,7 @@ final class KVRelays: Sendable {
     func run() async {
         guard self.isNeeded else { return }
         let logger = self.makeLogger(nil)
-        let connection = RelayConnection(plan: self.plan, logger: logger)
+        let connection = RelayConnection(plan: self.plan.withLock { $0 }, logger: logger)
         let thread: ZMQThread
         do { thread = try ZMQThread() } catch {
             logger.error("no KV events are relayed: \(error)")
@@ -98,7 +103,8 @@ final class KVRelays: Sendable {
                     self.relays.withLock { $0[replica] = nil }
                 case .started(let name):
                     ends.removeValue(forKey: name)?.finish()
-                    guard let replica = self.plan.replicas.first(where: { $0.name == name }),
+                    let plan = self.plan.withLock { $0 }
+                    guard let replica = plan.replicas.first(where: { $0.name == name }),
                         let relay = self.relay(of: replica, thread, connection)
                     else { continue }
                     let (end, finish) = AsyncStream.makeStream(of: Void.self)
@@ -118,7 +124,7 @@ final class KVRelays: Sendable {
         return ReplicaRelay(
             replica: replica,
             events: events,
-            plan: self.plan,
+            plan: self.plan.withLock { $0 },
             thread: thread,
             connection: connection,
             logger: self.makeLogger(replica.name),

@@ -39,6 +39,9 @@ final class ServiceProgress: Sendable {
         self.state = Mutex(State(status: status))
     }
 
+    /// Whether a service manager started the launcher.
+    var isManaged: Bool { self.notifier.isManaged }
+
     /// What the supervisor's loop has to do again and again; nil when nobody wants to know.
     var heartbeat: Heartbeat? {
         guard self.notifier.isManaged else { return nil }

@@ -14,6 +14,8 @@ struct ServiceStatus: Sendable {
         var startedAt: Instant?
         var starts = 0
         var layer: ReadinessLayer?
+        /// What the process itself says that it does.
+        var activity: String?
         /// Until when the manifest gives it time; nil: nobody waits for it, or for ever if it `isUnlimited`.
         var patience: Instant?
         var isUnlimited = false
@@ -23,6 +25,7 @@ struct ServiceStatus: Sendable {
             self.starts += 1
             self.startedAt = now
             self.layer = nil
+            self.activity = nil
             guard self.starts <= most else { return self.stopWaiting() }
             self.isUnlimited = limit == nil
             self.patience = limit.map { now + .seconds($0) + slack }
@@ -34,7 +37,9 @@ struct ServiceStatus: Sendable {
         }
     }
 
-    private let plan: Plan
+    private var plan: Plan
+    /// The deployment is on its way to another plan.
+    private var isChanging = false
     private let verificationTimeout: Duration
     private let hasWatchdog: Bool
     private var phase = Phase.starting
@@ -63,7 +68,13 @@ struct ServiceStatus: Sendable {
         self.plan = plan
         self.verificationTimeout = verificationTimeout
         self.hasWatchdog = hasWatchdog
-        for replica in plan.replicas { self.replicas[replica.name] = Replica() }
+        self.take(plan)
+    }
+
+    private mutating func take(_ plan: Plan) {
+        self.plan = plan
+        let before = self.replicas
+        self.replicas = Dictionary(plan.replicas.map { ($0.name, before[$0.name] ?? Replica()) }) { first, _ in first }
     }
 
     // MARK: Inputs
@@ -81,6 +92,8 @@ struct ServiceStatus: Sendable {
             self.replicas[name]?.started(at: now, limit: limit, slack: Self.slack, most: most)
         case .layerReached(let name, let layer, _):
             self.replicas[name]?.layer = layer
+        case .said(let name, let text):
+            self.replicas[name]?.activity = text
         case .replicaState(let name, let state, _):
             self.replicas[name]?.state = state
             if state == .ready { self.replicas[name]?.stopWaiting() }
@@ -90,6 +103,17 @@ struct ServiceStatus: Sendable {
         case .ready:
             guard self.phase == .starting else { return [] }
             self.phase = .ready
+            return [.ready] + self.changedStatus(at: now)
+        case .planChanged(let plan):
+            self.take(plan)
+            let isNew = !self.isChanging && (self.phase == .ready || self.phase == .degraded)
+            self.isChanging = self.isChanging || isNew
+            return (isNew ? [.reloading] : []) + self.changedStatus(at: now)
+        case .changeEnded:
+            guard self.isChanging else { return [] }
+            self.isChanging = false
+            // A deployment that is being stopped has said so, and is not ready again.
+            guard self.phase == .ready || self.phase == .degraded else { return [] }
             return [.ready] + self.changedStatus(at: now)
         case .recovered:
             guard self.phase == .degraded else { return [] }
@@ -121,7 +145,10 @@ struct ServiceStatus: Sendable {
     /// - Returns: what to send, in one message.
     mutating func beat(at now: Instant) -> [ServiceNotifier.State] {
         var states: [ServiceNotifier.State] = self.hasWatchdog ? [.watchdog] : []
-        if self.phase == .starting, self.isOnItsWay(at: now) { states.append(.extendTimeout(Self.patienceOfBeat)) }
+        // A change ends by the limits of the manifest, or is taken back.
+        if self.isChanging || self.phase == .starting && self.isOnItsWay(at: now) {
+            states.append(.extendTimeout(Self.patienceOfBeat))
+        }
         return states + self.changedStatus(at: now)
     }
 
@@ -171,7 +198,10 @@ struct ServiceStatus: Sendable {
     }
 
     private func status(at now: Instant) -> String {
-        switch self.phase {
+        if self.isChanging, self.phase == .ready || self.phase == .degraded {
+            return "applying a changed manifest: \(self.readyCount) of \(self.plan.replicas.count) ready"
+        }
+        return switch self.phase {
         case .starting: self.startingStatus(at: now)
         case .ready: "ready: \(self.plan.publicURL)"
         case .degraded: "degraded: \(self.degraded.joined(separator: ", ")) not ready"
@@ -202,6 +232,7 @@ struct ServiceStatus: Sendable {
         case .unready, .restarting, .stopping, .stopped, .failed: return replica.state.rawValue
         case .waiting, .starting, .ready: break
         }
+        if let activity = replica.activity, !activity.isEmpty { return activity }
         let next = plan.readiness.map(\.layer).first { layer in replica.layer.map { layer > $0 } ?? true }
         switch next {
         case .alive, nil: return "starting"

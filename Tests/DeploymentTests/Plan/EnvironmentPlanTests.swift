@@ -79,7 +79,7 @@ import Testing
 
     @Test func portsGoToThoseWhoOwnThem() throws {
         let plan = try self.plan(
-            "name: demo\nprocesses:\n  frontend: {builtin: frontend}\n  worker: {builtin: worker}\n",
+            "name: demo\ngateway: false\nprocesses:\n  frontend: {builtin: frontend}\n  worker: {builtin: worker}\n",
             shell: ["DYN_SYSTEM_PORT": "9090", "DYN_HTTP_PORT": "8123"]
         )
         #expect(plan.publicAddress.port == 8123)

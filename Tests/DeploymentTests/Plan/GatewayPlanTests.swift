@@ -50,6 +50,29 @@ import Testing
         )
     }
 
+    @Test(
+        arguments: [
+            ("{builtin: frontend}", true), ("{module: dynamo.frontend}", true),
+            ("{command: [python3, -m, dynamo.frontend], role: frontend}", true),
+            // These say where they listen, or nobody knows whether they would listen where they are told.
+            ("{builtin: frontend, ports: {http: 9000}}", false),
+            ("{builtin: frontend, args: [--http-port, 8123]}", false),
+            ("{module: dynamo.frontend, env: {DYN_HTTP_PORT: 8123}}", false),
+            ("{command: [/bin/sh], role: frontend}", false),
+        ]
+    )
+    func `when nothing is said the launcher has the port of frontends that listen where they are told`(
+        _ frontend: String,
+        _ hasGateway: Bool
+    ) throws {
+        let http = frontend.contains("9000") ? "" : "http: {port: 8123}"
+        let plan = try ManifestCase(
+            "name: demo\n\(http)\nprocesses:\n  frontend: \(frontend)\n  worker: {builtin: worker}\n"
+        )
+        .plan()
+        #expect(plan.gateway == (hasGateway ? GatewayPlan() : nil))
+    }
+
     @Test func `without one the frontend has the public port`() throws {
         let plan = try self.plan("false")
         #expect(plan.gateway == nil)

@@ -97,7 +97,7 @@ import Testing
                 ports: {sql: 5432}
                 probes: {port: {tcp: sql}, health: {log: "ready to accept"}, live: {tcp: "db.local:{{port.sql}}"}}
             """,
-            top: "http: {host: \"::1\", port: 8080}"
+            top: "http: {host: \"::1\", port: 8080}\ngateway: false"
         )
         let frontend = try #require(plan.replicas.first { $0.name == "frontend" })
         #expect(frontend.readiness.map(\.layer) == [.alive, .port, .health, .modelListed, .modelReady, .serving])
@@ -122,7 +122,7 @@ import Testing
     }
 
     @Test func anAutomaticPublicPort() throws {
-        let plan = try self.plan("  frontend: {builtin: frontend}\n", top: "http: {port: auto}")
+        let plan = try self.plan("  frontend: {builtin: frontend}\n", top: "http: {port: auto}\ngateway: false")
         #expect(plan.publicAddress.port == 20000)
         #expect(plan.replicas[0].environment.first { $0.name == "DYN_HTTP_PORT" }?.value == "20000")
     }

@@ -61,9 +61,11 @@ import Testing
         let lines = try Self.service()
         // Two levels of 20 s and 5 s each, and 30 s for the launcher.
         for line in [
-            "Type=notify", "ExecStart=/opt/dl/dynamo-launch up /srv/chat.yaml", "WorkingDirectory=/srv", "User=ai",
+            "Type=notify", "ExecReload=/opt/dl/dynamo-launch apply --deployment chat",
+            "ExecStart=/opt/dl/dynamo-launch up /srv/chat.yaml", "WorkingDirectory=/srv", "User=ai",
             "TimeoutStopSec=80s", "WatchdogSec=30s", "KillMode=mixed", "Restart=on-failure", "OOMPolicy=continue",
-            "CapabilityBoundingSet=", "WantedBy=multi-user.target",
+            "CapabilityBoundingSet=", "WantedBy=multi-user.target", "StateDirectory=dynamo-launch/chat",
+            "RuntimeDirectory=dynamo-launch/chat",
         ] { #expect(lines.contains(line), "\(line)") }
         #expect(try Self.service(Self.plan(grace: 100.5)).contains("TimeoutStopSec=241s"))
     }

@@ -38,7 +38,11 @@ struct SystemdMachine: Sendable {
     ///
     /// - Returns: what it wrote, without the last line end.
     @discardableResult
-    func check(_ command: String...) async throws -> String {
+    func check(_ command: String...) async throws -> String { try await self.check(command) }
+
+    /// The same with the words in a list.
+    @discardableResult
+    func check(_ command: [String]) async throws -> String {
         let (output, exit) = try await self.run("/bin/sh", "-c", command.map(Self.quoted).joined(separator: " "))
         guard exit == .code(0) else {
             throw CommandFailed(description: "\(command.joined(separator: " ")) ended with \(exit): \(output)")
@@ -54,6 +58,12 @@ struct SystemdMachine: Sendable {
     /// What a unit and systemd about it wrote to the journal.
     func journal(of unit: String) async throws -> String {
         try await self.check("journalctl", "--no-pager", "--output=cat", "--unit", unit)
+    }
+
+    /// Shows the programs at `/srv/programs`, which every account may enter, whatever their own place is in.
+    func shareProgramsWithAll() async throws {
+        try await self.check("mkdir", "-p", "/srv/programs")
+        try await self.check("mount", "--bind", TestEnvironment.products.path(), "/srv/programs")
     }
 
     func write(_ text: String, to path: String) async throws {

@@ -49,6 +49,38 @@ import Testing
 
     private func at(_ seconds: Int) -> ContinuousClock.Instant { Self.start + .seconds(seconds) }
 
+    @Test mutating func `a change of the manifest is a reload, from its beginning to its end`() {
+        for name in ["worker", "frontend"] {
+            _ = self.status.happened(.started(replica: name, pid: 1), at: self.at(0))
+            _ = self.status.happened(.replicaState(replica: name, state: .ready, detail: nil), at: self.at(1))
+        }
+        _ = self.status.happened(.ready(seconds: 1, model: nil), at: self.at(1))
+        var plan = Self.plan()
+        plan.replicas.removeLast()
+        #expect(
+            self.status.happened(.planChanged(plan), at: self.at(2))
+                == [.reloading, .status("applying a changed manifest: 1 of 1 ready")]
+        )
+        // systemd is told that it goes on, also while nothing is started.
+        #expect(self.status.beat(at: self.at(3)) == [.extendTimeout(.seconds(60))])
+        _ = self.status.happened(.degraded(replicas: ["worker"]), at: self.at(4))
+        #expect(self.status.happened(.planChanged(Self.plan()), at: self.at(5)).contains(.reloading) == false, "once")
+        _ = self.status.happened(.recovered, at: self.at(6))
+        #expect(
+            self.status.happened(.changeEnded("why"), at: self.at(7)) == [
+                .ready, .status("ready: http://127.0.0.1:8000"),
+            ]
+        )
+        #expect(self.status.beat(at: self.at(8)).isEmpty)
+    }
+
+    @Test mutating func `a deployment that is stopped while it is changed is not ready again`() {
+        _ = self.status.happened(.ready(seconds: 1, model: nil), at: self.at(1))
+        _ = self.status.happened(.planChanged(Self.plan()), at: self.at(2))
+        #expect(self.status.happened(.stopping(now: false), at: self.at(3)).contains(.stopping))
+        #expect(self.status.happened(.changeEnded("stopped"), at: self.at(3)).contains(.ready) == false)
+    }
+
     @Test mutating func `the status says how many are ready and what the first late one does, for how long`() {
         #expect(
             self.status.happened(.started(replica: "worker", pid: 1), at: self.at(0))

@@ -1,6 +1,7 @@
 import Deployment
 import Foundation
 import Glibc
+import NIOCore
 import Supervisor
 import Synchronization
 import TestSupport
@@ -43,6 +44,20 @@ struct ControlTests {
             #expect(status.readyAfter != nil)
         }
         await #expect(throws: ControlClient.Failure.self) { try await client.status() }
+    }
+
+    @Test func metricsAreTextOfTheMoment() async throws {
+        let folder = ScratchFolder()
+        let plan = self.plan(folder)
+        try await RunningSupervisor.run(plan, metrics: { "replicas \($0.replicas.count) \($0.state.rawValue)\n" }) {
+            running in
+            try await running.becomesReady()
+            let socket = HTTPTarget.unix(path: plan.directories.controlSocket)
+            let answer = try await HTTPClient.send(HTTPRequest(target: socket, path: "/metrics"), timeout: .seconds(5))
+            #expect(answer.status == 200 && String(buffer: answer.body) == "replicas 2 ready\n")
+            let post = HTTPRequest(target: socket, method: "POST", path: "/metrics")
+            #expect(try await HTTPClient.send(post, timeout: .seconds(5)).status == 405)
+        }
     }
 
     @Test func stopAnswersWhenAllIsStopped() async throws {

@@ -32,7 +32,8 @@ final class RunningSupervisor: Sendable {
         plan: Plan,
         options: SupervisorOptions,
         requestPlane: @escaping RequestPlaneProbe,
-        verification: Supervisor.Verification?
+        verification: Supervisor.Verification?,
+        metrics: @escaping @Sendable (DeploymentStatus) -> String
     ) {
         self.plan = plan
         let box = WeakBox()
@@ -43,6 +44,7 @@ final class RunningSupervisor: Sendable {
             onReady: verification,
             logs: { line in box.value.withLock { $0 }?.lines.withLock { $0.append(line) } },
             notices: { notice in box.value.withLock { $0 }?.notices.withLock { $0.append(notice) } },
+            metrics: metrics,
             logger: Logger(label: "test")
         )
         box.value.withLock { $0 = self }
@@ -59,13 +61,15 @@ final class RunningSupervisor: Sendable {
         options: SupervisorOptions = SupervisorOptions(),
         requestPlane: RequestPlaneProbe? = nil,
         verification: Supervisor.Verification? = nil,
+        metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
         body: (RunningSupervisor) async throws -> Void
     ) async throws -> SupervisorOutcome {
         let running = RunningSupervisor(
             plan: plan,
             options: options,
             requestPlane: requestPlane ?? { _, _, _ in .success },
-            verification: verification
+            verification: verification,
+            metrics: metrics
         )
         return try await withThrowingTaskGroup(of: SupervisorOutcome.self) { group in
             group.addTask {

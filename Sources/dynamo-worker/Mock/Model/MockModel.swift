@@ -83,7 +83,11 @@ struct MockModel: Sendable {
 
     private static var stateFolder: String {
         let environment = ProcessInfo.processInfo.environment
-        if let folder = environment["XDG_STATE_HOME"], folder.hasPrefix("/") { return folder }
+        // What systemd made for a service (systemd.exec(5)) is all that it may write to.
+        let own = environment["STATE_DIRECTORY"]?.split(separator: ":").first.map(String.init)
+        for folder in [own, environment["XDG_STATE_HOME"]].compactMap({ $0 }) where folder.hasPrefix("/") {
+            return folder
+        }
         return FileManager.default.homeDirectoryForCurrentUser.appending(path: ".local/state").path
     }
 }

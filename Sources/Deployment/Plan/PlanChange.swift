@@ -1,0 +1,130 @@
+/// What it takes to make a running deployment match another plan.
+package struct PlanChange: Sendable, Hashable, Codable {
+    /// One replica that runs otherwise.
+    package struct Replica: Sendable, Hashable, Codable {
+        package var name: String
+        /// What differs, such as `arguments` or `environment: DYN_LOG`; empty for one that comes or goes.
+        package var differences: [String]
+
+        package init(name: String, differences: [String] = []) {
+            self.name = name
+            self.differences = differences
+        }
+    }
+
+    /// Get a new process, one after another.
+    package var changed: [Replica] = []
+    package var added: [Replica] = []
+    package var removed: [Replica] = []
+    /// Keep their process.
+    package var unchanged: [String] = []
+    /// What differs and cannot be changed while the deployment runs, in words; nothing is changed then.
+    package var refusals: [String] = []
+
+    /// Whether there is nothing to do.
+    package var isEmpty: Bool { self.changed.isEmpty && self.added.isEmpty && self.removed.isEmpty }
+
+    /// Compares two plans of one machine.
+    ///
+    /// - Parameters:
+    ///   - old: what runs.
+    ///   - new: what shall run, with the names that ``naming(_:after:)`` gives.
+    package init(from old: Plan, to new: Plan) {
+        self.refusals = Self.refusals(from: old, to: new)
+        let before = Dictionary(old.replicas.map { ($0.name, $0) }) { first, _ in first }
+        let after = Set(new.replicas.map(\.name))
+        for replica in new.replicas {
+            guard let running = before[replica.name] else {
+                self.added.append(Replica(name: replica.name))
+                continue
+            }
+            let differences = Self.differences(from: running, to: replica)
+            if differences.isEmpty {
+                self.unchanged.append(replica.name)
+            } else {
+                self.changed.append(Replica(name: replica.name, differences: differences))
+            }
+        }
+        self.removed = old.replicas.filter { !after.contains($0.name) }.map { Replica(name: $0.name) }
+    }
+
+    /// The new plan with the names that its replicas have already.
+    ///
+    /// A process that gets a second replica would otherwise call its first one differently.
+    package static func naming(_ new: Plan, after old: Plan) -> Plan {
+        var plan = new
+        for index in plan.replicas.indices {
+            let replica = plan.replicas[index]
+            guard
+                let running = old.replicas.first(where: { $0.process == replica.process && $0.index == replica.index })
+            else { continue }
+            plan.replicas[index].name = running.name
+        }
+        return plan
+    }
+
+    private static func refusals(from old: Plan, to new: Plan) -> [String] {
+        var refusals: [String] = []
+        func compare(_ name: String, _ isEqual: Bool, _ old: String, _ new: String) {
+            guard !isEqual else { return }
+            refusals.append("\(name) cannot be changed while the deployment runs (\(old) -> \(new))")
+        }
+        compare("name", old.deployment == new.deployment, old.deployment, new.deployment)
+        compare("planes", old.planes == new.planes, old.planes.words, new.planes.words)
+        compare("namespace", old.namespace == new.namespace, old.namespace, new.namespace)
+        compare("discovery", old.discovery == new.discovery, "\(old.discovery)", "\(new.discovery)")
+        compare(
+            "http",
+            old.publicAddress == new.publicAddress,
+            old.publicAddress.localURL,
+            new.publicAddress.localURL
+        )
+        compare("gateway", old.gateway == new.gateway, old.gateway.words, new.gateway.words)
+        let relaysOld = old.replicas.contains { $0.kvEvents != nil }
+        let relaysNew = new.replicas.contains { $0.kvEvents != nil }
+        compare("whether KV events are relayed (kvEvents)", relaysOld == relaysNew, "\(relaysOld)", "\(relaysNew)")
+        return refusals
+    }
+
+    private static func differences(from old: ReplicaPlan, to new: ReplicaPlan) -> [String] {
+        var differences: [String] = []
+        func compare(_ name: String, _ isEqual: Bool) { if !isEqual { differences.append(name) } }
+        compare("role", old.role == new.role)
+        compare("program", old.executable == new.executable)
+        compare("arguments", old.arguments == new.arguments)
+        let variables = Self.variables(from: old, to: new)
+        if !variables.isEmpty { differences.append("environment: \(variables.joined(separator: ", "))") }
+        compare("workingDirectory", old.workingDirectory == new.workingDirectory)
+        compare("ports", old.ports == new.ports)
+        compare("gpus", old.gpus == new.gpus)
+        compare("kvEvents", old.kvEvents == new.kvEvents)
+        compare("dependsOn", old.dependencies == new.dependencies)
+        compare("probes", old.readiness == new.readiness)
+        compare("timing", old.timing == new.timing)
+        compare("restart", old.restart == new.restart)
+        compare("stop", old.stop == new.stop)
+        return differences
+    }
+
+    /// Names only: values may be secret.
+    private static func variables(from old: ReplicaPlan, to new: ReplicaPlan) -> [String] {
+        let before = Dictionary(old.environment.map { ($0.name, $0.value) }) { first, _ in first }
+        let after = Dictionary(new.environment.map { ($0.name, $0.value) }) { first, _ in first }
+        return Set(before.keys).union(after.keys).filter { before[$0] != after[$0] }.sorted()
+    }
+}
+
+extension PlaneSet {
+    fileprivate var words: String {
+        "request \(self.request.rawValue), events \(self.events.rawValue), response \(self.response.rawValue)"
+    }
+}
+
+extension GatewayPlan? {
+    fileprivate var words: String {
+        switch self {
+        case nil: "false"
+        case let plan?: plan.rendered.map { "\($0.label): \($0.text)" }.joined(separator: "; ")
+        }
+    }
+}

@@ -1,0 +1,29 @@
+internal import Deployment
+internal import Synchronization
+
+/// The plan as it is now, for those who only look.
+final class SharedPlan: Sendable {
+    private struct State: Sendable {
+        var slots: Plan
+        var active: Plan
+    }
+
+    private let state: Mutex<State>
+
+    init(_ plan: Plan) { self.state = Mutex(State(slots: plan, active: plan)) }
+
+    /// With what was removed, so that indexes stay what they are.
+    var slots: Plan { self.state.withLock { $0.slots } }
+    /// What runs.
+    var active: Plan { self.state.withLock { $0.active } }
+
+    func set(slots: Plan, active: Plan) { self.state.withLock { $0 = State(slots: slots, active: active) } }
+}
+
+/// The manifest as it is now cannot be run.
+package struct ReplanFailure: Error, Sendable, CustomStringConvertible {
+    /// Each error on a line of its own, with its place.
+    package var description: String
+
+    package init(description: String) { self.description = description }
+}
