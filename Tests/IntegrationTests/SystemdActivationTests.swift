@@ -95,7 +95,12 @@ import Testing
     {
         try await withSystemd { machine in
             try await self.install(machine, "--socket")
-            try await machine.dropIn("Restart=no", "ExecStart=", "ExecStart=\(Launcher.path) up", of: Self.service)
+            try await machine.dropIn(
+                "Restart=no",
+                "ExecStart=",
+                "ExecStart=\(Launcher.path) up --set gateway=false",
+                of: Self.service
+            )
             try await machine.check("systemctl", "daemon-reload")
             #expect(try await machine.run("systemctl", "start", Self.service).exit == .code(1))
             let status = try await machine.property("StatusText", of: Self.service)
