@@ -95,7 +95,12 @@ import Testing
     {
         try await withSystemd { machine in
             try await self.install(machine, "--socket")
-            try await machine.dropIn("Restart=no", "ExecStart=", "ExecStart=\(Launcher.path) up --set gateway=false", of: Self.service)
+            try await machine.dropIn(
+                "Restart=no",
+                "ExecStart=",
+                "ExecStart=\(Launcher.path) up --set gateway=false",
+                of: Self.service
+            )
             try await machine.check("systemctl", "daemon-reload")
             #expect(try await machine.run("systemctl", "start", Self.service).exit == .code(1))
             let status = try await machine.property("StatusText", of: Self.service)
@@ -119,7 +124,9 @@ import Testing
     @Test(arguments: [false, true])
     func `a restart under load loses no request`(hasSocketUnit: Bool) async throws {
         try await withSystemd { machine in
-            try await self.install(machine, hasSocketUnit ? "--socket" : "--no-socket")
+            let local = "/run/local.sock"
+            let gateway = #"{listeners: ["unix:\#(local)"]}"#
+            try await self.install(machine, hasSocketUnit ? "--socket" : "--no-socket", gateway: gateway)
             try await machine.check("systemctl", "daemon-reload")
             try await machine.check("systemctl", "start", Self.service)
             let clients = PublicClients(port: machine.port)
@@ -135,9 +142,17 @@ import Testing
             let counts = clients.counts
             #expect(counts.refused.isEmpty, "\(counts)")
             #expect(counts.lost.isEmpty, "\(counts)")
-            if !hasSocketUnit {
-                #expect(try await machine.property("NFileDescriptorStore", of: Self.service) == "1")
-            }
+            let stored = try await machine.property("NFileDescriptorStore", of: Self.service)
+            #expect(stored == (hasSocketUnit ? "0" : "2"))
+            // Over the Unix socket too: one request after another from before the restart until after it.
+            let launcher = try await machine.property("MainPID", of: Self.service)
+            let asking = "curl --silent --fail --output /dev/null --unix-socket \(local) http://localhost/v1/models"
+            try await machine.check(
+                "/bin/sh",
+                "-ec",
+                "systemctl restart --no-block \(Self.service); "
+                    + "until [ $(systemctl show -P MainPID \(Self.service)) -gt \(launcher) ]; do \(asking); done; \(asking)"
+            )
         }
     }
 
@@ -225,6 +240,32 @@ import Testing
             #expect(failures.isEmpty, "\(failures)")
             let starts = try await machine.journal(of: Self.service).components(separatedBy: ": stopping; who holds")
             #expect(starts.count > 2, "it ended several times")
+        }
+    }
+
+    // MARK: Units
+
+    @Test(arguments: [["--run-as", "daemon"], ["--user"]])
+    func `systemd finds nothing wrong with a service and its socket`(options: [String]) async throws {
+        try await withTemporaryDirectory { directory in
+            let gateway = #"gateway={idleExit: 30m, listeners: ["unix:/run/user/1/a.sock"]}"#
+            let written = try await Launcher.run(
+                ["generate", "systemd", "--output", directory.path(), "--set", gateway] + options,
+                workingDirectory: "/"
+            )
+            #expect(written.exit == .code(0), "\(written.output)")
+            #expect(written.output.contains("enable --now \(Self.socket)\n"), "\(written.output)")
+            let units = [Self.service, Self.socket].map { directory.appending(path: $0).path() }
+            let scope = options == ["--user"] ? ["--user"] : []
+            let (output, exit) = try await withProgram(
+                "/usr/bin/systemd-analyze",
+                scope + ["verify"] + units,
+                environment: ["XDG_RUNTIME_DIR": directory.path(), "SYSTEMD_COLORS": "0"]
+            ) { program in
+                try await program.waitForExit()
+                return program.output
+            }
+            #expect(exit == .code(0) && output.isEmpty, "\(output)")
         }
     }
 

@@ -170,10 +170,12 @@ package struct SystemdUnits: Sendable, Hashable {
                 "# Has the public port; stopping it stops this service too.", "Requires=\(socket)", "After=\(socket)",
             ]
         }
-        lines += [
-            "# A service that is given up loses its public port; how often it is started is bounded by RestartSec=.",
-            "StartLimitIntervalSec=0",
-        ]
+        if self.plan.gateway != nil {
+            lines += [
+                "# A service that is given up loses its public port; how often it is started is bounded by RestartSec=.",
+                "StartLimitIntervalSec=0",
+            ]
+        }
         lines += [
             "", "[Service]", "# Active means that a request was answered, not that a process was started.",
             "Type=notify",

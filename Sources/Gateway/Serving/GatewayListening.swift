@@ -37,16 +37,40 @@ struct GatewayListening {
             switch listener {
             case .tcp(let host, let port, _): channel = try await bootstrap.bind(host: host, port: port).get()
             case .unix(let path, let mode, _):
-                channel = try await bootstrap.bind(unixDomainSocketPath: path).get()
-                if let mode, chmod(path, mode) != 0 { throw IOError(errnoCode: errno, reason: "chmod") }
-            case .inherited(let descriptor, _, _):
-                channel = try await bootstrap.withBoundSocket(descriptor).get()
-                // NIO has set the queue to 128 connections, whatever the service manager had set.
-                listen(descriptor, Self.backlog)
+                channel = try await self.listen(on: try Self.bind(path, mode: mode), bootstrap)
+            case .inherited(let descriptor, _, _): channel = try await self.listen(on: descriptor, bootstrap)
             }
         } catch { throw listener.error(error) }
         let scheme = certificate == nil ? "http" : "https"
         return (channel, channel.localAddress.map { Self.text($0, scheme) } ?? "\(listener)")
+    }
+
+    private func listen(on descriptor: CInt, _ bootstrap: ServerBootstrap) async throws -> any Channel {
+        let channel = try await bootstrap.withBoundSocket(descriptor).get()
+        // NIO has set the queue to 128 connections, whatever the service manager had set.
+        Self.listen(descriptor)
+        return channel
+    }
+
+    /// Makes a Unix socket whose file stays when it is closed: NIO would remove it, although somebody else may have the socket too.
+    ///
+    /// - Parameters:
+    ///   - path: where.
+    ///   - mode: of the file; nil: what the umask leaves.
+    /// - Returns: the descriptor.
+    /// - Throws: `IOError` when the system refuses.
+    private static func bind(_ path: String, mode: UInt32?) throws -> CInt {
+        let address = try SocketAddress(unixDomainSocketPath: path)
+        let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "socket") }
+        let isBound = address.withSockAddr { Self.bind(descriptor, $0, socklen_t($1)) } == 0
+        guard isBound, mode.map({ chmod(path, $0) == 0 }) ?? true else {
+            let error = IOError(errnoCode: errno, reason: "bind")
+            if isBound { unlink(path) }
+            _ = Self.close(descriptor)
+            throw error
+        }
+        return descriptor
     }
 
     private static func text(_ address: SocketAddress, _ scheme: String) -> String {
@@ -138,6 +162,26 @@ struct GatewayListening {
         Musl.close(descriptor)
         #else
         Darwin.close(descriptor)
+        #endif
+    }
+
+    private static func listen(_ descriptor: CInt) {
+        #if canImport(Glibc)
+        _ = Glibc.listen(descriptor, Self.backlog)
+        #elseif canImport(Musl)
+        _ = Musl.listen(descriptor, Self.backlog)
+        #else
+        _ = Darwin.listen(descriptor, Self.backlog)
+        #endif
+    }
+
+    private static func bind(_ descriptor: CInt, _ address: UnsafePointer<sockaddr>, _ length: socklen_t) -> CInt {
+        #if canImport(Glibc)
+        Glibc.bind(descriptor, address, length)
+        #elseif canImport(Musl)
+        Musl.bind(descriptor, address, length)
+        #else
+        Darwin.bind(descriptor, address, length)
         #endif
     }
 }
