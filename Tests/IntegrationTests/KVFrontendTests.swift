@@ -107,17 +107,23 @@ struct KVFrontendTests {
     /// Each prompt stays with the worker that had it first.
     private func checkHolders(_ place: MixedPlace, _ model: String) async throws -> [Int: UInt64] {
         var holders: [Int: UInt64] = [:]
-        for number in 0..<6 {
+        for number in 0..<40 where holders.count < 6 {
             let first = try await Self.ask(place, model, Self.prompt(number))
             #expect(first.hitRate == 0)
             #expect(first.worker != 0)
+            var last = first
             try await eventually("the frontend hears of the blocks") {
-                let again = try await Self.ask(place, model, Self.prompt(number))
-                #expect(again.worker == first.worker)
-                return again.hitRate > 0.8
+                last = try await Self.ask(place, model, Self.prompt(number))
+                return last.hitRate > 0.8 || last.worker != first.worker
+            }
+            // Asked again before the frontend had heard of the blocks, it may have gone elsewhere, and then both have it.
+            guard last.worker == first.worker else { continue }
+            for _ in 0..<3 {
+                #expect(try await Self.ask(place, model, Self.prompt(number)).worker == first.worker)
             }
             holders[number] = first.worker
         }
+        #expect(holders.count == 6)
         #expect(Set(holders.values).count == 2, "new prompts are spread")
         return holders
     }
