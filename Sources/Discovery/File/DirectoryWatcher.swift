@@ -9,6 +9,9 @@ struct DirectoryWatcher: Sendable {
         IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_CLOSE_WRITE | IN_DELETE_SELF | IN_MOVE_SELF
     )
 
+    /// A read that has no room for the next event fails, and a name may have 255 bytes: no buffer that adapts to what was read before.
+    private static let readSize = 16 << 10
+
     let store: FileStore
     /// How often the directories are looked up again.
     let renewal: Duration
@@ -29,6 +32,7 @@ struct DirectoryWatcher: Sendable {
         let channel: NIOAsyncChannel<ByteBuffer, Never>
         do {
             channel = try await NIOPipeBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+                .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: Self.readSize))
                 .takingOwnershipOfDescriptor(input: descriptor) { channel in
                     channel.eventLoop.makeCompletedFuture {
                         try NIOAsyncChannel<ByteBuffer, Never>(wrappingChannelSynchronously: channel)
