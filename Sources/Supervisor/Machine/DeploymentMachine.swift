@@ -61,7 +61,7 @@ struct DeploymentMachine: Sendable {
     }
 
     /// What runs; its replicas have the indexes of `replicas`, and some of them may have been removed.
-    private(set) var plan: Plan
+    var plan: Plan
     var replicas: [ReplicaMachine]
     /// The change that is under way.
     var rollout: Rollout?
@@ -70,9 +70,9 @@ struct DeploymentMachine: Sendable {
     /// Seconds from `begin` to ready.
     private(set) var readyAfter: Double?
     private let exitOnFirst: Bool
-    private var levels: [Int] = []
-    private var members: [String: [Int]] = [:]
-    private var generator: SplitMix64
+    var levels: [Int] = []
+    var members: [String: [Int]] = [:]
+    var generator: SplitMix64
     private var startedAt: ContinuousClock.Instant?
     private var hasAskedForContradictions = false
     private var outcome = SupervisorOutcome(exitCode: 0, reason: .requested)
@@ -88,48 +88,6 @@ struct DeploymentMachine: Sendable {
         self.replicas = plan.replicas.map { ReplicaMachine(plan: $0, seed: generator.next()) }
         self.generator = generator
         self.arrange()
-    }
-
-    // MARK: What there is
-
-    /// Takes note of plans that came, changed or went.
-    private mutating func arrange() {
-        self.plan.replicas = self.replicas.map(\.plan)
-        self.levels = DeploymentTimes.levels(of: self.plan.replicas)
-        self.members = Dictionary(grouping: self.replicas.indices.filter { !self.replicas[$0].isRetired }) {
-            self.replicas[$0].plan.process
-        }
-    }
-
-    /// A replica that waits for its dependencies, in the place of one of its name that was removed, if there was one.
-    mutating func add(_ replica: ReplicaPlan) -> Int {
-        defer { self.arrange() }
-        if let index = self.replicas.firstIndex(where: { $0.isRetired && $0.plan.name == replica.name }) {
-            self.replicas[index].revive(replica)
-            return index
-        }
-        self.replicas.append(ReplicaMachine(plan: replica, seed: self.generator.next()))
-        return self.replicas.count - 1
-    }
-
-    /// Nobody waits for the replica or counts on it any more.
-    mutating func retire(_ index: Int) {
-        self.replicas[index].retire()
-        self.arrange()
-    }
-
-    /// Everything of a plan but its replicas.
-    mutating func takeSettings(of plan: Plan) {
-        let replicas = self.plan.replicas
-        self.plan = plan
-        self.plan.replicas = replicas
-    }
-
-    /// The plan as it is now, without what was removed.
-    var activePlan: Plan {
-        var plan = self.plan
-        plan.replicas = self.replicas.filter { !$0.isRetired }.map(\.plan)
-        return plan
     }
 
     var isStopping: Bool { self.phase == .stopping || self.phase == .finished }

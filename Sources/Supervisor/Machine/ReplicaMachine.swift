@@ -96,24 +96,26 @@ struct ReplicaMachine: Sendable {
         case failed(String)
     }
 
-    private(set) var plan: ReplicaPlan
-    private(set) var schedule: ReadinessSchedule
-    private(set) var state: State = .waiting
-    private(set) var lastExit: String?
+    // Changed here and in ReplicaMachine+Ending.swift only.
+
+    var plan: ReplicaPlan
+    var schedule: ReadinessSchedule
+    var state: State = .waiting
+    var lastExit: String?
     /// How often a process was started again.
-    private(set) var restarts = 0
+    var restarts = 0
     /// The highest layer that the last run reached, kept when it has ended.
     private(set) var lastLayer: ReadinessLayer?
     /// The process of it that could not be killed.
-    private(set) var survivor: Survivor?
-    private var wasReady = false
+    var survivor: Survivor?
+    var wasReady = false
     /// How many processes there were.
     private(set) var runs = 0
-    private var backoff: Backoff
+    var backoff: Backoff
     /// The plan of the next run, when it is another one.
-    private var successor: ReplicaPlan?
+    var successor: ReplicaPlan?
     /// Was removed from the deployment; what is left of it is being ended.
-    private(set) var isRetired = false
+    var isRetired = false
 
     /// What the leader leaves behind may take this long after SIGTERM.
     static let clearingGrace: Duration = .seconds(2)
@@ -401,200 +403,6 @@ struct ReplicaMachine: Sendable {
         }
         // What is missing is not this process's own work, so starting it again would not help.
         return self.wasReady ? [.warning("\(self.plan.name): \(cause); still waiting")] : [.hopeless(cause)]
-    }
-
-    // MARK: Ending
-
-    mutating func exited(
-        run number: Int,
-        status: ProcessExit,
-        mayRestart: Bool,
-        at now: ContinuousClock.Instant
-    ) -> [Action] {
-        switch self.state {
-        case .starting(let run) where run.number == number,
-            .ready(let run) where run.number == number,
-            .unready(let run) where run.number == number:
-            self.lastExit = status.words
-            return [.exited(status)] + self.runEnded(run, mayRestart ? .exit(status) : .stop, at: now)
-        case .ending(let run, let ending) where run.number == number:
-            self.lastExit = status.words
-            return self.runEnded(run, ending, at: now)
-        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped, .failed:
-            return []
-        }
-    }
-
-    private mutating func runEnded(_ run: Run, _ ending: Ending, at now: ContinuousClock.Instant) -> [Action] {
-        self.state = .clearing(run, ending, lifetime: now - run.startedAt)
-        let grace = run.killed ? .zero : Self.clearingGrace
-        return Timer.allCases.map { .cancel($0) } + [.clear(run: run.number, grace: grace)]
-    }
-
-    /// Nothing is left of the run.
-    mutating func cleared(run number: Int, at now: ContinuousClock.Instant) -> [Action] {
-        guard case .clearing(let run, let ending, let lifetime) = self.state, run.number == number else { return [] }
-        switch ending {
-        case .stop:
-            self.state = .stopped
-            return [.stateChanged(self.lastExit)]
-        case .exit(let status):
-            return self.decide(afterExit: status, lifetime: lifetime, at: now)
-        case .restart(let reason):
-            return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
-        case .replace:
-            return self.startOver()
-        case .notStarted(let reason, let permanent):
-            if permanent || self.plan.restart.condition == .never { return self.fail(reason) }
-            return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
-        }
-    }
-
-    private mutating func decide(
-        afterExit status: ProcessExit,
-        lifetime: Duration,
-        at now: ContinuousClock.Instant
-    ) -> [Action] {
-        let isDone: Bool =
-            switch self.plan.restart.condition {
-            case .never: status.isSuccess
-            case .onFailure: status.isSuccess && self.plan.role == .infrastructure
-            case .always: false
-            }
-        if isDone {
-            self.state = .stopped
-            return [.stateChanged(status.words)]
-        }
-        if self.plan.restart.condition == .never { return self.fail(status.words) }
-        return self.decideRestart(reason: status.words, lifetime: lifetime, at: now)
-    }
-
-    private mutating func decideRestart(
-        reason: String,
-        lifetime: Duration,
-        at now: ContinuousClock.Instant
-    ) -> [Action] {
-        switch self.backoff.runEnded(after: lifetime) {
-        case .restart(let delay, let attempt):
-            self.state = .backingOff
-            return [
-                .stateChanged(reason), .restarting(reason: reason, delay: delay, attempt: attempt),
-                .arm(.backoff, at: now + delay),
-            ]
-        case .giveUp(let count):
-            return self.fail("given up after \(count) \(count == 1 ? "restart" : "restarts") in a row; last: \(reason)")
-        }
-    }
-
-    private mutating func fail(_ reason: String) -> [Action] {
-        self.state = .failed(reason)
-        return [.stateChanged(reason)]
-    }
-
-    private mutating func beginEnding(_ run: Run, _ ending: Ending, at now: ContinuousClock.Instant) -> [Action] {
-        self.state = .ending(run, ending)
-        var actions: [Action] = [.cancel(.probe), .cancel(.startup), .cancel(.stuck)]
-        actions.append(.stateChanged(nil))
-        if run.pid != nil { actions.append(.signal(run: run.number, self.plan.stop.signal)) }
-        return actions + [.arm(.grace, at: now + .seconds(self.plan.stop.grace))]
-    }
-
-    /// Puts a new process in the place of the one that is there, at once and whatever the restart policy says of ends.
-    ///
-    /// - Parameters:
-    ///   - successor: the plan of the new one; nil: the same.
-    ///   - now: the time.
-    /// - Returns: what is to be done.
-    mutating func replace(with successor: ReplicaPlan? = nil, at now: ContinuousClock.Instant) -> [Action] {
-        if let successor { self.successor = successor }
-        switch self.state {
-        case .starting(let run), .ready(let run), .unready(let run):
-            return self.beginEnding(run, .replace, at: now)
-        case .ending(let run, _):
-            self.state = .ending(run, .replace)
-            return [.stateChanged(nil)]
-        case .clearing(let run, _, let lifetime):
-            self.state = .clearing(run, .replace, lifetime: lifetime)
-            return [.stateChanged(nil)]
-        case .backingOff, .stopped, .failed:
-            return [.cancel(.backoff)] + self.startOver()
-        case .waiting:
-            return self.takeSuccessor()
-        }
-    }
-
-    /// It was removed: whatever becomes of it concerns nobody.
-    mutating func retire() { self.isRetired = true }
-
-    /// It is wanted again after it was removed.
-    mutating func revive(_ plan: ReplicaPlan) {
-        self.isRetired = false
-        self.successor = plan
-        _ = self.takeSuccessor()
-        self.backoff.reset()
-        self.state = .waiting
-    }
-
-    private mutating func takeSuccessor() -> [Action] {
-        guard let plan = self.successor else { return [] }
-        self.successor = nil
-        self.plan = plan
-        self.schedule = ReadinessSchedule(layers: plan.readiness, timing: plan.timing)
-        self.backoff.policy = plan.restart
-        self.wasReady = false
-        return [.planTaken]
-    }
-
-    /// Starts when the dependencies are there, as if nothing had ever failed.
-    private mutating func startOver() -> [Action] {
-        self.backoff.reset()
-        self.restarts += 1
-        self.state = .waiting
-        return self.takeSuccessor() + [.stateChanged("restart asked for"), .backoffOver]
-    }
-
-    /// Asks the replica to end.
-    mutating func stop(at now: ContinuousClock.Instant) -> [Action] {
-        switch self.state {
-        case .waiting, .backingOff:
-            self.state = .stopped
-            return [.cancel(.backoff), .stateChanged(nil)]
-        case .starting(let run), .ready(let run), .unready(let run):
-            return self.beginEnding(run, .stop, at: now)
-        case .ending(let run, _):
-            self.state = .ending(run, .stop)
-            return [.stateChanged(nil)]
-        case .clearing(let run, _, let lifetime):
-            self.state = .clearing(run, .stop, lifetime: lifetime)
-            return [.stateChanged(nil)]
-        case .stopped, .failed:
-            return []
-        }
-    }
-
-    /// Ends the replica at once.
-    mutating func kill(at now: ContinuousClock.Instant) -> [Action] {
-        switch self.state {
-        case .waiting, .backingOff, .stopped, .failed:
-            return self.stop(at: now)
-        case .starting(var run), .ready(var run), .unready(var run), .ending(var run, _):
-            let wasEnding = if case .ending = self.state { true } else { false }
-            let actions = wasEnding ? [] : self.beginEnding(run, .stop, at: now).filter { !$0.isSignal }
-            run.killed = true
-            self.state = .ending(run, .stop)
-            return actions + [
-                .cancel(.grace), .kill(run: run.number), .arm(.killLimit, at: now + Self.killLimit),
-            ]
-        case .clearing(let run, _, let lifetime):
-            self.state = .clearing(run, .stop, lifetime: lifetime)
-            return [.clear(run: run.number, grace: .zero)]
-        }
-    }
-}
-
-extension ReplicaMachine.Action {
-    fileprivate var isSignal: Bool {
-        if case .signal = self { true } else { false }
     }
 }
 
