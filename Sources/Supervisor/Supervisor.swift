@@ -119,6 +119,21 @@ package final class Supervisor: Sendable {
     ///
     /// To be called once.
     package func run() async -> SupervisorOutcome {
+        let outcome = await self.runUnanswered()
+        // Whoever asked before there was a loop, or after it, is answered.
+        self.sender.finish()
+        for await event in self.events {
+            switch event {
+            case .restart(let request): request.reply(.failure(.stopping))
+            case .apply(let request): request.reply(.failure(.stopping))
+            case .status(let query): query.reply(nil)
+            default: break
+            }
+        }
+        return outcome
+    }
+
+    private func runUnanswered() async -> SupervisorOutcome {
         do {
             try DirectoryMaker.make(self.plan.directories.runtime)
             let lock = try await DeploymentLock.acquire(

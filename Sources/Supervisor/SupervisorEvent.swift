@@ -37,7 +37,8 @@ struct StatusQuery: Sendable {
 
     var moment: Moment
     var limit: Duration?
-    var reply: @Sendable (DeploymentStatus) -> Void
+    /// Nil when there is no deployment to speak of any more, or not yet.
+    var reply: @Sendable (DeploymentStatus?) -> Void
 
     /// Asks the loop.
     ///

@@ -33,7 +33,8 @@ extension SupervisorLoop {
             self.release(name, in: &group)
         case .planChanged(let plan):
             self.sharePlan()
-            self.notices(.planChanged(plan))
+            self.servingModel = nil
+            self.notices(.planChanged(plan, isWayBack: self.machine.rollout?.failure != nil))
         case .closePublicPort:
             self.closePublicPort(in: &group)
         case .progress(let progress):
@@ -93,7 +94,9 @@ extension SupervisorLoop {
             self.warn(text)
         case .said(let text):
             self.notices(.said(replica: replica.name, text))
-        case .hopeless, .backoffOver, .planTaken:
+        case .planTaken:
+            self.notices(.replicaPlanned(self.machine.replicas[index].plan))
+        case .hopeless, .late, .backoffOver:
             break
         }
     }
@@ -154,6 +157,8 @@ extension SupervisorLoop {
             return self.feed(.notStarted(replica: index, run: run, reason: reason, permanent: run == 1), in: &group)
         }
         do {
+            // One that opens its ports itself now must be able to.
+            self.held.release(Set(replica.ports.map(\.port)), except: replica.listens)
             let held = try self.held.descriptors(replica.listens)
             let output = try Pipe()
             let errors: Pipe
@@ -263,7 +268,7 @@ extension SupervisorLoop {
             self.pids[id] = nil
             switch self.launches.removeValue(forKey: id) {
             case .replica(let index, let run):
-                self.launchOfReplica[index] = nil
+                if self.launchOfReplica[index] == id { self.launchOfReplica[index] = nil }
                 self.feed(.exited(replica: index, run: run, status), in: &group)
             case .exec(let probe):
                 self.execFinished(id, probe, probe.outcome(of: status), in: &group)

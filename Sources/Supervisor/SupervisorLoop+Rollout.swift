@@ -65,8 +65,23 @@ extension SupervisorLoop {
             let text = "\(reasons)\nnothing was changed; stop the deployment and start it again for that"
             return request.reply(.failure(RolloutRefusal(cause: .conflict, description: text)))
         }
+        let added = plan.replicas.filter { replica in change.added.contains { $0.name == replica.name } }
+        for replica in self.machine.replicas
+        where replica.isRetired && added.contains(where: { $0.name == replica.plan.name }) {
+            guard let survivor = replica.survivor else { continue }
+            let text =
+                "not even SIGKILL ended the process that \(replica.plan.name) had before (\(survivor)); nothing was changed"
+            return request.reply(.failure(RolloutRefusal(cause: .conflict, description: text)))
+        }
+        // What is stopped or started anew first gives its ports back.
+        let given = Set((change.removed + change.changed).map(\.name))
+        let back = Set(current.replicas.filter { given.contains($0.name) }.flatMap(\.ports).map(\.port))
         let taken = self.takenPorts(
-            of: plan.replicas.filter { replica in change.added.contains { $0.name == replica.name } }
+            of: added.map { replica in
+                var replica = replica
+                replica.ports.removeAll { back.contains($0.port) }
+                return replica
+            }
         )
         guard taken.isEmpty else {
             let text = "\(taken.joined(separator: "\n"))\nnothing was changed"
@@ -80,7 +95,7 @@ extension SupervisorLoop {
         self.feed(.rolloutRequested(Rollout(from: current, to: plan)), in: &group)
     }
 
-    /// In start order, each once.
+    /// In the order in which they are restarted, each once.
     private func replicas(named names: [String]) throws(RolloutRefusal) -> [String] {
         let known = self.machine.activePlan.replicas
         for name in names where !known.contains(where: { $0.process == name || $0.name == name }) {
@@ -89,7 +104,9 @@ extension SupervisorLoop {
                 description: UnknownProcess.words(name, among: known.flatMap { [$0.process, $0.name] })
             )
         }
-        return known.filter { names.contains($0.process) || names.contains($0.name) }.map(\.name)
+        let wanted = known.filter { names.contains($0.process) || names.contains($0.name) }
+        // Frontends last: they are ready when workers are there.
+        return (wanted.filter { $0.role != .frontend } + wanted.filter { $0.role == .frontend }).map(\.name)
     }
 
     func release(_ name: String, in group: inout DiscardingTaskGroup) {

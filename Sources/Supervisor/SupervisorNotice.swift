@@ -20,8 +20,10 @@ package enum SupervisorNotice: Sendable, Hashable {
     case firstExit(replica: String, code: Int32)
     /// The deployment serves, so many seconds after it was started; the model is the one that was asked for a token.
     case ready(seconds: Double, model: String?)
-    /// The deployment is being changed to match another plan.
-    case planChanged(Plan)
+    /// The deployment is being changed to match another plan, or, when that failed, the one before again.
+    case planChanged(Plan, isWayBack: Bool)
+    /// From its next start on a replica is what this says.
+    case replicaPlanned(ReplicaPlan)
     /// That is done; with the reason when it was not.
     case changeEnded(String?)
     /// Every replica is ready again.

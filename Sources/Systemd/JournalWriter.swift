@@ -121,12 +121,11 @@ package final class JournalWriter: Sendable {
                 self.fallback(entry, isFirst ? String(cString: strerror(error)) : nil)
             }
         }
-        self.resumeFinishers()
     }
 
     /// What waits, with a report of what was lost behind it; nil when there is nothing.
     private func take() -> [JournalEntry]? {
-        self.state.withLock { state in
+        let (batch, finishers) = self.state.withLock { state -> ([JournalEntry], [CheckedContinuation<Void, Never>]) in
             var batch = state.waiting
             state.waiting = []
             if state.lost > 0 {
@@ -136,9 +135,14 @@ package final class JournalWriter: Sendable {
                 state.count += 1
                 batch.append(report)
             }
-            if batch.isEmpty { state.isDraining = false }
-            return batch.isEmpty ? nil : batch
+            guard batch.isEmpty else { return (batch, []) }
+            // Under the same lock: those who wait from now on wait for what is written from now on.
+            defer { state.finishers = [] }
+            state.isDraining = false
+            return (batch, state.finishers)
         }
+        for finisher in finishers { finisher.resume() }
+        return batch.isEmpty ? nil : batch
     }
 
     private static func send(_ entry: JournalEntry) -> Int32 {

@@ -101,10 +101,13 @@ struct ForegroundOutput: Sendable {
             if self.isForPeople { Terminal.print(text) } else { self.say(text, as: .warning) }
         case .ready(let seconds, let model):
             self.announceReady(seconds, reached: reached, model: model)
-        case .planChanged(let plan):
+        case .planChanged(let plan, isWayBack: false):
             self.say(
                 "changing what runs to match \(plan.manifestPath ?? "the manifest"): \(plan.replicas.count) processes"
             )
+        case .planChanged(_, isWayBack: true), .replicaPlanned:
+            // The warning that says why has said it.
+            break
         case .changeEnded(let failure):
             self.say(failure.map { "the change failed: \($0)" } ?? "changed")
         case .recovered:

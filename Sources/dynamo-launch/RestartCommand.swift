@@ -9,7 +9,7 @@ struct RestartCommand: AsyncParsableCommand {
             "Start processes of a running deployment anew, one replica after another, each ready before the next.",
         discussion: """
             A frontend behind the gateway gets no new requests and answers those that it has before it is told to end; while there is \
-            no other one, new requests wait. Other processes are told to end at once and finish their work by themselves. Processes \
+            no other one, new requests wait. Other processes are told to end at once and finish their work by themselves; while the only worker of a model is away, the model is not there. Processes \
             that depend on a restarted one go on. A process that does not become ready is handled as after a crash, by its restart policy.
 
             Examples:

@@ -48,10 +48,14 @@ struct UpCommand: AsyncParsableCommand {
         )
         output.introduce(manifest: preparation.selection.description)
 
+        // A terminal that is held up must not hold up the public port.
+        let queue = LineQueue()
         let port = PublicPort(
             plan: plan,
             listeners: listeners,
-            logger: Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: "gateway") }
+            logger: Logger(label: ForegroundOutput.name) { _ in
+                LauncherLogHandler(output: output, subject: "gateway", queue: queue)
+            }
         )
         do { try listeners.discardUnused() } catch { output.complain("warning: \(error)") }
         do { try await port?.bind() } catch {
@@ -61,7 +65,7 @@ struct UpCommand: AsyncParsableCommand {
         do { try await port?.leaveWithServiceManager() } catch {
             output.complain("warning: a restart of the launcher may lose connections: \(error)")
         }
-        let outcome = await self.supervise(plan, ports, port, listeners, output, watchdog)
+        let outcome = await self.supervise(plan, ports, port, listeners, output, queue, watchdog)
         output.conclude(outcome)
         await output.finish()
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
@@ -132,6 +136,7 @@ struct UpCommand: AsyncParsableCommand {
         _ port: PublicPort?,
         _ listeners: PublicListeners,
         _ output: ForegroundOutput,
+        _ queue: LineQueue,
         _ watchdog: Watchdog?
     ) async -> SupervisorOutcome {
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
@@ -181,6 +186,10 @@ struct UpCommand: AsyncParsableCommand {
             group.addTask { await supervisor.run() }
             group.addTask {
                 await relays.run()
+                return nil
+            }
+            group.addTask {
+                await queue.run(output)
                 return nil
             }
             if let port {
@@ -279,6 +288,8 @@ private struct LauncherLogHandler: LogHandler {
     let output: ForegroundOutput
     /// What the log is about, in front of each line.
     var subject: String?
+    /// Where lines wait that must not be waited for.
+    var queue: LineQueue?
     var metadata: Logger.Metadata = [:]
     var logLevel: Logger.Level = .warning
 
@@ -289,7 +300,12 @@ private struct LauncherLogHandler: LogHandler {
 
     func log(event: LogEvent) {
         let subject = self.subject.map { "\($0): " } ?? ""
-        self.output.say("\(subject)\(event.level): \(event.message)", as: Self.priority(of: event.level))
+        let details = self.metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
+        let text =
+            "\(subject)\(event.level): \(event.message)"
+            + (details.isEmpty ? "" : " (\(details.map { "\($0.key): \($0.value)" }.joined(separator: ", ")))")
+        let line = LineQueue.Line(text: text, priority: Self.priority(of: event.level))
+        if let queue { queue.put(line) } else { self.output.say(line.text, as: line.priority) }
     }
 
     private static func priority(of level: Logger.Level) -> JournalEntry.Priority {

@@ -62,6 +62,26 @@ import Testing
         await backend.kill()
     }
 
+    @Test func aBodyThatWasReadGoesToTheConnectionThatIsThereWhenTheOtherBackendRefuses() async throws {
+        let backend = try await TestBackend(id: "frontend-1") { _ in .text("ok") }
+        let gone = Backend(id: "frontend-0", generation: 1, host: "127.0.0.1", port: try freePort())
+        try await withGateway { gateway, port in
+            gateway.setBackends([backend.backend])
+            let first = try RawClient(port: port)
+            try first.send(Self.get)
+            _ = await first.receiveAnswer()
+            // Now there is an idle connection to the one, and the other one's turn comes.
+            gateway.setBackends([gone, backend.backend])
+            for _ in 0..<2 {
+                let client = try RawClient(port: port)
+                try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello")
+                #expect(await client.receiveAnswer().text.hasPrefix("HTTP/1.1 200 "))
+            }
+            #expect(gateway.status.backends.first { $0.backend == gone }?.failures[.connect] == 1, "it was asked")
+        }
+        await backend.kill()
+    }
+
     /// What an ejected backend answers to the question whether it is well.
     @Test(arguments: [
         ("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", true),
@@ -214,7 +234,7 @@ import Testing
     @Test func aRemovedBackendFinishesAndItsIdleConnectionsClose() async throws {
         let backend = try await TestBackend { seen in
             var answer = TestBackend.Answer.text("ok")
-            if seen.line.contains("/slow") { answer.delay = .milliseconds(300) }
+            if seen.line.contains("/slow") { answer.delay = .seconds(2) }
             return answer
         }
         try await withGateway { gateway, port in
@@ -227,7 +247,7 @@ import Testing
             _ = await idle.receiveAnswer()
             #expect(backend.openConnections == 2)
             gateway.setBackends([])
-            try await eventually(within: .milliseconds(250), "the idle one closes") { backend.openConnections == 1 }
+            try await eventually("the idle one closes") { backend.openConnections == 1 }
             #expect(await slow.receiveAnswer().text.hasPrefix("HTTP/1.1 200 "))
             try await eventually("the other one follows") { backend.openConnections == 0 }
         }

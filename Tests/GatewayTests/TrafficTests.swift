@@ -121,7 +121,7 @@ import Testing
         #expect(machine.tick(now: Self.time(610)) == [.probe(slot: first.slot, Self.one)])
         let actions = machine.probed(slot: first.slot, isWell: true, now: Self.time(620))
         let sent = actions.compactMap { if case .send(let waiter, _) = $0 { waiter } else { nil } }
-        #expect(sent == ["a", "b"] && machine.statistics.first?.ejections == 2)
+        #expect(sent == ["a", "b"] && machine.statistics.first?.ejections == 1)
         #expect(machine.probed(slot: first.slot, isWell: false, now: Self.time(621)) == [], "nobody asked")
         _ = try Self.sent(machine.arrive("c", bytes: 1, now: Self.time(621)))
     }

@@ -74,6 +74,8 @@ import Testing
                     try await clients.waitForOutput("started")
                     for signal in [SIGKILL, SIGTERM] {
                         let frontend = try await Self.frontend(of: deployment)
+                        // 0 would be the tests' own process group.
+                        try #require(frontend > 0)
                         kill(frontend, signal)
                         try await eventually(within: .seconds(20), "another frontend is ready") {
                             let now = try await Self.frontend(of: deployment)

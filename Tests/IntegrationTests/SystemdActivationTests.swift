@@ -37,7 +37,7 @@ import Testing
         )
     }
 
-    private func waitUntilInactive(_ machine: SystemdMachine, within limit: Duration = .seconds(10)) async throws {
+    private func waitUntilInactive(_ machine: SystemdMachine, within limit: Duration = .seconds(30)) async throws {
         try await eventually(within: limit, "the service has ended") {
             try await machine.property("ActiveState", of: Self.service) == "inactive"
         }
@@ -242,7 +242,7 @@ import Testing
             }
             #expect(failures.isEmpty, "\(failures)")
             let starts = try await machine.journal(of: Self.service).components(separatedBy: ": stopping; who holds")
-            #expect(starts.count > 2, "it ended several times")
+            #expect(starts.count > 1, "it ended meanwhile")
         }
     }
 

@@ -72,16 +72,24 @@ package struct PlanChange: Sendable, Hashable, Codable {
         compare("name", old.deployment == new.deployment, old.deployment, new.deployment)
         compare("planes", old.planes == new.planes, old.planes.words, new.planes.words)
         compare("namespace", old.namespace == new.namespace, old.namespace, new.namespace)
-        compare("discovery", old.discovery == new.discovery, "\(old.discovery)", "\(new.discovery)")
+        compare("discovery", old.discovery == new.discovery, old.discovery.rendered, new.discovery.rendered)
         compare(
             "http",
             old.publicAddress == new.publicAddress,
-            old.publicAddress.localURL,
-            new.publicAddress.localURL
+            "\(old.publicAddress.host):\(old.publicAddress.port)",
+            "\(new.publicAddress.host):\(new.publicAddress.port)"
         )
         compare("gateway", old.gateway == new.gateway, old.gateway.words, new.gateway.words)
         let relaysOld = old.replicas.contains { $0.kvEvents != nil }
         let relaysNew = new.replicas.contains { $0.kvEvents != nil }
+        let servers = [old, new].map { plan in
+            Set(
+                plan.replicas.filter { $0.kvEvents != nil }.flatMap(\.environment).filter { $0.name.hasPrefix("NATS_") }
+            )
+        }
+        if relaysOld, relaysNew, servers[0].map(\.value).sorted() != servers[1].map(\.value).sorted() {
+            refusals.append("the NATS server of relayed KV events cannot be changed while the deployment runs")
+        }
         compare("whether KV events are relayed (kvEvents)", relaysOld == relaysNew, "\(relaysOld)", "\(relaysNew)")
         return refusals
     }
@@ -96,6 +104,7 @@ package struct PlanChange: Sendable, Hashable, Codable {
         if !variables.isEmpty { differences.append("environment: \(variables.joined(separator: ", "))") }
         compare("workingDirectory", old.workingDirectory == new.workingDirectory)
         compare("ports", old.ports == new.ports)
+        compare("listen", old.listens == new.listens)
         compare("gpus", old.gpus == new.gpus)
         compare("kvEvents", old.kvEvents == new.kvEvents)
         compare("dependsOn", old.dependencies == new.dependencies)

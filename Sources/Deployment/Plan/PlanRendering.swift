@@ -100,7 +100,8 @@ extension ReplicaPlan {
 }
 
 extension DiscoveryPlan {
-    fileprivate var rendered: String {
+    /// Without secrets.
+    var rendered: String {
         switch self {
         case .file(let directory): "file, \(directory)"
         case .etcd(let endpoints): "etcd, \(endpoints.map { Secrets.masking(url: $0) }.joined(separator: ", "))"

@@ -98,7 +98,11 @@ extension ClientConnection {
     private func cut(_ response: ResponseHead) {
         self.context?.flush()
         // An answer without a length, and one that lost its chunks, ends with the connection: only a reset tells that it broke.
-        if response.framing == .untilClose || (self.exchange?.request.isHTTP10 ?? false) { self.context?.reset() }
+        if response.framing == .untilClose || (self.exchange?.request.isHTTP10 ?? false) {
+            self.context?.reset()
+            // Past TLS, whose goodbye would say that the answer is whole.
+            self.secureContext?.close(promise: nil)
+        }
         self.close()
     }
 

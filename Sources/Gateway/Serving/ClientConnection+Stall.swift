@@ -48,11 +48,15 @@ extension ClientConnection {
     }
 
     private func clientStalled() {
-        let context = self.context
-        context?.reset()
+        let secure = self.secureContext
+        self.context?.reset()
         // A handler of TLS would say goodbye first, and wait for the answer of somebody who does not read.
-        let secure = try? context?.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self)
         self.abandon(.clientStalled)
         secure?.close(promise: nil)
+    }
+
+    /// Where TLS is spoken; nil: nowhere.
+    var secureContext: ChannelHandlerContext? {
+        try? self.context?.pipeline.syncOperations.context(handlerType: NIOSSLServerHandler.self)
     }
 }

@@ -116,6 +116,10 @@ final class ClientConnection: ChannelInboundHandler {
         guard context.channel.isWritable else { return self.watchForStall() }
         self.stall.end()
         self.exchange?.backend?.resumeReading()
+        guard case .reading = self.phase else { return }
+        self.pump()
+        self.exchange?.backend?.flush()
+        self.readOn()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -164,7 +168,8 @@ final class ClientConnection: ChannelInboundHandler {
 
     private var wantsEvents: Bool {
         switch self.phase {
-        case .reading: true
+        // Who sends requests and reads no answers waits.
+        case .reading: self.isWritable
         case .exchanging: !self.isRequestComplete
         case .held, .connecting, .lingering, .tunnel, .closed: false
         }
@@ -175,7 +180,8 @@ final class ClientConnection: ChannelInboundHandler {
         guard let context = self.context, !self.isInputClosed else { return }
         let wants =
             switch self.phase {
-            case .reading, .lingering: true
+            case .reading: self.isWritable
+            case .lingering: true
             case .held, .closed: false
             case .connecting: self.reader.bufferedBytes < Self.readAhead
             case .exchanging:
@@ -266,6 +272,9 @@ final class ClientConnection: ChannelInboundHandler {
             self.core.logFailure(assignment.backend, "connecting failed: \(error)", self.exchange?.requestID)
             self.finish(.failed(.connect))
             self.dispatch(isReturned: true, .now())
+            // Another backend's connection may have been there at once, and what was read already goes to it.
+            self.pump()
+            self.exchange?.backend?.flush()
             self.readOn()
         }
     }
@@ -348,6 +357,7 @@ final class ClientConnection: ChannelInboundHandler {
 
     private func timeIsUp() {
         switch self.phase {
+        case .reading where self.reader.isInsideHead && !self.isWritable: self.expect(within: self.limits.headerTimeout)
         case .reading where self.reader.isInsideHead:
             self.refuse(
                 Refusal(

@@ -322,7 +322,9 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         self.slots[index].failures += 1
         guard isCertain || self.slots[index].failures >= self.upstream.failuresToEject else { return }
         // Several requests that fail together are one ejection.
-        if self.slots[index].ejectedUntil == nil { self.eject(index, now) }
+        guard self.slots[index].ejectedUntil == nil else { return }
+        self.slots[index].statistics.ejections += 1
+        self.eject(index, now)
     }
 
     private mutating func eject(_ index: Int, _ now: NIODeadline) {
@@ -330,7 +332,6 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         for _ in 0..<min(self.slots[index].ejections, 16) { length = min(length * 2, self.upstream.longestEjection) }
         self.slots[index].ejections += 1
         self.slots[index].ejectedUntil = now + TimeAmount(length)
-        self.slots[index].statistics.ejections += 1
     }
 
     private mutating func removeIfDone(_ index: Int) {

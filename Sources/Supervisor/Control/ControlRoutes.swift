@@ -204,7 +204,7 @@ struct ControlRoutes: Sendable {
         }
         let follows = query["follow"] == "true"
         // Before the files are read, so that nothing falls between; a line that is in both comes twice at most.
-        let following = follows ? self.server.pump.follow(Set(indexes)) : nil
+        let following = follows ? self.server.pump.follow(query["process"] == nil ? nil : Set(indexes)) : nil
         let wanted = indexes
         let limit = count
         let past = try await self.server.threads.runIfActive { LogTail.lines(of: wanted, in: plan, count: limit) }

@@ -47,7 +47,7 @@ final class LogPump: Sendable {
     private struct Shared: Sendable {
         var commands: [Command] = []
         var rings: [LogRing]
-        var followers: [Int: (replicas: Set<Int>, continuation: AsyncStream<LogLine>.Continuation)] = [:]
+        var followers: [Int: (replicas: Set<Int>?, continuation: AsyncStream<LogLine>.Continuation)] = [:]
         var nextFollower = 0
         var isStopped = false
     }
@@ -95,7 +95,10 @@ final class LogPump: Sendable {
     }
 
     /// The lines from now on; a follower that does not keep up loses lines instead of slowing the replicas down.
-    func follow(_ replicas: Set<Int>) -> AsyncStream<LogLine> {
+    ///
+    /// - Parameter replicas: whose; nil: of all, also of those that come.
+    /// - Returns: the lines.
+    func follow(_ replicas: Set<Int>?) -> AsyncStream<LogLine> {
         let (stream, continuation) = AsyncStream.makeStream(of: LogLine.self, bufferingPolicy: .bufferingNewest(4096))
         let id: Int? = self.shared.withLock { shared in
             guard !shared.isStopped else { return nil }
@@ -138,7 +141,7 @@ final class LogPump: Sendable {
     func publish(_ lines: [LogLine], of replica: Int) {
         let followers = self.shared.withLock { shared in
             for line in lines { shared.rings[replica].append(line.text) }
-            return shared.followers.values.filter { $0.replicas.contains(replica) }.map(\.continuation)
+            return shared.followers.values.filter { $0.replicas?.contains(replica) ?? true }.map(\.continuation)
         }
         for line in lines {
             self.sink(line)

@@ -73,6 +73,15 @@ extension DeploymentMachine {
         case .remove(let name):
             guard let index = self.replicas.firstIndex(where: { $0.plan.name == name }), self.replicas[index].isGone
             else { return [] }
+            if self.replicas[index].survivor != nil {
+                // What it holds is not free, and a second copy of it would be worse.
+                self.rollout = nil
+                return [
+                    .rolloutEnded(
+                        "\(name) was removed, and not even SIGKILL ended it; what was not reached is as it was"
+                    )
+                ]
+            }
             return [.progress(RolloutProgress(replica: name, .removed))] + self.nextStep(at: now)
         case .replace, .add:
             guard let index = self.activeIndex(of: step.replica), self.replicas[index].runs > run,
@@ -86,12 +95,29 @@ extension DeploymentMachine {
     ///
     /// - Returns: nil when there is nothing to go back to.
     mutating func revert(_ index: Int, _ reason: String, at now: ContinuousClock.Instant) -> [Action]? {
-        guard self.rollout?.current?.replica == self.replicas[index].plan.name, self.replicas[index].survivor == nil,
-            let back = self.rollout?.reverted("\(self.replicas[index].plan.name): \(reason)")
+        guard let step = self.rollout?.current, step.replica == self.replicas[index].plan.name,
+            self.replicas[index].survivor == nil
+        else { return nil }
+        // It had not been touched yet, and is about to get a new process anyway.
+        if self.rollout?.stage == .draining { return self.change(index, step, at: now) }
+        guard let back = self.rollout?.reverted("\(self.replicas[index].plan.name): \(reason)")
         else { return nil }
         self.rollout = back
         return [.progress(RolloutProgress(.reverting, reason: back.failure))] + self.headForTarget()
             + self.nextStep(at: now)
+    }
+
+    /// A replica that was started anew does not become ready, and is tried for ever.
+    ///
+    /// What was done to follow another plan is taken back; a restart ends here, and its replica is tried further.
+    mutating func giveUpWaiting(_ index: Int, _ reason: String, at now: ContinuousClock.Instant) -> [Action] {
+        let name = self.replicas[index].plan.name
+        guard let rollout, rollout.current?.replica == name, case .changing(let run) = rollout.stage,
+            self.replicas[index].runs > run
+        else { return [] }
+        if let back = self.revert(index, reason, at: now) { return back }
+        self.rollout = nil
+        return [.rolloutEnded("\(name): \(reason); it is tried further")]
     }
 
     /// The deployment is being stopped, so nothing more comes of it.

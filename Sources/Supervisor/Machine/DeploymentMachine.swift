@@ -51,6 +51,9 @@ struct DeploymentMachine: Sendable {
         case rolloutEnded(String?)
     }
 
+    /// So many restarts in a row of a process that was changed or restarted are enough to know.
+    private static let patienceWithRollout = 5
+
     enum Phase: Sendable, Equatable {
         case starting
         case verifying
@@ -171,6 +174,10 @@ struct DeploymentMachine: Sendable {
                 actions +=
                     self.revert(index, reason, at: now)
                     ?? self.fail(self.failure(of: index, reason), at: now)
+            case .late(let reason):
+                actions += self.giveUpWaiting(index, reason, at: now)
+            case .restarting(let reason, _, let attempt) where attempt >= Self.patienceWithRollout:
+                actions += self.giveUpWaiting(index, reason, at: now)
             case .stuck where self.phase == .starting:
                 actions.append(.lookForContradictions)
             case .planTaken:

@@ -116,7 +116,8 @@ extension ReplicaMachine {
         case .backingOff, .stopped, .failed:
             return [.cancel(.backoff)] + self.startOver()
         case .waiting:
-            return self.takeSuccessor()
+            // Its dependencies may be others.
+            return self.takeSuccessor() + [.backoffOver]
         }
     }
 

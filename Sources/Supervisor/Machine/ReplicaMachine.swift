@@ -41,6 +41,8 @@ struct ReplicaMachine: Sendable {
         case planTaken
         case restarting(reason: String, delay: Duration, attempt: Int)
         case warning(String)
+        /// It was ready in an earlier run, and this run has not become ready in time; it goes on.
+        case late(String)
         /// What the run says that it does.
         case said(String)
         /// This replica can not become ready, although its process runs.
@@ -402,7 +404,8 @@ struct ReplicaMachine: Sendable {
             return self.beginEnding(run, .restart(cause), at: now)
         }
         // What is missing is not this process's own work, so starting it again would not help.
-        return self.wasReady ? [.warning("\(self.plan.name): \(cause); still waiting")] : [.hopeless(cause)]
+        return self.wasReady
+            ? [.warning("\(self.plan.name): \(cause); still waiting"), .late(cause)] : [.hopeless(cause)]
     }
 }
 

@@ -49,19 +49,56 @@ struct Rollout: Sendable, Equatable {
 
     /// The way from one plan to another.
     ///
-    /// What goes makes room for what comes.
+    /// Frontends come last: they are ready when workers are there, of a model that may be new. What goes makes room for what comes, and what is
+    /// new comes before those that depend on it.
     init(from old: Plan, to new: Plan) {
         let change = PlanChange(from: old, to: new)
-        let plans = Dictionary(new.replicas.map { ($0.name, $0) }) { first, _ in first }
-        let added = Set(change.added.map(\.name))
-        let changed = new.replicas.filter { replica in change.changed.contains { $0.name == replica.name } }
-        let steps: [Step] =
-            changed.map { .replace($0.name, with: plans[$0.name]) }
-            + change.removed.reversed().map { .remove($0.name) }
-            + new.replicas.filter { added.contains($0.name) }.map { .add($0) }
-        self.steps = steps.reversed()
+        let (added, changed) = (Set(change.added.map(\.name)), Set(change.changed.map(\.name)))
+        let levels = DeploymentTimes.levels(of: new.replicas)
+        let ordered = zip(new.replicas, levels).enumerated().sorted { first, second in
+            (first.element.1, first.offset) < (second.element.1, second.offset)
+        }.map(\.element.0)
+        let late = Self.dependents(of: Set(ordered.filter { added.contains($0.name) }.map(\.process)), in: new.replicas)
+        func steps(_ isWanted: (ReplicaPlan) -> Bool) -> [Step] {
+            ordered.filter(isWanted).compactMap { replica in
+                if added.contains(replica.name) { return .add(replica) }
+                return changed.contains(replica.name) ? .replace(replica.name, with: replica) : nil
+            }
+        }
+        let removed = old.replicas.filter { replica in change.removed.contains { $0.name == replica.name } }.reversed()
+        func removals(_ isWanted: (ReplicaPlan) -> Bool) -> [Step] {
+            removed.filter(isWanted).map { .remove($0.name) }
+        }
+        let isFrontend = { (replica: ReplicaPlan) in replica.role == .frontend }
+        let frontends = steps(isFrontend)
+        // Behind a gateway one may go when another has come; otherwise both would want the same port.
+        let frontendsThatGo = removals(isFrontend)
+        let all =
+            steps { !isFrontend($0) && !late.contains($0.process) && !added.contains($0.name) }
+            + removals { !isFrontend($0) }
+            + steps { !isFrontend($0) && (late.contains($0.process) || added.contains($0.name)) }
+            + (new.gateway == nil ? frontendsThatGo + frontends : frontends + frontendsThatGo)
+        self.steps = all.reversed()
         self.target = new
         self.origin = old
+    }
+
+    /// Processes that wait for one of these, directly or not.
+    private static func dependents(of processes: Set<String>, in replicas: [ReplicaPlan]) -> Set<String> {
+        var found: Set<String> = []
+        var isGrowing = true
+        while isGrowing {
+            let more = replicas.filter { replica in
+                !found.contains(replica.process)
+                    && replica.dependencies.contains {
+                        $0.process != replica.process
+                            && (processes.contains($0.process) || found.contains($0.process))
+                    }
+            }
+            isGrowing = !more.isEmpty
+            found.formUnion(more.map(\.process))
+        }
+        return found
     }
 
     /// Goes on to the next step.
@@ -74,6 +111,9 @@ struct Rollout: Sendable, Equatable {
 
     /// The current step is begun; `inverse` takes it back.
     mutating func began(inverse: Step) { self.undo.append(inverse) }
+
+    /// Whether what was done can be taken back.
+    var canGoBack: Bool { self.origin != nil && self.failure == nil }
 
     /// The same way back, when it can be gone back.
     ///

@@ -39,6 +39,19 @@ struct HeldSockets: Sendable {
         return all
     }
 
+    /// Closes those on some ports.
+    ///
+    /// - Parameters:
+    ///   - ports: of a replica.
+    ///   - listens: those that it is passed.
+    mutating func release(_ ports: Set<Int>, except listens: [ListenPlan]) {
+        let wanted = Set(listens.map(\.address))
+        for (address, descriptor) in self.sockets where ports.contains(address.port) && !wanted.contains(address) {
+            close(descriptor)
+            self.sockets[address] = nil
+        }
+    }
+
     /// Closes those that no replica is passed any more; what a process was passed stays open in it.
     mutating func keep(_ listens: [ListenPlan]) {
         let wanted = Set(listens.map(\.address))

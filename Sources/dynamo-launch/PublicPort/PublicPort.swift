@@ -12,17 +12,14 @@ final class PublicPort: PublicPortControl {
     private let certificates: CertificateWatch?
     private let metrics: MetricsListener?
     private let port: Int
-    private let plan: Plan
     private let isSecure: Bool
     private let state: Mutex<State>
-    /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
-    private let grace: Duration
 
     private struct State: Sendable {
+        /// As it is at the moment.
+        var plan: Plan
         /// Where each frontend listens.
         var frontends: [String: Backend]
-        /// The same by the plan, which counts for a frontend once a new process of it was started.
-        var planned: [String: Backend]
         var ready: Set<String> = []
         /// Get nothing more until a new process of them has been started.
         var released: Set<String> = []
@@ -49,19 +46,25 @@ final class PublicPort: PublicPortControl {
         self.names = listeners.names
         (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
-        self.plan = plan
         self.isSecure = listeners.isSecure
-        let frontends = Self.frontends(of: plan)
-        self.state = Mutex(State(frontends: frontends, planned: frontends))
-        self.grace = .seconds(DeploymentTimes(plan).drain)
+        let frontends = plan.replicas.map { ($0.name, Self.backend(of: $0)) }
+        self.state = Mutex(
+            State(plan: plan, frontends: Dictionary(frontends) { first, _ in first }.compactMapValues { $0 })
+        )
     }
 
-    private static func frontends(of plan: Plan) -> [String: Backend] {
-        plan.replicas.filter { $0.role == .frontend }.reduce(into: [:]) { backends, replica in
-            guard let port = replica.ports.first(where: { $0.name == "http" })?.port else { return }
-            backends[replica.name] = Backend(id: replica.name, generation: 0, host: "127.0.0.1", port: port)
+    /// Nil for what is no frontend.
+    private static func backend(of replica: ReplicaPlan) -> Backend? {
+        guard replica.role == .frontend, let port = replica.ports.first(where: { $0.name == "http" })?.port else {
+            return nil
         }
+        return Backend(id: replica.name, generation: 0, host: "127.0.0.1", port: port)
     }
+
+    private var plan: Plan { self.state.withLock { $0.plan } }
+
+    /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
+    private var grace: Duration { .seconds(DeploymentTimes(self.plan).drain) }
 
     /// Opens the port, and the one for metrics.
     ///
@@ -72,6 +75,7 @@ final class PublicPort: PublicPortControl {
             throw Unavailable(description: "the gateway \(error)\(holder)", errno: error.errno)
         }
         do { try await self.metrics?.bind() } catch {
+            await self.gateway.drain(within: .zero)
             throw Unavailable(description: "'gateway.metrics': \(error)")
         }
     }
@@ -89,7 +93,14 @@ final class PublicPort: PublicPortControl {
         do { prepare = try self.isSecure ? GatewayTLS.connectingToItself() : nil } catch {
             return ["the public address cannot be asked: \(error)"]
         }
-        return await PublicProof(self.plan, prepare: prepare)?.trouble().map { [$0] } ?? []
+        guard let trouble = await PublicProof(self.plan, prepare: prepare)?.trouble() else { return [] }
+        // Clients that waited for the port may keep the engine from answering one more request in time; they prove the port too.
+        return self.isUsed ? [] : [trouble]
+    }
+
+    /// Whether a frontend has answered a request that came through the port, or has several to answer.
+    private var isUsed: Bool {
+        self.gateway.status.backends.contains { $0.duration.count > $0.serverErrors || $0.inFlight > 1 }
     }
 
     /// Leaves a copy of each socket with the service manager, if there is one: the next launcher gets it, and connections that come
@@ -156,14 +167,18 @@ final class PublicPort: PublicPortControl {
         switch notice {
         case .replicaState(let replica, let state, _): self.set(replica, isReady: state == .ready)
         case .exited(let replica, _, _): self.set(replica, isReady: false)
-        case .planChanged(let plan):
-            let frontends = Self.frontends(of: plan)
-            self.change { $0.planned = frontends }
-        case .started(let replica, _):
-            self.change {
-                $0.released.remove(replica)
-                if let backend = $0.planned[replica] { $0.frontends[replica] = backend }
+        case .planChanged(let plan, _):
+            self.change { state in
+                state.plan = plan
+                // What is there already goes on at its old place until it is started anew.
+                for replica in plan.replicas where state.frontends[replica.name] == nil {
+                    state.frontends[replica.name] = Self.backend(of: replica)
+                }
             }
+        case .replicaPlanned(let replica):
+            self.change { $0.frontends[replica.name] = Self.backend(of: replica) }
+        case .started(let replica, _):
+            self.change { $0.released.remove(replica) }
         case .ready: self.becomeReady.yield()
         default: break
         }

@@ -53,8 +53,9 @@ final class KVRelays: Sendable {
             }
         // Before the servers that it needs are stopped.
         case .stopping: self.sender.finish()
-        case .planChanged(let plan): self.plan.withLock { $0 = plan }
-        case .layerReached, .stuck, .said, .exited, .restarting, .firstExit, .ready, .changeEnded, .recovered,
+        case .planChanged(let plan, _): self.plan.withLock { $0 = plan }
+        case .layerReached, .stuck, .said, .exited, .restarting, .firstExit, .ready, .replicaPlanned, .changeEnded,
+            .recovered,
             .degraded,
             .warning,
             .failed:

@@ -104,7 +104,7 @@ struct ServiceStatus: Sendable {
             guard self.phase == .starting else { return [] }
             self.phase = .ready
             return [.ready] + self.changedStatus(at: now)
-        case .planChanged(let plan):
+        case .planChanged(let plan, _):
             self.take(plan)
             let isNew = !self.isChanging && (self.phase == .ready || self.phase == .degraded)
             self.isChanging = self.isChanging || isNew
@@ -133,7 +133,7 @@ struct ServiceStatus: Sendable {
             guard self.phase != .stopping else { return [] }
             self.phase = .stopping
             return [.stopping] + self.changedStatus(at: now) + [time]
-        case .stuck, .exited, .firstExit, .warning:
+        case .stuck, .replicaPlanned, .exited, .firstExit, .warning:
             break
         }
         return self.changedStatus(at: now)

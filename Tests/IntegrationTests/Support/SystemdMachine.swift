@@ -57,7 +57,9 @@ struct SystemdMachine: Sendable {
 
     /// What a unit and systemd about it wrote to the journal.
     func journal(of unit: String) async throws -> String {
-        try await self.check("journalctl", "--no-pager", "--output=cat", "--unit", unit)
+        // What was sent a moment ago may still be on its way.
+        try await self.check("journalctl", "--sync")
+        return try await self.check("journalctl", "--no-pager", "--output=cat", "--unit", unit)
     }
 
     /// Shows the programs at `/srv/programs`, which every account may enter, whatever their own place is in.

@@ -207,7 +207,10 @@ let serving = LayerProbe(
         _ = driver.start()
         _ = driver.spawned(2)
         #expect(
-            driver.fire(.startup) == [.warning("worker: layer model-listed not reached within 30 s; still waiting")]
+            driver.fire(.startup) == [
+                .warning("worker: layer model-listed not reached within 30 s; still waiting"),
+                .late("layer model-listed not reached within 30 s"),
+            ]
         )
         #expect(driver.shown == .starting)
     }

@@ -38,9 +38,9 @@ import Testing
         }
     }
 
-    private static func frontends(_ count: Int, never: Bool = false) -> [ReplicaPlan] {
+    private static func frontends(_ count: Int, never: Bool = false, role: Role = .frontend) -> [ReplicaPlan] {
         (0..<count).map { index in
-            var replica = ReplicaPlan.shell("frontend", "", role: .frontend)
+            var replica = ReplicaPlan.shell("frontend", "", role: role)
             replica.index = index
             replica.name = "frontend-\(index)"
             if never { replica.restart = RestartPolicy(condition: .never) }
@@ -172,15 +172,16 @@ import Testing
         let (old, worker) = (Self.frontends(3), ReplicaPlan.shell("worker", ""))
         var running = Running(old, gateway: false)
         let begun = running.feed(.rolloutRequested(Self.rollout(running, to: [old[0], Self.changed(old[1]), worker])))
-        #expect(Self.signals(begun) == [1])
+        #expect(Self.spawns(begun) == [3], "a worker comes before frontends, which wait for its model")
+        // Both would want the public port: the one that goes makes room.
+        #expect(Self.signals(running.feed(.spawned(replica: 3, run: 1, pid: 6))) == [2])
+        let gone = running.ends(2, run: 1)
+        #expect(gone.contains(Self.progress("frontend-2", .removed)))
+        #expect(Self.signals(gone) == [1])
         #expect(running.machine.replicas[1].plan == old[1], "the plan of what is being ended is the old one")
         #expect(Self.spawns(running.ends(1, run: 1)) == [1])
         #expect(running.machine.plan.replicas[1] == Self.changed(old[1]))
-        #expect(Self.signals(running.feed(.spawned(replica: 1, run: 2, pid: 5))) == [2])
-        let gone = running.ends(2, run: 1)
-        #expect(gone.contains(Self.progress("frontend-2", .removed)))
-        #expect(Self.spawns(gone) == [3])
-        #expect(running.feed(.spawned(replica: 3, run: 1, pid: 6)).contains(.rolloutEnded(nil)))
+        #expect(running.feed(.spawned(replica: 1, run: 2, pid: 5)).contains(.rolloutEnded(nil)))
         #expect(running.machine.activePlan.replicas == [old[0], Self.changed(old[1]), worker])
         #expect(running.machine.replicas.map(\.runs) == [1, 2, 1, 1])
         #expect(running.machine.phase == .ready)
@@ -200,7 +201,7 @@ import Testing
     }
 
     @Test func `one that cannot become ready takes back all that was done before it`() throws {
-        let old = Self.frontends(3, never: true)
+        let old = Self.frontends(3, never: true, role: .worker)
         var running = Running(old, gateway: false)
         let new = [Self.changed(old[0]), Self.changed(old[1])]
         running.feed(.rolloutRequested(Self.rollout(running, to: new)))
@@ -210,7 +211,7 @@ import Testing
         running.feed(.spawned(replica: 1, run: 2, pid: 6))
         running.ends(2, run: 1)
         #expect(running.machine.activePlan.replicas == new)
-        // All was done but the last: a worker that ends at once.
+        // And when the last step fails.
         var failing = Running(old, gateway: false)
         failing.feed(.rolloutRequested(Self.rollout(failing, to: new)))
         failing.ends(0, run: 1)
@@ -231,7 +232,7 @@ import Testing
     }
 
     @Test func `what was removed comes back when what was added fails`() {
-        let old = Self.frontends(2)
+        let old = Self.frontends(2, role: .worker)
         var running = Running(old, gateway: false)
         var worker = ReplicaPlan.shell("worker", "")
         worker.restart = RestartPolicy(condition: .never)
@@ -274,5 +275,60 @@ import Testing
         #expect(named.replicas.map(\.name) == ["worker", "worker-1"])
         let change = PlanChange(from: running.machine.activePlan, to: named)
         #expect(change.unchanged == ["worker"] && change.added.map(\.name) == ["worker-1"])
+    }
+
+    @Test func `frontends come after the workers whose model they wait for`() {
+        let old = Self.frontends(1) + [ReplicaPlan.shell("worker", "")]
+        var running = Running(old, gateway: false)
+        #expect(Self.signals(running.feed(.rolloutRequested(Self.rollout(running, to: old.map(Self.changed))))) == [1])
+        running.ends(1, run: 1)
+        #expect(Self.signals(running.feed(.spawned(replica: 1, run: 2, pid: 5))) == [0])
+    }
+
+    @Test func `what is new comes before what depends on it`() {
+        let old = [ReplicaPlan.shell("worker", ""), .shell("other", "")]
+        var running = Running(old, gateway: false)
+        let worker = ReplicaPlan.shell("worker", "", dependencies: [Dependency(process: "cache", layer: .alive)])
+        let begun = running.feed(.rolloutRequested(Self.rollout(running, to: [.shell("cache", ""), worker])))
+        #expect(Self.signals(begun) == [1], "what goes makes room")
+        #expect(Self.spawns(running.ends(1, run: 1)) == [2])
+        #expect(Self.signals(running.feed(.spawned(replica: 2, run: 1, pid: 5))) == [0])
+    }
+
+    @Test func `a restart ends when its process is not ready in time, and the process is tried further`() {
+        var replica = ReplicaPlan.shell("frontend", "", role: .frontend, readiness: [alive, listed])
+        replica.timing.startupTimeout = 60
+        var running = Running([replica], gateway: false)
+        running.feed(.probeFinished(replica: 0, run: 1, index: 1, .success))
+        running.feed(.rolloutRequested(Rollout(restarting: ["frontend"])))
+        running.ends(0, run: 1)
+        running.feed(.spawned(replica: 0, run: 2, pid: 5))
+        let late = running.feed(.timerFired(replica: 0, .startup)).compactMap { action -> String? in
+            if case .rolloutEnded(let reason) = action { reason } else { nil }
+        }
+        #expect(late.first?.hasSuffix("; it is tried further") == true, "\(late)")
+        running.feed(.probeFinished(replica: 0, run: 2, index: 1, .success))
+        #expect(running.machine.replicas[0].shownState == .ready)
+        #expect(running.machine.rollout == nil)
+    }
+
+    @Test func `one that crashes while it is drained gets its new process at once`() {
+        let old = Self.frontends(2, never: true)
+        var running = Running(old, gateway: true)
+        let begun = running.feed(.rolloutRequested(Self.rollout(running, to: [Self.changed(old[0]), old[1]])))
+        #expect(begun.contains(.release("frontend-0")))
+        running.feed(.exited(replica: 0, run: 1, .exited(3)))
+        #expect(Self.spawns(running.feed(.cleared(replica: 0, run: 1))) == [0])
+        #expect(running.feed(.released("frontend-0")) == [])
+        #expect(running.feed(.spawned(replica: 0, run: 2, pid: 5)).contains(.rolloutEnded(nil)))
+        #expect(running.machine.activePlan.replicas == [Self.changed(old[0]), old[1]])
+    }
+
+    @Test func `a waiting replica whose new plan waits for nothing is started`() {
+        let waiting = ReplicaPlan.shell("worker", "", dependencies: [Dependency(process: "slow", layer: .live)])
+        var running = Running([.shell("slow", "", readiness: [alive, live]), waiting], gateway: false)
+        #expect(running.machine.replicas[1].state == .waiting)
+        let plan = [ReplicaPlan.shell("slow", "", readiness: [alive, live]), .shell("worker", "")]
+        #expect(Self.spawns(running.feed(.rolloutRequested(Self.rollout(running, to: plan)))) == [1])
     }
 }
