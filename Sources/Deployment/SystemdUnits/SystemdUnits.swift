@@ -131,6 +131,13 @@ package struct SystemdUnits: Sendable, Hashable {
             check(replica.executable, "the program of '\(replica.process)'", place)
             check(replica.workingDirectory, "the working directory of '\(replica.process)'", place)
         }
+        if let tls = self.plan.gateway?.tls {
+            check(tls.certificate, "the certificate", manifest)
+            check(tls.key, "the certificate's key", manifest)
+        }
+        for case .unix(let path, _) in self.options.hasSocket ? [] : self.plan.gateway?.listeners ?? [] {
+            check(path, "the socket", manifest)
+        }
         return diagnostics
     }
 

@@ -25,9 +25,9 @@ final class ClientConnection: ChannelInboundHandler {
     /// Bytes of later requests that are read while one is answered.
     private static let readAhead = 64 * 1024
     /// How long a connection waits for a next request before it ends for good.
-    private static let drainPause = Duration.milliseconds(250)
+    static let drainPause = Duration.milliseconds(250)
     /// The same for its first request: whoever connects wants something.
-    private static let firstRequestPause = Duration.seconds(2)
+    static let firstRequestPause = Duration.seconds(2)
 
     let lane: Lane
     let peer: Peer
@@ -45,8 +45,8 @@ final class ClientConnection: ChannelInboundHandler {
     var isInputClosed = false
     /// The other side of a tunnel has ended.
     var isTunnelEnded = false
-    private var requestCount: UInt64 = 0
-    private var timer = LazyTimer()
+    var requestCount: UInt64 = 0
+    var timer = LazyTimer()
     var stall = StallWatch()
     var stallCheck: Scheduled<Void>?
 
@@ -230,7 +230,7 @@ final class ClientConnection: ChannelInboundHandler {
         guard let exchange = self.exchange else { return }
         let decision = self.core.arrive(
             Waiter(self, exchange.number),
-            bytes: (exchange.sentHead?.readableBytes ?? 0) + self.reader.bufferedBytes,
+            bytes: exchange.sentBytes + self.reader.bufferedBytes,
             deadline: isReturned ? exchange.deadline : nil,
             now: now
         )
@@ -389,38 +389,5 @@ final class ClientConnection: ChannelInboundHandler {
 
     func timerFired(_ eventLoop: any EventLoop, _ body: @escaping (ClientConnection) -> Void) {
         if self.timer.fired(eventLoop, self, body) { body(self) }
-    }
-
-    // MARK: End
-
-    /// Whether a request is here, on its way, or to be expected because the connection is new.
-    var isBusy: Bool {
-        switch self.phase {
-        case .reading: self.requestCount == 0 || self.reader.bufferedBytes > 0 || self.hasUnreadBytes
-        case .held, .connecting, .exchanging, .tunnel: true
-        case .lingering, .closed: false
-        }
-    }
-
-    private var hasUnreadBytes: Bool { self.context.map { ConnectionState.hasUnreadBytes($0.channel) } ?? false }
-
-    private func quiesce() {
-        self.isDraining = true
-        switch self.phase {
-        // A request may be on its way: it is still answered.
-        case .reading where !self.reader.isInsideHead:
-            self.expect(within: self.requestCount == 0 ? Self.firstRequestPause : Self.drainPause)
-        case .held, .connecting, .exchanging: self.exchange?.closesAfter = true
-        case .reading, .lingering, .tunnel, .closed: break
-        }
-    }
-
-    func close() {
-        if case .closed = self.phase { return }
-        self.phase = .closed
-        self.exchange = nil
-        self.timer.cancel()
-        self.stall.end()
-        self.context?.close(promise: nil)
     }
 }

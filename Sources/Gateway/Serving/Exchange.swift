@@ -31,7 +31,8 @@ final class Exchange {
     private(set) var sentHead: ByteBuffer?
     /// What went to the backend after the head.
     private(set) var sentBody: [ByteBuffer] = []
-    private var sentBytes: Int
+    /// The size of both.
+    private(set) var sentBytes: Int
 
     init(
         _ request: RequestHead,
@@ -71,6 +72,7 @@ final class Exchange {
     private func forget() {
         self.sentHead = nil
         self.sentBody = []
+        self.sentBytes = 0
     }
 
     func result(_ end: ExchangeResult.End, now: NIODeadline) -> ExchangeResult {

@@ -9,13 +9,22 @@ import Logging
 struct CertificateWatch: Sendable {
     private static let period = Duration.seconds(2)
 
-    let files: [String]
-    let gateway: Gateway
-    let logger: Logger
+    private let files: [String]
+    private let gateway: Gateway
+    private let logger: Logger
+    /// As the files were before the gateway read them.
+    private let first: [FileState]
+
+    init(files: [String], gateway: Gateway, logger: Logger) {
+        self.files = files
+        self.gateway = gateway
+        self.logger = logger
+        self.first = files.map(FileState.init(path:))
+    }
 
     /// Looks until the task is cancelled.
     func run() async {
-        var changes = FileChanges(self.files.map(FileState.init(path:)))
+        var changes = FileChanges(self.first)
         while true {
             do { try await Task.sleep(for: Self.period) } catch { return }
             guard changes.looked(self.files.map(FileState.init(path:))) else { continue }

@@ -205,6 +205,18 @@ import Testing
         }
     }
 
+    @Test func `files of the public port that a system service could not see are errors`() throws {
+        var gateway = GatewayPlan(listeners: [.unix(path: "/tmp/http.sock", mode: "0660")])
+        gateway.tls = GatewayPlan.TLS(certificate: "/var/tmp/c.pem", key: "/etc/k.pem")
+        let error = #expect(throws: ManifestErrors.self) {
+            try SystemdUnits(Self.plan(gateway: gateway), Self.options())
+        }
+        let texts = error?.diagnostics.map(\.description) ?? []
+        #expect(texts.count == 2, "\(texts)")
+        #expect(texts.first?.contains("the certificate '/var/tmp/c.pem' is in /var/tmp") == true, "\(texts)")
+        #expect(texts.last?.contains("the socket '/tmp/http.sock' is in /tmp") == true, "\(texts)")
+    }
+
     @Test func `a secret on the command line is an error`() throws {
         let error = #expect(throws: ManifestErrors.self) {
             try SystemdUnits(Self.plan(), Self.options { $0.arguments = ["--set", "env.API_KEY=hunter2"] })
