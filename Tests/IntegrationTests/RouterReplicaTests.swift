@@ -64,7 +64,7 @@ import Testing
             #expect(try await !hearer.bestWorkers(12).contains(busy), "and goes on to")
             #expect(try await items.next() != nil, "it runs still")
         }
-        try await eventually(within: .seconds(20), "the request has ended for both") {
+        try await eventually(within: .seconds(60), "the request has ended for both") {
             for router in [sender, hearer] where try await !router.bestWorkers(12).contains(busy) { return false }
             return true
         }
