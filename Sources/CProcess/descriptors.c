@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
+#include <malloc.h>
 #include <netdb.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -129,4 +132,25 @@ ssize_t dynamo_notify_receive(int descriptor, char *text, size_t capacity, pid_t
     }
     if (message.msg_flags & MSG_TRUNC) *sender = 0;
     return size;
+}
+
+// Code is never written, so that its pages can be let go: those that are needed come back from the file.
+static int let_code_go(struct dl_phdr_info *info, size_t size, void *context) {
+    (void)size;
+    (void)context;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (int index = 0; index < info->dlpi_phnum; index++) {
+        const ElfW(Phdr) *header = &info->dlpi_phdr[index];
+        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X) || (header->p_flags & PF_W)) continue;
+        uintptr_t start = (info->dlpi_addr + header->p_vaddr + page - 1) & ~(page - 1);
+        uintptr_t end = (info->dlpi_addr + header->p_vaddr + header->p_memsz) & ~(page - 1);
+        if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
+    }
+    // The program itself comes first; libraries are small.
+    return 1;
+}
+
+void dynamo_trim_memory(void) {
+    malloc_trim(0);
+    dl_iterate_phdr(let_code_go, NULL);
 }

@@ -14,6 +14,8 @@ extension SupervisorLoop {
         case .lookForContradictions:
             self.lookForContradictions(in: &group)
         case .ready(let seconds):
+            // What only the start needed.
+            dynamo_trim_memory()
             self.notices(.ready(seconds: seconds, model: self.servingModel))
         case .recovered:
             self.notices(.recovered)

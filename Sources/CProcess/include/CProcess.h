@@ -89,6 +89,9 @@ int dynamo_become_subreaper(void);
 // A pipe whose ends are not inherited and whose reading end does not block. Returns 0 or an errno.
 int dynamo_pipe(int *reading, int *writing);
 
+// Gives back to the system what only the start needed: memory that nothing holds any more, and code that is not run again.
+void dynamo_trim_memory(void);
+
 // A file in memory, not inherited; -1 on failure.
 int dynamo_memory_file(void);
 
