@@ -109,13 +109,17 @@ let package = Package(
         ),
 
         .target(name: "Gateway", dependencies: [core, posix, ssl, logging]),
+        .target(
+            name: "Rollout",
+            dependencies: ["Deployment", "Supervisor", "Gateway", "Discovery", "RequestPlane", core, posix, logging]
+        ),
 
         // MARK: Programs
         .executableTarget(
             name: "dynamo-launch",
             dependencies: [
                 "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
-                "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting", "Gateway",
+                "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting", "Gateway", "Rollout",
                 argumentParser, subprocess, systemPackage, unixSignals, logging, core,
             ]
         ),
@@ -197,6 +201,12 @@ let package = Package(
             dependencies: ["Gateway", "TestSupport", "FuzzSupport", core, posix, logging]
         ),
         .testTarget(
+            name: "RolloutTests",
+            dependencies: [
+                "Rollout", "Deployment", "Supervisor", "Gateway", "TestSupport", core, posix, http1, logging,
+            ]
+        ),
+        .testTarget(
             name: "DynamoRuntimeTests",
             dependencies: ["DynamoRuntime", "RequestPlane", "Discovery", "TestSupport", core, lifecycle, logging]
         ),
@@ -259,7 +269,7 @@ let package = Package(
             name: "LaunchTests",
             dependencies: [
                 "dynamo-launch", "Deployment", "Supervisor", "Systemd", "Discovery", "KVRouting", "RequestPlane",
-                "Gateway", "TestSupport", core,
+                "Gateway", "Rollout", "TestSupport", core,
             ]
         ),
         .testTarget(name: "ArchitectureTests"),
@@ -267,7 +277,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
-                "KVRouter", "KVEvents", "KVRouting", "NATS", "TestSupport",
+                "KVRouter", "KVEvents", "KVRouting", "NATS", "Rollout", "TestSupport",
                 "dynamo-launch", "dynamo-frontend", "dynamo-router", "dynamo-worker", "ShoutWorker", "ShoutClient",
                 "systemd-subject",
                 asyncHTTPClient,

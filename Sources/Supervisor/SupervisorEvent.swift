@@ -20,7 +20,8 @@ enum SupervisorEvent: Sendable {
     case stop(now: Bool)
     /// Asks for the status: at once, or when ready, failed or stopped, or at the latest after the limit.
     case status(StatusQuery)
-    case restart(RestartRequest)
+    case order(OrderRequest)
+    case signal(SignalRequest)
     case apply(ApplyRequest)
     /// The public port sends a replica nothing any more, and the replica has answered what it was given.
     case released(String)

@@ -162,6 +162,8 @@ extension SupervisorLoop {
             // One that opens its ports itself now must be able to.
             self.held.release(Set(replica.ports.map(\.port)), except: replica.listens)
             let held = try self.held.descriptors(replica.listens)
+            let group = try self.memoryGroup(of: replica)
+            defer { if let group { close(group) } }
             let output = try Pipe()
             let errors: Pipe
             do { errors = try Pipe() } catch {
@@ -204,15 +206,26 @@ extension SupervisorLoop {
                         + (notify.map { ["\(NotifySocket.variable)=\($0.path)"] } ?? [])
                         + HeldSockets.variables(replica.listens),
                     directory: replica.workingDirectory,
-                    descriptors: [output.writing, errors.writing] + held
+                    descriptors: [output.writing, errors.writing] + held,
+                    limits: replica.limits,
+                    group: group
                 )
             )
         } catch {
             self.forgetLaunch(of: index)
-            let isPermanent = (error as? SpawnError)?.isPermanent ?? false
+            let isPermanent = (error as? SpawnError)?.isPermanent ?? (error is ControlGroupTrouble)
             self.feed(.notStarted(replica: index, run: run, reason: "\(error)", permanent: isPermanent), in: &group)
         }
     }
+
+    /// `cgroup.procs` of the group that bounds the memory of a replica, if anything does.
+    private func memoryGroup(of replica: ReplicaPlan) throws(ControlGroupTrouble) -> Int32? {
+        guard let memory = replica.limits?.memory else { return nil }
+        if self.groups == nil { self.groups = try ControlGroups.own() }
+        return try self.groups?.open("\(Self.groupPrefix(of: self.plan))\(replica.name)", memory: memory)
+    }
+
+    static func groupPrefix(of plan: Plan) -> String { "\(plan.deployment).g\(plan.generation)." }
 
     func environment(of replica: ReplicaPlan) -> [String] {
         replica.environment.map { "\($0.name)=\($0.value)" } + [
@@ -220,7 +233,7 @@ extension SupervisorLoop {
         ]
     }
 
-    private func marker(of replica: ReplicaPlan) -> String { "\(self.plan.deployment)/\(replica.name)" }
+    private func marker(of replica: ReplicaPlan) -> String { "\(self.plan.markerPrefix)\(replica.name)" }
 
     func forgetLaunch(of index: Int) {
         guard let id = self.launchOfReplica.removeValue(forKey: index) else { return }

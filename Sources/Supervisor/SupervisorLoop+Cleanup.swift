@@ -29,7 +29,7 @@ extension SupervisorLoop {
     private func finder() -> StrayFinder {
         let names = self.plan.replicas.enumerated().map { ($0.element.name, $0.offset) }
         return StrayFinder(
-            deployment: self.plan.deployment,
+            prefix: self.plan.markerPrefix,
             keeper: self.keeper.pid,
             leaders: Set(self.pids.values),
             sessions: self.sessions,
@@ -114,7 +114,7 @@ extension SupervisorLoop {
         for id in self.outputs.keys { self.readOutput(of: id, pid: nil) }
         let sender = self.sender
         let threads = self.threads
-        let marker = "\(self.plan.deployment)/"
+        let marker = self.plan.markerPrefix
         let leaders = Set(self.pids.values)
         self.feed(.keeperLost(reason), in: &group)
         group.addTask {

@@ -105,13 +105,7 @@ extension SupervisorLoop {
 
     /// Looks a program up as a shell would with the replica's own PATH.
     static func find(_ program: String, for replica: ReplicaPlan) -> String? {
-        if program.hasPrefix("/") { return program }
-        if program.contains("/") { return "\(replica.workingDirectory)/\(program)" }
-        let path = replica.environment.last { $0.name == "PATH" }?.value ?? "/usr/local/bin:/usr/bin:/bin"
-        for directory in path.split(separator: ":") {
-            let candidate = "\(directory)/\(program)"
-            if access(candidate, X_OK) == 0 { return candidate }
-        }
-        return nil
+        let path = replica.environment.last { $0.name == "PATH" }?.value
+        return ProgramSearch.find(program, path: path, directory: replica.workingDirectory)
     }
 }

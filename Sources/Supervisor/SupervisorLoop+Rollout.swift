@@ -1,10 +1,43 @@
 internal import Deployment
 
-/// Somebody who wants processes to be started anew.
-struct RestartRequest: Sendable {
+/// Somebody who wants something of single processes.
+struct OrderRequest: Sendable {
+    var order: ProcessOrder
     /// Processes or replicas, as they were asked for.
     var names: [String]
-    var reply: @Sendable (Result<AsyncStream<RolloutProgress>, RolloutRefusal>) -> Void
+    /// Only says what would be done.
+    var isDryRun: Bool
+    /// Without a progress nothing is done.
+    var reply: @Sendable (Result<(OrderOutline, AsyncStream<RolloutProgress>?), RolloutRefusal>) -> Void
+}
+
+/// What comes of an order.
+package struct OrderOutline: Sendable, Hashable, Codable {
+    /// The replicas that are restarted, stopped or started, in this order.
+    package var replicas: [String]
+    /// Those that depend on them, directly or not: they go on as they are.
+    package var dependents: [String]
+
+    package init(replicas: [String], dependents: [String]) {
+        self.replicas = replicas
+        self.dependents = dependents
+    }
+}
+
+/// Somebody who wants processes to get a signal.
+struct SignalRequest: Sendable {
+    var signal: Int32
+    var names: [String]
+    /// The replicas that got it, and those that have no process.
+    var reply: @Sendable (Result<SignalReport, RolloutRefusal>) -> Void
+}
+
+/// Who got a signal.
+package struct SignalReport: Sendable, Hashable, Codable {
+    /// The process that got it, of each replica that has one.
+    package var pids: [String: Int32]
+    /// Replicas that have no process.
+    package var idle: [String]
 }
 
 /// Somebody who wants the deployment to match another plan.
@@ -34,24 +67,112 @@ package struct RolloutRefusal: Error, Sendable, Hashable, CustomStringConvertibl
         description:
             "another restart or change is under way; ask again when it is done ('dynamo-launch status' shows the processes)"
     )
-    static let stopping = Self(cause: .conflict, description: "the deployment is being stopped")
+    package static let stopping = Self(cause: .conflict, description: "the deployment is being stopped")
+    package static let migrating = Self(
+        cause: .conflict,
+        description:
+            "a migration is under way; ask again when it is done ('dynamo-launch migrate status' shows it), or take it back first "
+            + "('dynamo-launch migrate abort')"
+    )
 }
 
 /// Changing what runs while it serves.
 extension SupervisorLoop {
-    func restart(_ request: RestartRequest, in group: inout DiscardingTaskGroup) {
-        let replicas: [String]
-        do throws(RolloutRefusal) { replicas = try self.replicas(named: request.names) } catch {
+    func obey(_ request: OrderRequest, in group: inout DiscardingTaskGroup) {
+        let outline: OrderOutline
+        do throws(RolloutRefusal) { outline = try self.outline(of: request.order, request.names) } catch {
             return request.reply(.failure(error))
         }
-        if self.rolloutWatcher != nil {
-            return request.reply(.failure(.underWay))
-        }
-        if self.machine.isStopping { return request.reply(.failure(.stopping)) }
+        if request.isDryRun { return request.reply(.success((outline, nil))) }
         let (progress, watcher) = AsyncStream.makeStream(of: RolloutProgress.self)
         self.rolloutWatcher = watcher
-        request.reply(.success(progress))
-        self.feed(.rolloutRequested(Rollout(restarting: replicas)), in: &group)
+        request.reply(.success((outline, progress)))
+        self.feed(.rolloutRequested(Rollout(request.order, outline.replicas)), in: &group)
+    }
+
+    private func outline(of order: ProcessOrder, _ names: [String]) throws(RolloutRefusal) -> OrderOutline {
+        var replicas = try self.replicas(named: names)
+        if self.rolloutWatcher != nil { throw .underWay }
+        if self.machine.isStopping { throw .stopping }
+        if order != .restart {
+            guard self.machine.phase == .ready || self.machine.phase == .degraded else {
+                throw RolloutRefusal(
+                    cause: .conflict,
+                    description:
+                        "the deployment is being started; ask again when it serves ('dynamo-launch status --wait')"
+                )
+            }
+            let halted = Set(self.machine.replicas.filter { $0.isHalted && !$0.isRetired }.map(\.plan.name))
+            replicas.removeAll { halted.contains($0) != (order == .start) }
+            // Each before those that wait for it.
+            if order == .start {
+                let plans = self.machine.activePlan.replicas
+                replicas = plans.map(\.name).filter(replicas.contains)
+            }
+            guard !replicas.isEmpty else {
+                let words = names.joined(separator: ", ")
+                throw RolloutRefusal(
+                    cause: .conflict,
+                    description: order == .start
+                        ? "\(words): not stopped, so there is nothing to start; a new process comes with "
+                            + "'dynamo-launch restart'" : "\(words): stopped already"
+                )
+            }
+        }
+        // What others may need goes last.
+        if order == .stop { replicas.reverse() }
+        let plans = self.machine.activePlan.replicas
+        if order != .stop {
+            let wanted = replicas.compactMap { name in plans.first { $0.name == name } }
+            if let reason = self.hindrance(to: wanted) {
+                throw RolloutRefusal(cause: .conflict, description: reason)
+            }
+        }
+        let processes = Set(plans.filter { replicas.contains($0.name) }.map(\.process))
+        let dependents = Rollout.dependents(of: processes, in: plans)
+        return OrderOutline(
+            replicas: replicas,
+            dependents: plans.filter { dependents.contains($0.process) && !replicas.contains($0.name) }.map(\.name)
+        )
+    }
+
+    /// Why replicas that get a new process, in this order, would never have one.
+    private func hindrance(to replicas: [ReplicaPlan]) -> String? {
+        var halted = self.machine.replicas.filter { $0.isHalted && !$0.isRetired }.map(\.plan)
+        for replica in replicas {
+            let known = self.machine.replicas.first { $0.plan.name == replica.name && !$0.isRetired }
+            if let survivor = known?.survivor {
+                return
+                    "not even SIGKILL ended the process that \(replica.name) had before (\(survivor)); nothing was changed"
+            }
+            halted.removeAll { $0.name == replica.name }
+            if let needed = halted.first(where: { stopped in
+                replica.dependencies.contains { $0.process == stopped.process && $0.process != replica.process }
+            }) {
+                return "\(replica.name) waits for \(needed.name), which a person has stopped; start that first: "
+                    + "dynamo-launch start \(needed.name)"
+            }
+        }
+        return nil
+    }
+
+    func send(_ request: SignalRequest) {
+        do throws(RolloutRefusal) {
+            var report = SignalReport(pids: [:], idle: [])
+            for name in try self.replicas(named: request.names) {
+                guard let index = self.machine.replicas.firstIndex(where: { $0.plan.name == name && !$0.isRetired }),
+                    let launch = self.launchOfReplica[index], let pid = self.pids[launch]
+                else {
+                    report.idle.append(name)
+                    continue
+                }
+                self.keeper.signal(launch, request.signal)
+                report.pids[name] = pid
+            }
+            request.reply(.success(report))
+        } catch {
+            request.reply(.failure(error))
+        }
     }
 
     func apply(_ request: ApplyRequest, in group: inout DiscardingTaskGroup) {
@@ -87,7 +208,17 @@ extension SupervisorLoop {
             let text = "\(taken.joined(separator: "\n"))\nnothing was changed"
             return request.reply(.failure(RolloutRefusal(cause: .conflict, description: text)))
         }
-        if request.isDryRun || change.isEmpty { return request.reply(.success((change, nil))) }
+        let renewed = Set((change.changed + change.added).map(\.name))
+        if let reason = self.hindrance(to: plan.replicas.filter { renewed.contains($0.name) }) {
+            return request.reply(
+                .failure(RolloutRefusal(cause: .conflict, description: "\(reason)\nnothing was changed"))
+            )
+        }
+        if request.isDryRun { return request.reply(.success((change, nil))) }
+        if change.isEmpty {
+            self.notices(.planUnchanged)
+            return request.reply(.success((change, nil)))
+        }
         let (progress, watcher) = AsyncStream.makeStream(of: RolloutProgress.self)
         self.rolloutWatcher = watcher
         request.reply(.success((change, progress)))

@@ -42,6 +42,7 @@ extension SupervisorLoop {
         let relays = self.relays()
         return DeploymentStatus(
             deployment: self.plan.deployment,
+            generation: self.plan.generation,
             state: state,
             failure: self.machine.failure?.message,
             planes: self.plan.planes,
@@ -50,7 +51,7 @@ extension SupervisorLoop {
             model: self.servingModel ?? self.plan.model,
             manifest: self.plan.manifestPath,
             launcherPID: getpid(),
-            uptime: (now - self.startedAt).inSeconds,
+            uptime: (now - (self.options.deploymentStart ?? self.startedAt)).inSeconds,
             readyAfter: self.machine.readyAfter,
             replicas: self.machine.replicas.indices.filter { !self.machine.replicas[$0].isRetired }.map {
                 self.replicaStatus($0, relays, at: now)

@@ -57,6 +57,8 @@ final class SupervisorLoop {
     var sessions: [Int32: Int] = [:]
     /// What the launcher listens on for replicas.
     var held = HeldSockets()
+    /// Made for the first replica with a memory limit.
+    var groups: ControlGroups?
     var isKeeperLost = false
     /// Exits that are said once the output of the run was read to the end.
     var exits: [Int: ProcessExit] = [:]
@@ -83,7 +85,9 @@ final class SupervisorLoop {
     /// How many replicas have a log.
     var introduced: Int
     /// Who watches the rollout that is under way.
-    var rolloutWatcher: AsyncStream<RolloutProgress>.Continuation?
+    var rolloutWatcher: AsyncStream<RolloutProgress>.Continuation? {
+        didSet { self.shared.set(isChanging: self.rolloutWatcher != nil) }
+    }
     var outcome: SupervisorOutcome?
 
     init(
@@ -145,7 +149,8 @@ final class SupervisorLoop {
         for await event in events {
             switch event {
             case .status(let query): query.reply(self.status())
-            case .restart(let request): request.reply(.failure(.stopping))
+            case .order(let request): request.reply(.failure(.stopping))
+            case .signal(let request): request.reply(.failure(.stopping))
             case .apply(let request): request.reply(.failure(.stopping))
             default: break
             }
@@ -184,8 +189,10 @@ final class SupervisorLoop {
             self.feed(.stopRequested(now: now), in: &group)
         case .status(let query):
             self.take(query)
-        case .restart(let request):
-            self.restart(request, in: &group)
+        case .order(let request):
+            self.obey(request, in: &group)
+        case .signal(let request):
+            self.send(request)
         case .apply(let request):
             self.apply(request, in: &group)
         case .released(let name):

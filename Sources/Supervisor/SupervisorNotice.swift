@@ -22,6 +22,8 @@ package enum SupervisorNotice: Sendable, Hashable {
     case ready(seconds: Double, model: String?)
     /// The deployment is being changed to match another plan, or, when that failed, the one before again.
     case planChanged(Plan, isWayBack: Bool)
+    /// The deployment was to be changed to match a plan, and does so already.
+    case planUnchanged
     /// From its next start on a replica is what this says.
     case replicaPlanned(ReplicaPlan)
     /// That is done; with the reason when it was not.
@@ -91,14 +93,19 @@ package struct SupervisorOutcome: Sendable, Hashable {
         self.failure = failure
         self.survivors = survivors
     }
+
+    /// A deployment that could not be run.
+    package init(failedBecause message: String) {
+        self.init(exitCode: 1, reason: .failed, failure: Failure(message: message))
+    }
 }
 
 /// How a deployment is supervised.
 package struct SupervisorOptions: Sendable, Hashable {
     /// The first replica that ends, however, ends the deployment, and its code becomes the outcome's.
     package var exitOnFirst: Bool
-    /// Whether the control socket is served.
-    package var serveControl: Bool
+    /// When the deployment was started; nil: with this generation of it.
+    package var deploymentStart: ContinuousClock.Instant?
     /// The verification after all replicas are ready may take so many seconds.
     package var verificationTimeout: Double
     /// How many probes may be under way at the same time.
@@ -106,12 +113,12 @@ package struct SupervisorOptions: Sendable, Hashable {
 
     package init(
         exitOnFirst: Bool = false,
-        serveControl: Bool = true,
+        deploymentStart: ContinuousClock.Instant? = nil,
         verificationTimeout: Double = 30,
         concurrentProbes: Int = 32
     ) {
         self.exitOnFirst = exitOnFirst
-        self.serveControl = serveControl
+        self.deploymentStart = deploymentStart
         self.verificationTimeout = verificationTimeout
         self.concurrentProbes = concurrentProbes
     }

@@ -16,7 +16,7 @@ struct CheckCommand: AsyncParsableCommand {
         for note in plan.notes { Terminal.print("note: \(note)") }
         let replicas = plan.replicas.count
         Terminal.print(
-            "\(preparation.selection.source.path): valid; deployment \(plan.deployment), "
+            "\(preparation.path): valid; deployment \(plan.deployment), "
                 + "\(replicas) process\(replicas == 1 ? "" : "es"), request plane \(plan.planes.request.rawValue)"
                 + (plan.release.map { ", Dynamo \($0)" } ?? "")
         )

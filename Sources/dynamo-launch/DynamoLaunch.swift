@@ -1,5 +1,6 @@
 import ArgumentParser
 import DynamoRuntime
+import Supervisor
 
 /// The program: one subcommand a file, `up` when none is named.
 @main
@@ -20,16 +21,25 @@ struct DynamoLaunch: AsyncParsableCommand {
               dynamo-launch plan my.yaml --json         show what would be started
               dynamo-launch status --wait               wait until it serves
               dynamo-launch restart frontend            start it anew, losing no request
+              dynamo-launch scale worker=3              change the number of its replicas
+              dynamo-launch migrate --to nats           move it to another plane
+              dynamo-launch rollback                    take that back
+              dynamo-launch events --since 1h           show what happened, and why
               dynamo-launch kv --follow                 show what workers' KV caches hold
+              dynamo-launch doctor                      explain what is wrong with what runs
+              dynamo-launch adopt                       make a manifest of what runs already
+              dynamo-launch import disagg.sh            make a manifest of a launch script
               dynamo-launch bench --all-planes          compare the request planes
               dynamo-launch generate systemd my.yaml    print a manifest's systemd service
             """,
         version: version,
         subcommands: [
             UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, ApplyCommand.self,
-            RestartCommand.self,
-            StopCommand.self,
-            LogsCommand.self, KVCommand.self, BenchCommand.self, GenerateCommand.self, CompletionCommand.self,
+            RestartCommand.self, ScaleCommand.self, MigrateCommand.self, RollbackCommand.self,
+            StopCommand.self, StartCommand.self, SignalCommand.self, AdoptCommand.self, ImportCommand.self,
+            DoctorCommand.self,
+            LogsCommand.self, EventsCommand.self, KVCommand.self, BenchCommand.self, GenerateCommand.self,
+            CompletionCommand.self,
         ],
         defaultSubcommand: UpCommand.self
     )
@@ -38,6 +48,9 @@ struct DynamoLaunch: AsyncParsableCommand {
     ///
     /// Wrong usage ends with 1, as upstream's scripts end, not with the parser's own 64.
     static func main() async {
+        Terminal.open()
+        // Before there is a second thread.
+        if let trouble = FirstProcess.leave() { Terminal.printError("warning: \(trouble)") }
         do {
             var command = try parseAsRoot()
             if var asynchronous = command as? any AsyncParsableCommand {

@@ -8,19 +8,42 @@ struct ForegroundOutput: Sendable {
     static let name = "dynamo-launch"
 
     private let plan: Plan
+    private let format: LogFormat
+    private let colour: Bool
     private let formatter: ConsoleFormatter
     /// Where lines go with `LogFormat.journal`.
     private let journal: JournalOutput?
+    private let events: EventLog
+    /// Gets a line when the deployment serves.
+    private let readiness: ReadinessLine?
 
-    init(plan: Plan, format: LogFormat, colour: Bool) {
+    init(plan: Plan, format: LogFormat, colour: Bool, events: EventLog, readiness: ReadinessLine?) {
         self.plan = plan
+        self.readiness = readiness
+        self.events = events
+        self.format = format
+        self.colour = colour
         self.formatter = ConsoleFormatter(
             format: format == .json ? .json : .text,
             colour: colour,
             processes: [Self.name] + plan.replicas.map(\.process),
-            replicas: [Self.name] + plan.replicas.map(\.name)
+            replicas: [Self.name] + plan.replicas.map { ReplicaLabel.text($0.name, generation: plan.generation) }
         )
         self.journal = format == .journal ? JournalOutput(plan: plan) : nil
+    }
+
+    /// Whose lines they are.
+    var generation: Int { self.plan.generation }
+
+    /// The same for another generation, whose processes are called otherwise.
+    func of(_ plan: Plan) -> ForegroundOutput {
+        ForegroundOutput(
+            plan: plan,
+            format: self.format,
+            colour: self.colour,
+            events: self.events,
+            readiness: self.readiness
+        )
     }
 
     private var isForPeople: Bool { self.journal == nil && self.formatter.format == .text }
@@ -28,7 +51,9 @@ struct ForegroundOutput: Sendable {
     // MARK: Lines of processes
 
     func show(_ line: LogLine) {
-        guard let journal = self.journal else { return Terminal.printVerbatim(self.formatter.string(for: line)) }
+        var line = line
+        line.generation = self.plan.generation
+        guard let journal = self.journal else { return self.write(line) }
         journal.show(line)
     }
 
@@ -52,6 +77,7 @@ struct ForegroundOutput: Sendable {
 
     /// On standard error, or in the journal.
     func complain(_ text: String) {
+        self.keep(text, .error, about: nil)
         guard let journal = self.journal else { return Terminal.printError(text) }
         for line in text.split(separator: "\n") { journal.say(String(line), as: .error) }
     }
@@ -62,21 +88,21 @@ struct ForegroundOutput: Sendable {
     func show(_ notice: SupervisorNotice, reached: [String: [LayerReached]]) {
         switch notice {
         case .started(let replica, let pid):
-            self.say("\(replica): started, pid \(pid)", about: replica)
+            self.tell("\(replica): started, pid \(pid)", about: replica)
         case .layerReached(let replica, let layer, let seconds):
             // Alive is said by `started`.
             guard layer != .alive else { return }
-            self.say("\(replica): \(layer.rawValue) after \(Seconds.text(seconds))", about: replica)
+            self.tell("\(replica): \(layer.rawValue) after \(Seconds.text(seconds))", about: replica)
         case .replicaState(let replica, let state, let detail):
             let text = "\(replica): \(state.rawValue)\(detail.map { ", \($0)" } ?? "")"
             switch state {
-            case .waiting, .stopping, .restarting, .stopped: self.say(text, about: replica)
-            case .unready: self.say(text, as: .warning, about: replica)
-            case .failed: self.say(text, as: .error, about: replica)
+            case .waiting, .stopping, .restarting, .stopped: self.tell(text, about: replica)
+            case .unready: self.tell(text, as: .warning, about: replica)
+            case .failed: self.tell(text, as: .error, about: replica)
             case .starting, .ready, .backingOff: break
             }
         case .stuck(let replica, let layer, let seconds, let reason, let lastLines):
-            self.say(
+            self.tell(
                 "\(replica): waiting for \(layer.rawValue) for \(Seconds.text(seconds))\(reason.map { ": \($0)" } ?? "")",
                 as: .notice,
                 about: replica
@@ -86,11 +112,11 @@ struct ForegroundOutput: Sendable {
             // Shown by `status`, and where a layer is waited for.
             break
         case .exited(let replica, let exit, let lastLines):
-            self.say("\(replica): \(exit)", as: .warning, about: replica)
+            self.tell("\(replica): \(exit)", as: .warning, about: replica)
             self.quote(lastLines, of: replica)
         case .restarting(let replica, let reason, let delay, let restart, let maximum):
             let count = maximum.map { "\(restart) of at most \($0)" } ?? "\(restart)"
-            self.say(
+            self.tell(
                 "\(replica): \(reason); restart \(count) in \(Seconds.text(delay))",
                 as: .warning,
                 about: replica
@@ -98,35 +124,40 @@ struct ForegroundOutput: Sendable {
         case .firstExit(_, let code):
             // Log scrapers match this line of upstream's scripts byte for byte, so nothing stands in front of it.
             let text = "A background process exited with code \(code)"
-            if self.isForPeople { Terminal.print(text) } else { self.say(text, as: .warning) }
+            guard self.isForPeople else { return self.tell(text, as: .warning) }
+            self.keep(text, .warning, about: nil)
+            Terminal.print(text)
         case .ready(let seconds, let model):
             self.announceReady(seconds, reached: reached, model: model)
+            self.readiness?.write()
         case .planChanged(let plan, isWayBack: false):
-            self.say(
-                "changing what runs to match \(plan.manifestPath ?? "the manifest"): \(plan.replicas.count) processes"
+            self.tell(
+                "changing what runs to match \(plan.manifestPath ?? "the manifest"): \(plan.replicas.count) "
+                    + (plan.replicas.count == 1 ? "process" : "processes")
             )
-        case .planChanged(_, isWayBack: true), .replicaPlanned:
+        case .planChanged(_, isWayBack: true), .replicaPlanned, .planUnchanged:
             // The warning that says why has said it.
             break
         case .changeEnded(let failure):
-            self.say(failure.map { "the change failed: \($0)" } ?? "changed")
+            self.tell(failure.map { "the change failed: \($0)" } ?? "changed")
         case .recovered:
-            self.say("ready again")
+            self.tell("ready again")
         case .degraded(let replicas):
-            self.say("degraded: \(replicas.joined(separator: ", ")) not ready", as: .warning)
+            self.tell("degraded: \(replicas.joined(separator: ", ")) not ready", as: .warning)
         case .warning(let text):
-            self.say("warning: \(text)", as: .warning)
+            self.tell("warning: \(text)", as: .warning)
         case .failed(let reason):
-            self.say("failed: \(reason)", as: .error)
+            self.tell("failed: \(reason)", as: .error)
         case .stopping(let now):
             let again = self.journal == nil ? "; once more (Ctrl-C) to stop at once" : ""
-            self.say(now ? "stopping at once" : "stopping\(again)")
+            self.tell(now ? "stopping at once" : "stopping\(again)")
         }
     }
 
     private func announceReady(_ seconds: Double, reached: [String: [LayerReached]], model: String?) {
-        self.say("ready in \(Seconds.text(seconds))")
-        guard self.isForPeople else { return }
+        self.tell("ready in \(Seconds.text(seconds))")
+        // What clients should use is the same in every generation.
+        guard self.isForPeople, self.plan.generation == 1 else { return }
         let planes = self.plan.planes
         var lines = [
             "",
@@ -151,19 +182,48 @@ struct ForegroundOutput: Sendable {
     /// The journal has these lines already.
     private func quote(_ lines: [String], of replica: String) {
         guard self.journal == nil else { return }
-        for line in lines { self.say("\(replica):   > \(line)") }
+        for line in lines { self.write("\(ReplicaLabel.text(replica, generation: self.generation)):   > \(line)") }
     }
+
+    /// A line about this generation, or about a replica of it whose name it begins with.
+    private func tell(_ message: String, as priority: JournalEntry.Priority = .info, about replica: String? = nil) {
+        var message = message
+        if self.plan.generation > 1 {
+            message =
+                replica == nil
+                ? "generation \(self.plan.generation): \(message)"
+                : ReplicaLabel.text(message, generation: self.plan.generation)
+        }
+        self.say(message, as: priority, about: replica)
+    }
+
+    /// Keeps it for `dynamo-launch events`.
+    private func keep(_ message: String, _ priority: JournalEntry.Priority, about replica: String?) {
+        let level: LaunchEvent.Level =
+            switch priority {
+            case .emergency, .alert, .critical, .error: .error
+            case .warning: .warning
+            case .notice: .notice
+            case .info, .debug: .info
+            }
+        let event = LaunchEvent(message, level: level, generation: self.generation, replica: replica)
+        if let trouble = self.events.append(event) { self.write("warning: \(trouble)") }
+    }
+
+    private func write(_ line: LogLine) { Terminal.printVerbatim(self.formatter.string(for: line)) }
 
     /// A line of the launcher's own.
     func say(_ message: String, as priority: JournalEntry.Priority = .info, about replica: String? = nil) {
+        self.keep(message, priority, about: replica)
+        guard let journal = self.journal else { return self.write(message) }
         for text in message.split(separator: "\n", omittingEmptySubsequences: false) {
-            guard let journal = self.journal else {
-                self.show(
-                    LogLine(process: Self.name, replica: Self.name, stream: .stdout, time: .now, text: String(text))
-                )
-                continue
-            }
             journal.say(String(text), as: priority, about: replica)
+        }
+    }
+
+    private func write(_ message: String) {
+        for text in message.split(separator: "\n", omittingEmptySubsequences: false) {
+            self.write(LogLine(process: Self.name, replica: Self.name, stream: .stdout, time: .now, text: String(text)))
         }
     }
 }

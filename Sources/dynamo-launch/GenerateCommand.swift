@@ -8,7 +8,7 @@ struct GenerateCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "generate",
         abstract: "Write a deployment as files of another manager of services.",
-        subcommands: [GenerateSystemdCommand.self]
+        subcommands: [GenerateSystemdCommand.self, GenerateKubernetesCommand.self]
     )
 }
 
@@ -24,6 +24,7 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
     )
 
     @OptionGroup var options: ManifestOptions
+    @OptionGroup var fidelity: FidelityOptions
 
     @Flag(help: "For the service manager of this user, not for that of the machine.")
     var user = false
@@ -77,15 +78,13 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
         let plan = try await preparation.plan(leases: .preview)
         let files: [SystemdUnits.File]
         let hasSocket = self.socket ?? (plan.gateway?.idleExit != nil)
-        if !hasSocket, plan.gateway?.idleExit != nil {
-            Terminal.printError("note: without a socket unit 'gateway.idleExit' has no effect: leave out --no-socket")
-        }
         let options = try self.unitOptions(preparation, hasSocket: hasSocket)
         do { files = try SystemdUnits(plan, options).files } catch {
             for diagnostic in error.diagnostics { Terminal.printError(diagnostic.description) }
             Terminal.printError("nothing was written")
             throw ExitCode(1)
         }
+        try self.fidelity.tell(preparation.manifest, for: .systemd, FidelityReport.Facts(hasSocket: hasSocket))
         if let target = self.install ? folder : self.output {
             // One from before would still start the service.
             let stale = hasSocket ? [] : [SystemdUnits.socketName(of: plan.deployment)]
@@ -114,9 +113,9 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
         let used = environment.filter { names.contains($0.key) && !$0.value.isEmpty }
         var arguments = self.options.plane.map { ["--\($0.rawValue)"] } ?? []
         for override in self.options.overrides { arguments += ["--set", override] }
-        let path = preparation.selection.source.path
+        let path = preparation.path
         let isEmbedded = path == EmbeddedManifest.path
-        return SystemdUnits.Options(
+        var units = SystemdUnits.Options(
             scope: self.user ? .user : .system,
             user: self.runAs ?? Self.accountName,
             launcher: try Self.launcher(),
@@ -125,10 +124,14 @@ struct GenerateSystemdCommand: AsyncParsableCommand {
             extra: self.options.extra,
             workingDirectory: isEmbedded ? "/" : FileManager.default.currentDirectoryPath,
             environment: used,
-            secrets: Set(used.keys.filter { Secrets.isSecret(name: $0) }),
+            secrets: Set(
+                used.filter { Secrets.isSecret(name: $0, value: $1) || Secrets.credential(in: $1) != nil }.keys
+            ),
             hasSlice: self.slice,
             hasSocket: hasSocket
         )
+        units.preflightTime = preparation.manifest.preflight.map(\.timeout).reduce(0, +)
+        return units
     }
 
     private func absolute(_ path: String) -> String {

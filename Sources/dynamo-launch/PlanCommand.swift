@@ -21,7 +21,7 @@ struct PlanCommand: AsyncParsableCommand {
         if self.json {
             Terminal.print(try JSONText.pretty(plan.masked))
         } else {
-            Terminal.print("manifest: \(preparation.selection.description)")
+            Terminal.print("manifest: \(preparation.description)")
             Terminal.printVerbatim(plan.rendered())
         }
     }

@@ -2,6 +2,7 @@ import ArgumentParser
 import Deployment
 import FoundationEssentials
 import Glibc
+import Rollout
 import Supervisor
 import Synchronization
 import Systemd
@@ -16,10 +17,16 @@ struct Preparation {
         case held
     }
 
-    let selection: ManifestSelection
+    /// Which manifest it is, for the first line of output.
+    let description: String
+    /// How messages call the manifest.
+    let path: String
+    /// Enough to prepare the same again.
+    let source: GenerationSource
+    /// Which generation of the deployment is prepared.
+    let generation: Int
     let manifest: Manifest
     let environment: [String: String]
-    private let extra: [String]
 
     /// Why there is no plan.
     struct Failure: Error {
@@ -35,40 +42,89 @@ struct Preparation {
     }
 
     /// Reads the manifest, or says what is wrong with it and ends.
-    init(_ options: ManifestOptions) throws(ExitCode) {
-        do throws(Failure) { try self.init(reading: options) } catch { throw Self.report(error) }
+    ///
+    /// - Parameters:
+    ///   - options: as they were given.
+    ///   - consequence: what was not done because of it.
+    /// - Throws: `ExitCode` after its errors were printed.
+    init(_ options: ManifestOptions, orElse consequence: String = "nothing was started") throws(ExitCode) {
+        do throws(Failure) { try self.init(reading: options) } catch {
+            throw Self.report(error, orElse: consequence)
+        }
     }
 
     /// Reads the manifest.
     ///
     /// - Throws: `Failure` with its errors.
     init(reading options: ManifestOptions) throws(Failure) {
-        // What the service manager says to the launcher is not for the processes.
-        var environment = ProcessInfo.processInfo.environment.filter { !ServiceEnvironment.variables.contains($0.key) }
-        environment.merge(Credentials.variables(environment)) { first, _ in first }
-        let (selection, manifest) = try Self.read(options, environment: environment)
-        for warning in manifest.warnings { Terminal.printError(warning.description) }
-        self.selection = selection
-        self.manifest = manifest
-        self.environment = environment
-        self.extra = options.extra
-    }
-
-    private static func read(
-        _ options: ManifestOptions,
-        environment: [String: String]
-    ) throws(Failure) -> (ManifestSelection, Manifest) {
+        let selection: ManifestSelection
         do {
             let subcommands = DynamoLaunch.configuration.subcommands.compactMap { $0.configuration.commandName }
-            let selection = try ManifestSelection.select(options.manifest, subcommands: subcommands)
-            let overrides = ManifestOverrides(requestPlane: options.plane?.rawValue, set: options.overrides)
-            return (selection, try Manifest.load(selection.source, environment: environment, overrides: overrides))
+            selection = try ManifestSelection.select(options.manifest, subcommands: subcommands)
         } catch let failure as ManifestSelection.Failure {
             throw Failure([failure.description])
         } catch let errors as ManifestErrors {
             throw Failure(errors)
         } catch {
             throw Failure(["error: \(error)"])
+        }
+        let source = GenerationSource(
+            manifestPath: selection.source.path == EmbeddedManifest.path
+                ? nil : FilePathText.resolve(selection.source.path, against: FileManager.default.currentDirectoryPath),
+            manifestText: selection.source.text,
+            overrides: options.overrides,
+            requestPlane: options.plane?.rawValue,
+            arguments: options.extra
+        )
+        try self.init(source, shownAs: selection.source.path, description: selection.description)
+    }
+
+    /// Takes a manifest that was read.
+    ///
+    /// - Parameters:
+    ///   - source: the manifest and what is changed in it.
+    ///   - generation: which generation of the deployment it is for.
+    ///   - path: how messages call the manifest; nil: by its absolute path.
+    ///   - description: for the first line of output; nil: the path.
+    ///   - variables: what the caller's environment is taken to have besides.
+    /// - Throws: `Failure` with its errors.
+    init(
+        _ source: GenerationSource,
+        generation: Int = 1,
+        shownAs path: String? = nil,
+        description: String? = nil,
+        variables: [String: String] = [:]
+    ) throws(Failure) {
+        // What the service manager says to the launcher is not for the processes.
+        var environment = ProcessInfo.processInfo.environment.filter { !ServiceEnvironment.variables.contains($0.key) }
+        environment.merge(Credentials.variables(environment)) { first, _ in first }
+        environment.merge(variables) { first, _ in first }
+        let path = path ?? source.manifestPath ?? EmbeddedManifest.path
+        do throws(ManifestErrors) {
+            self.manifest = try Manifest.load(
+                ManifestSource(path: path, text: source.manifestText),
+                environment: environment,
+                overrides: ManifestOverrides(requestPlane: source.requestPlane, set: source.settings)
+            )
+        } catch { throw Failure(error) }
+        for warning in self.manifest.warnings { Terminal.printError(warning.description) }
+        self.description = description ?? path
+        self.path = path
+        self.source = source
+        self.generation = generation
+        self.environment = environment
+    }
+
+    /// The folders of the deployment, whatever its generation.
+    ///
+    /// - Throws: `Failure` when they cannot be used.
+    func directories() throws(Failure) -> DeploymentDirectories {
+        let facts = self.facts(
+            detectRelease: { _ in .failure(ReleaseProblem(reason: "not asked")) },
+            leasePort: { _ in 0 }
+        )
+        do throws(ManifestErrors) { return try Planner.directories(of: self.manifest, facts: facts) } catch {
+            throw Failure(error)
         }
     }
 
@@ -85,9 +141,25 @@ struct Preparation {
         do throws(Failure) { return try await self.plan(ports: leases) } catch { throw Self.report(error) }
     }
 
+    /// The release of Dynamo that this machine has; nil: the manifest states one, none is needed, or there is none.
+    func installedRelease() async -> DynamoRelease? {
+        var interpreter: String?
+        let facts = self.facts(
+            detectRelease: { python in
+                interpreter = interpreter ?? python
+                return .failure(ReleaseProblem(reason: "not asked yet"))
+            },
+            leasePort: { _ in 0 }
+        )
+        _ = try? Planner.plan(self.manifest, facts: facts)
+        guard let interpreter else { return nil }
+        return try? await ReleaseDetector.detect(python: interpreter).get()
+    }
+
     /// Where ports of the plan come from; the same source gives the same process the same port again.
     func ports(_ leases: Leases) -> PortSource {
-        PortSource(leases, deployment: self.manifest.name.value, environment: self.environment)
+        let name = self.manifest.name.value
+        return PortSource(leases, holder: self.generation == 1 ? name : "\(name)@\(self.generation)")
     }
 
     /// The plan of this machine.
@@ -97,6 +169,8 @@ struct Preparation {
     /// - Throws: `Failure` with the errors of the manifest.
     func plan(ports: PortSource) async throws(Failure) -> Plan {
         var releases: [String: Result<DynamoRelease, ReleaseProblem>] = [:]
+        // Run once it is known that nothing else is wrong.
+        var preflight: [String: String]?
         while true {
             var unknown: Set<String> = []
             let facts = self.facts(
@@ -105,19 +179,48 @@ struct Preparation {
                     unknown.insert(python)
                     return .failure(ReleaseProblem(reason: "not asked yet"))
                 },
-                leasePort: ports.port
+                leasePort: ports.port,
+                preflight: preflight
             )
             let plan = Result { () throws(ManifestErrors) in try Planner.plan(self.manifest, facts: facts) }
             if unknown.isEmpty {
-                do throws(ManifestErrors) { return try plan.get() } catch { throw Failure(error) }
+                let plan = Result { () throws(Failure) in
+                    do throws(ManifestErrors) { return try plan.get() } catch { throw Failure(error) }
+                }
+                var checked = try self.checkingLimits(of: try plan.get(), isStarted: ports.isHeld)
+                if ports.isHeld, preflight == nil, !self.manifest.preflight.isEmpty {
+                    let commands = Preflight(environment: self.environment)
+                    preflight = try await commands.values(self.manifest.preflight, ports)
+                    continue
+                }
+                checked.notes += self.manifest.preflight.map { Preflight.note(of: $0, preflight) }
+                return checked
             }
             for python in unknown { releases[python] = await ReleaseDetector.detect(python: python) }
         }
     }
 
+    /// What this machine does not allow keeps a plan from being started, and is a note of one that is only shown.
+    private func checkingLimits(of plan: Plan, isStarted: Bool) throws(Failure) -> Plan {
+        guard plan.replicas.contains(where: { $0.limits != nil }) else { return plan }
+        let machine = MachineLimits.current()
+        var plan = plan
+        var lines: [String] = []
+        // All replicas of a process have the same.
+        for replica in plan.replicas where replica.index == 0 {
+            for obstacle in replica.limits.map(machine.obstacles) ?? [] {
+                plan.notes.append("process '\(replica.process)' cannot be started here: \(obstacle)")
+                lines.append("\(replica.origin ?? self.path): error: process '\(replica.process)': \(obstacle)")
+            }
+        }
+        guard isStarted, !lines.isEmpty else { return plan }
+        throw Failure(lines + ["\(lines.count) error\(lines.count == 1 ? "" : "s")"])
+    }
+
     private func facts(
         detectRelease: @escaping (String) -> Result<DynamoRelease, ReleaseProblem>,
-        leasePort: @escaping (PortRequest) throws -> Int
+        leasePort: @escaping (PortRequest) throws -> Int,
+        preflight: [String: String]? = nil
     ) -> PlanFacts {
         PlanFacts(
             environment: self.environment,
@@ -137,7 +240,9 @@ struct Preparation {
             },
             detectRelease: detectRelease,
             leasePort: leasePort,
-            passthroughArguments: self.extra
+            passthroughArguments: self.source.arguments,
+            preflight: preflight,
+            generation: self.generation
         )
     }
 
@@ -149,10 +254,11 @@ struct Preparation {
         return String(path[..<slash])
     }
 
-    private static func report(_ failure: Failure) -> ExitCode {
+    /// Says what is wrong, and what was not done because of it.
+    static func report(_ failure: Failure, orElse consequence: String = "nothing was started") -> ExitCode {
         for line in failure.lines.dropLast() { Terminal.printError(line) }
         if let last = failure.lines.last {
-            Terminal.printError(failure.lines.count > 1 ? "\(last); nothing was started" : last)
+            Terminal.printError(failure.lines.count > 1 ? "\(last); \(consequence)" : last)
         }
         return ExitCode(1)
     }
@@ -161,18 +267,30 @@ struct Preparation {
 /// Gives out ports, the same one when asked again for the same purpose.
 final class PortSource: Sendable {
     private let leases: PortLeases
-    private let isHeld: Bool
-    private let deployment: String
+    let isHeld: Bool
     private let given: Mutex<[String: Int]> = Mutex([:])
+    /// What preflights of this start gave: a change of the manifest does not run them again, or every process would be another.
+    private let preflights: Mutex<[[String]: String]> = Mutex([:])
 
-    init(_ mode: Preparation.Leases, deployment: String, environment: [String: String]) {
-        let root = DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid())
-        // A service of systemd may write only to its deployment's own folder, which is there already.
-        let isForeign = access(root, F_OK) == 0 && access(root, W_OK) != 0
-        self.leases = PortLeases(directory: isForeign ? "\(root)/\(deployment)" : root)
+    /// - Parameters:
+    ///   - mode: whether the ports are kept from others.
+    ///   - holder: in whose name: a generation of a deployment.
+    init(_ mode: Preparation.Leases, holder: String) {
+        self.leases = PortLeases(holder: holder)
         self.isHeld = mode == .held
-        self.deployment = deployment
     }
+
+    /// The port is to be this one, whoever holds it: clients know it.
+    func give(_ port: Int, for process: String, _ name: String) {
+        self.given.withLock { $0["\(process)-0/\(name)"] = port }
+    }
+
+    func preflight(_ command: [String]) -> String? { self.preflights.withLock { $0[command] } }
+
+    func setPreflight(_ command: [String], _ value: String) { self.preflights.withLock { $0[command] = value } }
+
+    /// Gives everything back: a lease that stays costs a port for as long as the launcher runs.
+    func release() { self.leases.release() }
 
     func port(_ request: PortRequest) throws -> Int {
         let name = "\(request.process)-\(request.index)/\(request.name)"
@@ -185,8 +303,7 @@ final class PortSource: Sendable {
         let taken = request.avoiding.union(given.values)
         let port =
             self.isHeld
-            ? try self.leases.lease([wanted], deployment: self.deployment, avoiding: taken)[0]
-            : try self.leases.preview(wanted, deployment: self.deployment, avoiding: taken)
+            ? try self.leases.lease(wanted, avoiding: taken) : try self.leases.preview(wanted, avoiding: taken)
         given[name] = port
         return port
     }

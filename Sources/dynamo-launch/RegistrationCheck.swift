@@ -26,6 +26,21 @@ struct RegistrationCheck: Sendable {
         return stage == .everythingReady ? wrong + Self.missing(instances, owners: owners) : wrong
     }
 
+    /// Processes of another generation that are to be found in this one's namespace.
+    func strangers(from other: RegistrationCheck) async -> [String] {
+        guard let client = self.client, let snapshot = try? await client.snapshot(.exact(self.plan.namespace)) else {
+            return []
+        }
+        let owners = await other.owners()
+        return snapshot.instances.compactMap { record in
+            guard let process = owners[record.instance.id] else { return nil }
+            return
+                "\(process) of generation \(other.plan.generation) registered \(record.instance.endpoint), which is in the namespace of "
+                + "generation \(self.plan.generation) (\(self.plan.namespace)): clients of one would reach the other; remove what sets "
+                + "the namespace in its command (the launcher sets DYN_NAMESPACE)"
+        }
+    }
+
     /// Where the processes of the plan register; nil when that is inside one process only.
     var client: (any DiscoveryClient)? {
         switch self.plan.discovery {

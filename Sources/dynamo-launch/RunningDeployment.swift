@@ -38,7 +38,9 @@ struct RunningDeployment {
                 )
             default:
                 let names = running.map(\.name).joined(separator: ", ")
-                throw self.failure("error: several deployments run: \(names); name one of them")
+                throw self.failure(
+                    "error: several deployments run: \(names); name one of them (--deployment NAME, or NAME for status, logs, stop)"
+                )
             }
         }
         let names = running.map(\.name)
@@ -46,6 +48,14 @@ struct RunningDeployment {
             Spelling.nearest(to: name, among: names).map { "did you mean '\($0)'?" }
             ?? (names.isEmpty ? "none runs here (looked under \(root))" : "running: \(names.joined(separator: ", "))")
         throw self.failure("error: no deployment '\(name)' runs; \(hint)")
+    }
+
+    /// The names of those that run.
+    static func names() async -> [String] {
+        let environment = ProcessInfo.processInfo.environment
+        return await self.all(under: DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid())).map(
+            \.name
+        )
     }
 
     /// Those whose control socket answers.

@@ -4,6 +4,16 @@ import Synchronization
 
 /// The two streams of the program and what is known about them.
 enum Terminal {
+    /// Opens the streams that whoever started the program has closed; else something of the program's own would get their numbers.
+    ///
+    /// To be called before anything is opened.
+    static func open() {
+        for descriptor in STDIN_FILENO...STDERR_FILENO where fcntl(descriptor, F_GETFD) < 0 {
+            // The lowest number that is free is this one.
+            _ = Glibc.open("/dev/null", descriptor == STDIN_FILENO ? O_RDONLY : O_WRONLY)
+        }
+    }
+
     /// Writes a line to standard output.
     static func print(_ line: String) { self.write(line + "\n", to: STDOUT_FILENO) }
 

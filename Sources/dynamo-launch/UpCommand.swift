@@ -1,10 +1,10 @@
 import ArgumentParser
 import Deployment
-import FoundationEssentials
+import Gateway
 import Glibc
 import Logging
+import Rollout
 import Supervisor
-import Synchronization
 import Systemd
 import UnixSignals
 
@@ -34,19 +34,65 @@ struct UpCommand: AsyncParsableCommand {
     )
     var exitOnFirst = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Answer under /live, /ready and /metrics at this port, or HOST:PORT, for a kubelet or another watcher.",
+            discussion:
+                "/ready is 200 while the deployment serves, else 503 with the reason. A port alone is one of 127.0.0.1.",
+            valueName: "address"
+        ),
+        transform: { try HTTPAddress(watched: $0) }
+    )
+    var health: HTTPAddress?
+
+    @Flag(
+        name: [.customShort("d"), .long],
+        help: ArgumentHelp(
+            "Return when the deployment serves, and leave it running.",
+            discussion: "'dynamo-launch logs' and 'events' show what it says then, and 'stop' ends it."
+        )
+    )
+    var detach = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Write a line to this descriptor, and close it, when the deployment serves (as s6 and dinit wait for it).",
+            valueName: "number"
+        )
+    )
+    var readyFd: Int32?
+
+    func validate() throws {
+        if self.detach, self.readyFd != nil { throw ValidationError("--detach and --ready-fd exclude each other") }
+        if let readyFd, readyFd < 3 { throw ValidationError("--ready-fd takes a number from 3") }
+    }
+
     func run() async throws {
+        if self.detach { return try await Self.detach() }
         // A reader of our output that goes away must not take the deployment down.
         signal(SIGPIPE, SIG_IGN)
+        // A journal or log that may not grow is an error to be said, not an end.
+        signal(SIGXFSZ, SIG_IGN)
+        Supervisor.raiseDescriptorLimit()
         let watchdog = try Self.takeFromEnvironment { try Watchdog.take() }
         let passed = try Self.takeFromEnvironment { try PassedSockets.take() }
         let format = try LogFormat.chosen(self.logFormat)
-        let (preparation, ports, plan, listeners) = try await self.prepare(passed)
+        let readiness = self.readyFd.flatMap(ReadinessLine.init)
+        if let readyFd, readiness == nil {
+            throw Self.nothingWasStarted("--ready-fd \(readyFd) is not open for writing")
+        }
+        let start = try await DeploymentStart.prepare(self.options, passed) { Self.nothingWasStarted($0) }
+        defer { start.host.close() }
+        let (plan, listeners) = (start.plan, start.listeners)
         let output = ForegroundOutput(
             plan: plan,
             format: format,
-            colour: Terminal.colour(on: STDOUT_FILENO, environment: preparation.environment)
+            colour: Terminal.colour(on: STDOUT_FILENO, environment: start.preparation.environment),
+            events: EventLog(path: start.host.directories.events),
+            readiness: readiness
         )
-        output.introduce(manifest: preparation.selection.description)
+        output.introduce(manifest: start.preparation.description)
+        for note in start.notes { output.say("note: \(note)", as: .notice) }
 
         // A terminal that is held up must not hold up the public port.
         let queue = LineQueue()
@@ -62,60 +108,35 @@ struct UpCommand: AsyncParsableCommand {
             await output.finish()
             throw Self.nothingWasStarted("\(error)", errno: (error as? PublicPort.Unavailable)?.errno)
         }
+        let watch = WatchPorts(metrics: plan.gateway?.metrics, health: self.health)
+        do { try await watch.bind() } catch {
+            await port?.release()
+            await output.finish()
+            throw Self.nothingWasStarted(error.description, errno: error.errno)
+        }
         do { try await port?.leaveWithServiceManager() } catch {
             output.complain("warning: a restart of the launcher may lose connections: \(error)")
         }
-        let outcome = await self.supervise(plan, ports, port, listeners, output, queue, watchdog)
+        let outcome = await self.supervise(start, port, watch, output, queue, watchdog)
         output.conclude(outcome)
         await output.finish()
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
     }
 
+    /// The same command line without the flag, in a session of its own.
+    private static func detach() async throws {
+        let launch = DetachedLaunch(arguments: Array(CommandLine.arguments.dropFirst()))
+        let code: Int32
+        do { code = try await launch.run() } catch { throw self.nothingWasStarted("\(error)") }
+        if code != 0 { throw ExitCode(code) }
+    }
+
     /// Whether the caller wants the program to outlive its terminal (nohup).
-    private static var ignoresHangup: Bool {
+    static var ignoresHangup: Bool {
         let inherited = signal(SIGHUP, SIG_DFL)
         let isIgnored = unsafeBitCast(inherited, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self)
         if isIgnored { signal(SIGHUP, SIG_IGN) }
         return isIgnored
-    }
-
-    /// Reads the manifest and looks at the machine; a failure is said to the service manager too.
-    private func prepare(_ passed: PassedSockets) async throws -> (Preparation, PortSource, Plan, PublicListeners) {
-        let preparation: Preparation
-        let ports: PortSource
-        var plan: Plan
-        do {
-            preparation = try Preparation(self.options)
-            ports = preparation.ports(.held)
-            plan = try await preparation.plan(leases: ports)
-        } catch {
-            ServiceNotifier().failed(
-                status: "nothing was started: the journal has the manifest's errors",
-                exitStatus: 1
-            )
-            throw error
-        }
-        do {
-            let listeners = try PublicListeners(passed, plan: plan)
-            plan.publicAddress = listeners.address ?? plan.publicAddress
-            plan.notes += listeners.notes
-            return (preparation, ports, plan, listeners)
-        } catch { throw Self.nothingWasStarted("\(error)") }
-    }
-
-    /// The plan of the manifest as it is now, on the ports that were leased before, at the address that is served.
-    private static func replan(
-        _ options: ManifestOptions,
-        _ ports: PortSource,
-        _ listeners: PublicListeners
-    ) async throws(ReplanFailure) -> Plan {
-        do throws(Preparation.Failure) {
-            var plan = try await Preparation(reading: options).plan(ports: ports)
-            plan.publicAddress = listeners.address ?? plan.publicAddress
-            return plan
-        } catch {
-            throw ReplanFailure(description: error.lines.joined(separator: "\n"))
-        }
     }
 
     /// Says so here and to the service manager.
@@ -131,104 +152,91 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     private func supervise(
-        _ plan: Plan,
-        _ ports: PortSource,
+        _ start: DeploymentStart,
         _ port: PublicPort?,
-        _ listeners: PublicListeners,
+        _ watch: WatchPorts,
         _ output: ForegroundOutput,
         _ queue: LineQueue,
         _ watchdog: Watchdog?
     ) async -> SupervisorOutcome {
+        let plan = start.plan
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
-        let check = RegistrationCheck(plan: plan, logger: logger)
-        let relays = KVRelays(
-            plan: plan,
-            makeLogger: { replica in
-                Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output, subject: replica) }
-            },
-            say: { output.say($0) }
-        )
-        var options = SupervisorOptions(exitOnFirst: self.exitOnFirst)
+        var options = SupervisorOptions(exitOnFirst: self.exitOnFirst, deploymentStart: .now)
         // After the comparison with discovery the public port is asked.
         options.verificationTimeout += port?.proofTime ?? 0
-        let progress = Progress(output: output)
         let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
-        let supervisor = Supervisor(
-            plan: plan,
-            options: options,
-            requestPlaneProbe: PlaneProbe(plan: plan, logger: logger).probe,
-            onReady: { stage in
-                let mismatches = await check.mismatches(at: stage)
-                return mismatches.isEmpty ? await port?.troubles(at: stage) ?? [] : mismatches
-            },
-            logs: { output.show($0) },
-            notices: { progress.show($0) },
-            observer: { notice in
-                if case .stopping = notice { Terminal.hurry() }
-                output.observe(notice)
-                relays.observe(notice)
-                service.observe(notice)
-                port?.observe(notice)
-            },
-            relays: { relays.statuses },
-            publicPort: port,
-            metrics: { LauncherMetrics.text($0, port?.status) },
-            heartbeat: service.heartbeat,
-            replan: { [options = self.options] () throws(ReplanFailure) in
-                try await Self.replan(options, ports, listeners)
-            },
-            logger: logger
-        )
+        let fleet = GenerationFleet(start, port: port, service: service, output: output, options: options)
+        let runner = MigrationRunner(fleet, journal: start.journal)
         let signals = await UnixSignalsSequence(
             trapping: Self.ignoresHangup ? [.sigint, .sigterm] : [.sigint, .sigterm, .sighup]
         )
-        let outcome = await withTaskGroup(of: SupervisorOutcome?.self) { group in
-            group.addTask { await supervisor.run() }
-            group.addTask {
-                await relays.run()
-                return nil
-            }
-            group.addTask {
-                await queue.run(output)
-                return nil
-            }
-            if let port {
-                group.addTask {
-                    await port.run { await supervisor.metricsText() }
-                    return nil
+        let outcome = await start.host.serving(
+            migrations: runner,
+            metrics: { LauncherMetrics.text($0, port?.status) },
+            logger: logger,
+            warn: { output.say("warning: \($0)", as: .warning) },
+            {
+                await withTaskGroup(of: SupervisorOutcome?.self) { group in
+                    group.addTask { await fleet.run(plan, runner) }
+                    group.addTask {
+                        await queue.run(output)
+                        return nil
+                    }
+                    if let port {
+                        group.addTask {
+                            await port.run()
+                            return nil
+                        }
+                    }
+                    group.addTask {
+                        await watch.run { await Self.answer($0, fleet, port) }
+                        return nil
+                    }
+                    if let port, let idle = plan.gateway?.idleExit, start.listeners.isActivated {
+                        group.addTask {
+                            guard await port.pauseWhenIdle(for: .seconds(idle), unless: { fleet.isMigrating }) else {
+                                return nil
+                            }
+                            let reason = "no request for \(plan.gateway?.idleExitText ?? "")"
+                            output.say(
+                                "\(reason): stopping; who holds the public socket starts it again with the next connection"
+                            )
+                            service.stops(because: reason)
+                            fleet.requestStop(now: false)
+                            return nil
+                        }
+                    }
+                    group.addTask {
+                        await Self.obey(signals, fleet, service, output)
+                        return nil
+                    }
+                    while let next = await group.next() {
+                        guard let outcome = next else { continue }
+                        group.cancelAll()
+                        return outcome
+                    }
+                    return SupervisorOutcome(exitCode: 1, reason: .failed)
                 }
             }
-            if let port, let idle = plan.gateway?.idleExit, listeners.isActivated {
-                group.addTask {
-                    guard await port.pauseWhenIdle(for: .seconds(idle)) else { return nil }
-                    let reason = "no request for \(plan.gateway?.idleExitText ?? "")"
-                    output.say(
-                        "\(reason): stopping; who holds the public socket starts it again with the next connection"
-                    )
-                    service.stops(because: reason)
-                    supervisor.requestStop(now: false)
-                    return nil
-                }
-            }
-            group.addTask {
-                await Self.obey(signals, supervisor, service, output)
-                return nil
-            }
-            while let next = await group.next() {
-                guard let outcome = next else { continue }
-                group.cancelAll()
-                return outcome
-            }
-            return SupervisorOutcome(exitCode: 1, reason: .failed)
-        }
+        )
         service.ended(outcome)
         return outcome
+    }
+
+    /// A page for those who watch; nil when there is nothing to say any more.
+    private static func answer(_ page: WatchPage, _ fleet: GenerationFleet, _ port: PublicPort?) async -> WatchAnswer? {
+        let status = await fleet.supervisor?.status()
+        return switch page {
+        case .metrics: status.map { .metrics(LauncherMetrics.text($0, port?.status)) }
+        case .live: LauncherHealth.live(status)
+        case .ready: LauncherHealth.ready(status, isStopping: fleet.isStopping)
+        }
     }
 
     /// Signals stop the deployment; under a service manager SIGHUP makes it match its manifest as it is now.
     private static func obey(
         _ signals: UnixSignalsSequence,
-        _ supervisor: Supervisor,
+        _ fleet: GenerationFleet,
         _ service: ServiceProgress,
         _ output: ForegroundOutput
     ) async {
@@ -237,85 +245,29 @@ struct UpCommand: AsyncParsableCommand {
             var first: ContinuousClock.Instant?
             for await signal in signals {
                 if signal == .sighup, service.isManaged {
-                    group.addTask { await Self.apply(supervisor, output) }
+                    group.addTask { await Self.apply(fleet, output) }
                     continue
                 }
                 let now = ContinuousClock.now
                 if let first {
-                    if now - first > .milliseconds(250) { supervisor.requestStop(now: true) }
+                    if now - first > .milliseconds(250) { fleet.requestStop(now: true) }
                 } else {
                     first = now
-                    supervisor.requestStop(now: false)
+                    fleet.requestStop(now: false)
                 }
             }
         }
     }
 
     /// What becomes of it is told by the supervisor's notices.
-    private static func apply(_ supervisor: Supervisor, _ output: ForegroundOutput) async {
+    private static func apply(_ fleet: GenerationFleet, _ output: ForegroundOutput) async {
         do throws(RolloutRefusal) {
+            guard let supervisor = fleet.supervisor else { throw .stopping }
+            if fleet.isMigrating { throw .migrating }
             let (change, _) = try await supervisor.apply()
             output.say(ChangeRendering.text(change))
         } catch {
             output.say("SIGHUP: \(error)")
-        }
-    }
-}
-
-/// Follows the notices: shows them, and remembers the times for the summary.
-private final class Progress: Sendable {
-    private let output: ForegroundOutput
-    private let reached: Mutex<[String: [LayerReached]]> = Mutex([:])
-
-    init(output: ForegroundOutput) { self.output = output }
-
-    func show(_ notice: SupervisorNotice) {
-        let reached = self.reached.withLock { reached in
-            switch notice {
-            case .started(let replica, _): reached[replica] = []
-            case .layerReached(let replica, let layer, let seconds):
-                reached[replica, default: []].append(LayerReached(layer: layer, seconds: seconds))
-            default: break
-            }
-            return reached
-        }
-        self.output.show(notice, reached: reached)
-    }
-}
-
-/// Sends the launcher's own log where its other lines go.
-private struct LauncherLogHandler: LogHandler {
-    let output: ForegroundOutput
-    /// What the log is about, in front of each line.
-    var subject: String?
-    /// Where lines wait that must not be waited for.
-    var queue: LineQueue?
-    var metadata: Logger.Metadata = [:]
-    var logLevel: Logger.Level = .warning
-
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
-        get { self.metadata[key] }
-        set { self.metadata[key] = newValue }
-    }
-
-    func log(event: LogEvent) {
-        let subject = self.subject.map { "\($0): " } ?? ""
-        let details = self.metadata.merging(event.metadata ?? [:]) { $1 }.sorted { $0.key < $1.key }
-        let text =
-            "\(subject)\(event.level): \(event.message)"
-            + (details.isEmpty ? "" : " (\(details.map { "\($0.key): \($0.value)" }.joined(separator: ", ")))")
-        let line = LineQueue.Line(text: text, priority: Self.priority(of: event.level))
-        if let queue { queue.put(line) } else { self.output.say(line.text, as: line.priority) }
-    }
-
-    private static func priority(of level: Logger.Level) -> JournalEntry.Priority {
-        switch level {
-        case .trace, .debug: .debug
-        case .info: .info
-        case .notice: .notice
-        case .warning: .warning
-        case .error: .error
-        case .critical: .critical
         }
     }
 }

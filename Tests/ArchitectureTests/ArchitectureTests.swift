@@ -64,6 +64,8 @@ import Testing
     private static func imports(in file: URL) throws -> [(line: Int, module: String)] {
         let text = try String(contentsOf: file, encoding: .utf8)
         return text.split(separator: "\n", omittingEmptySubsequences: false).enumerated().compactMap { index, line in
+            // An indented line belongs to a text, such as a program of another language.
+            guard line.first != " " else { return nil }
             var words = line.split(separator: " ").map(String.init)
             if let first = words.first, first.hasPrefix("@") { words.removeFirst() }
             if let first = words.first, ["public", "package", "internal", "private", "fileprivate"].contains(first) {

@@ -23,9 +23,10 @@ enum ImportTable {
         "Deployment": [],
         "Supervisor": ["Deployment", "CProcess"],
         "Gateway": [],
+        "Rollout": ["Deployment", "Supervisor", "Gateway", "Discovery", "RequestPlane"],
         "dynamo-launch": [
             "Deployment", "Supervisor", "Systemd", "Discovery", "RequestPlane", "RequestPlaneTransports",
-            "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting", "Gateway",
+            "DynamoRuntime", "LoadTest", "KVEvents", "KVRouter", "KVRouting", "Gateway", "Rollout",
         ],
         "dynamo-frontend": [
             "Systemd", "DynamoRuntime", "RequestPlaneTransports", "RequestPlane", "Discovery", "Tokenization",
@@ -65,6 +66,7 @@ enum ImportTable {
         ],
         // No NIOHTTP1: its parser folds lines and joins fields before anybody can refuse them.
         "Gateway": ["NIOCore", "NIOPosix", "NIOSSL", "Logging"],
+        "Rollout": ["NIOCore", "NIOPosix", "Logging"],
         "dynamo-launch": ["ArgumentParser", "Subprocess", "SystemPackage", "UnixSignals", "Logging", "NIOCore"],
         "dynamo-frontend": [
             "ArgumentParser", "HummingbirdCore", "HTTPTypes", "NIOCore", "NIOPosix", "Logging", "ServiceLifecycle",

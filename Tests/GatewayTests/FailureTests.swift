@@ -272,4 +272,25 @@ import Testing
         }
         await backend.kill()
     }
+
+    /// Two generations that are stopped at the same time both wait for it.
+    @Test func drainingTwiceIsDrainingOnce() async throws {
+        let backend = try await TestBackend { _ in
+            .init(parts: ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"], delay: .milliseconds(300))
+        }
+        try await withGateway { gateway, port in
+            gateway.setBackends([backend.backend])
+            let running = try RawClient(port: port)
+            try running.send(Self.get)
+            try await eventually("running") { backend.seen.count == 1 }
+            let start = ContinuousClock.now
+            await withDiscardingTaskGroup { group in
+                for _ in 0..<8 { group.addTask { await gateway.drain(within: .seconds(60)) } }
+                #expect(await running.receiveAll().text.hasPrefix("HTTP/1.1 200 "))
+            }
+            await gateway.drain(within: .seconds(60))
+            #expect(ContinuousClock.now - start < .seconds(30), "nobody waits for the limit")
+        }
+        await backend.kill()
+    }
 }

@@ -210,7 +210,7 @@ import Testing
 
     @Test func `it outlives its terminal under nohup`() async throws {
         try await withTemporaryDirectory { directory in
-            let port = try FreePort.next()
+            let port = try freePort()
             let (_, exit) = try await withProgram(
                 "/usr/bin/env",
                 ["nohup", Launcher.path, "up"],
@@ -240,7 +240,7 @@ import Testing
               worker: {builtin: worker}
               talker: {role: infrastructure, command: ["yes", "a line"]}
             """.write(to: manifest, atomically: true, encoding: .utf8)
-            let port = try FreePort.next()
+            let port = try freePort()
             // The reader of the pipe sleeps, and so does not read; the launcher's pid comes on the other stream.
             let script = "{ sh -c 'echo pid $$ >&2; exec \"$0\" up \"$1\"' \"$0\" \"$1\"; echo ended >&2; } | sleep 60"
             _ = try await withProgram(

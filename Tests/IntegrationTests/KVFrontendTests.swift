@@ -107,7 +107,8 @@ struct KVFrontendTests {
     /// Each prompt stays with the worker that had it first.
     private func checkHolders(_ place: MixedPlace, _ model: String) async throws -> [Int: UInt64] {
         var holders: [Int: UInt64] = [:]
-        for number in 0..<40 where holders.count < 6 {
+        // Between two idle workers chance decides, which may choose the same one again and again.
+        for number in 0..<40 where holders.count < 6 || Set(holders.values).count < 2 {
             let first = try await Self.ask(place, model, Self.prompt(number))
             #expect(first.hitRate == 0)
             #expect(first.worker != 0)
@@ -123,7 +124,7 @@ struct KVFrontendTests {
             }
             holders[number] = first.worker
         }
-        #expect(holders.count == 6)
+        #expect(holders.count >= 6)
         #expect(Set(holders.values).count == 2, "new prompts are spread")
         return holders
     }

@@ -134,7 +134,7 @@ import Testing
     func `what only the engine says is what a real router believes`(_ example: Case) async throws {
         let script = TestEnvironment.root.appending(path: "Tests/Fixtures/Engine/token_engine.py").path()
         let worker = TestEnvironment.products.appending(path: "dynamo-worker").path()
-        let (model, port) = (try TestEnvironment.model(), try FreePort.next())
+        let (model, port) = (try TestEnvironment.model(), try freePort())
         let prompt = String(repeating: "known ", count: 60)
         // The worker's own publisher has no event plane; the engine has computed a prompt that the worker has never seen.
         let manifest = """
@@ -177,7 +177,7 @@ import Testing
 
     @Test func `a worker of ours publishes an engine's events as its own`() async throws {
         let script = TestEnvironment.root.appending(path: "Tests/Fixtures/Engine/token_engine.py").path()
-        let (model, port) = (try TestEnvironment.model(), try FreePort.next())
+        let (model, port) = (try TestEnvironment.model(), try freePort())
         let manifest = """
             name: inside
             planes: {request: tcp, events: nats-core}
@@ -214,7 +214,7 @@ import Testing
         _ replays: Bool
     ) async throws {
         let proxy = TestEnvironment.root.appending(path: "Tests/Fixtures/Engine/lossy_proxy.py").path()
-        let (engine, between) = (try FreePort.next(), try FreePort.next())
+        let (engine, between) = (try freePort(), try freePort())
         let manifest = { (directory: URL) in
             Self.manifest(
                 """

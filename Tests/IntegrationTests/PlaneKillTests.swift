@@ -162,7 +162,7 @@ import Testing
     }
 
     @Test func `an external NATS server that is down is an error that names it, before anything starts`() async throws {
-        let port = try FreePort.next()
+        let port = try freePort()
         let (output, exit) = try await Self.run("nats", nats: "nats://127.0.0.1:\(port)") { deployment in
             try await deployment.program.waitForExit()
             return deployment.program.output
@@ -174,7 +174,7 @@ import Testing
 
     @Test func `a worker that finds no NATS server ends with a code and says where it looked`() async throws {
         try await withTemporaryDirectory { directory in
-            let port = try FreePort.next()
+            let port = try freePort()
             let program = TestEnvironment.products.appending(path: "dynamo-worker").path()
             let (output, exit) = try await withProgram(
                 program,
@@ -202,7 +202,7 @@ import Testing
                         "DYN_HTTP_RPC_PORT": "0", "DYN_NAMESPACE": nil, "DYN_SYSTEM_PORT": system.map(String.init),
                     ]
                 }
-                let ports = try (0..<4).map { _ in try FreePort.next() }
+                let ports = try (0..<4).map { _ in try freePort() }
                 let products = TestEnvironment.products
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for (plane, port) in zip(["tcp", "http", "nats"], ports) {

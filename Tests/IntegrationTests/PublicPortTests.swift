@@ -102,7 +102,7 @@ import Testing
     }
 
     @Test func `its metrics are on the control socket and on a port of their own`() async throws {
-        let port = try FreePort.next()
+        let port = try freePort()
         _ = try await self.up("gateway={metrics: \(port), hold: {time: 50s}}") { deployment in
             try await deployment.waitUntilReady()
             for _ in 0..<3 { #expect(try await self.ask(deployment).status == 200) }
@@ -111,7 +111,7 @@ import Testing
             let remote = try await self.curl("http://127.0.0.1:\(port)/metrics")
             for text in [local, remote] {
                 let metrics = try await PrometheusReader.read(text)
-                let frontend = ["backend": "frontend", "generation": "0"]
+                let frontend = ["backend": "frontend", "generation": "1"]
                 #expect(metrics.value("dynamo_launch_deployment_ready", ["deployment": "embedded"]) == 1)
                 #expect(metrics.value("dynamo_launch_replica_ready", ["replica": "worker"]) == 1)
                 let count = metrics.value("dynamo_launch_gateway_requests_total", frontend) ?? 0
@@ -142,7 +142,8 @@ import Testing
                 "gateway={tls: {certificate: \(live.path()), key: \(key.path())}, listeners: [{unix: \(socket), mode: 0600}]}"
             ) { deployment in
                 try await deployment.waitUntilReady()
-                #expect(deployment.program.output.contains("https://127.0.0.1:\(deployment.port)"))
+                // Said a moment after the status says that it is ready.
+                try await deployment.program.waitForOutput("https://127.0.0.1:\(deployment.port)", within: .seconds(10))
                 func asks(_ host: String) async throws -> String {
                     let resolve = "\(host):\(deployment.port):127.0.0.1"
                     let url = "https://\(host):\(deployment.port)/v1/models"

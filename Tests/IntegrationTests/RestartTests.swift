@@ -70,6 +70,72 @@ import Testing
         #expect(exit == .code(0))
     }
 
+    @Test func `workers are stopped, started, scaled and signalled while clients go on`() async throws {
+        let more = ["processes.worker.replicas=2", "processes.frontend.dependsOn={worker: health}"]
+        let (_, exit) = try await Launcher.up(Self.slow + more.flatMap { ["--set", $0] }) { deployment in
+            try await deployment.waitUntilReady()
+            let outline = try await deployment.command("stop", "--process", "worker-1", "--dry-run").output
+            #expect(
+                outline == "stop     worker-1\nkeep     frontend-0, frontend-1: depend on it and go on without it\n"
+            )
+            let totals = try await SteadyClients.run(deployment.url, model: "echo", count: Self.clients) {
+                let stopped = try await deployment.command("stop", "--process", "worker-1")
+                #expect(
+                    stopped.output.hasSuffix("worker-1: stopped\nembedded: stopped worker-1\n"),
+                    "\(stopped.output)"
+                )
+                let twice = try await deployment.command("stop", "--process", "worker-1")
+                #expect(twice.exit == .code(1) && twice.output.contains("worker-1: stopped already"), "\(twice.output)")
+                let status = try await deployment.command("status").output
+                #expect(status.contains("embedded: degraded, 3 of 4 ready"), "\(status)")
+                #expect(status.contains("'dynamo-launch start worker-1'"), "\(status)")
+
+                let waits = try await deployment.command("restart", "frontend")
+                let reason =
+                    "frontend-0 waits for worker-1, which a person has stopped; start that first: dynamo-launch start worker-1"
+                #expect(waits.exit == .code(1) && waits.output.contains(reason), "\(waits.output)")
+
+                let started = try await deployment.command("start", "worker")
+                #expect(
+                    started.output == "worker-1: starting\nworker-1: ready\nembedded: started\n",
+                    "\(started.output)"
+                )
+                let needless = try await deployment.command("start", "worker")
+                #expect(
+                    needless.exit == .code(1) && needless.output.contains("not stopped, so there is nothing to start")
+                )
+
+                let more = try await deployment.command("scale", "worker=3")
+                #expect(more.output.contains("add     worker-2\n") && more.exit == .code(0), "\(more.output)")
+                let fewer = try await deployment.command("scale", "worker=1", "frontend=1")
+                for name in ["worker-1", "worker-2", "frontend-1"] {
+                    #expect(fewer.output.contains("remove  \(name)\n"), "\(fewer.output)")
+                }
+                #expect(fewer.exit == .code(0), "\(fewer.output)")
+                // The number holds for a change of something else.
+                let applied = try await deployment.command("apply")
+                #expect(applied.output.contains("nothing to change: 2 processes run"), "\(applied.output)")
+            }
+            #expect(totals.failures == [])
+            #expect(totals.requests > 60, "\(totals)")
+
+            let nothing = try await deployment.command("scale", "worker=0", "frontend=0")
+            #expect(nothing.exit == .code(1) && nothing.output.contains("the public port needs a frontend"))
+            let wrong = try await deployment.command("scale", "worker-0=2")
+            #expect(
+                wrong.exit == .code(1) && wrong.output.contains("'worker-0' is one replica; its process is 'worker'")
+            )
+            let unknown = try await deployment.command("signal", "USR7", "worker")
+            #expect(unknown.exit == .code(1) && unknown.output.contains("did you mean SIGUSR1?"), "\(unknown.output)")
+            let killed = try await deployment.command("signal", "kill", "worker")
+            #expect(killed.output.hasPrefix("worker-0: SIGKILL sent to pid "), "\(killed.output)")
+            try await eventually(within: .seconds(10), "it is started again") {
+                try await deployment.command("status").output.contains("embedded: ready, 2 of 2 ready")
+            }
+        }
+        #expect(exit == .code(0))
+    }
+
     @Test func `what cannot be restarted is said`() async throws {
         _ = try await Launcher.up(Self.slow) { deployment in
             try await deployment.waitUntilReady()

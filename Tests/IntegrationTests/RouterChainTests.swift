@@ -89,6 +89,12 @@ import Testing
             // A copy on the other worker would be as many again.
             #expect(blocks() - once < (once - before) / 2, "\(before), \(once), \(blocks())")
         }
+        // Between two idle workers chance decides, which may choose the same one again and again.
+        for number in 6..<40 where feed.blockCounts.count < 2 {
+            let before = blocks()
+            try await ask("word\(number)")
+            try await eventually("its blocks are somewhere") { blocks() > before }
+        }
         #expect(feed.blockCounts.count == 2, "both workers have had some")
     }
 }

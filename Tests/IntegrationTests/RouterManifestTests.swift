@@ -24,7 +24,7 @@ import Testing
     @Test(arguments: Self.cases)
     func `what is asked again goes where its blocks are`(_ example: Case) async throws {
         var environment = try RealDynamoTests.environment(example.peer)
-        let second = try FreePort.next()
+        let second = try freePort()
         environment["DYN_HTTP_PORT_R2"] = "\(second)"
         let manifest = TestEnvironment.root.appending(path: "launch/mocker/\(example.manifest).yaml").path()
         let (_, exit) = try await Launcher.up([manifest, "--\(example.plane)"], environment: environment) {
@@ -43,7 +43,7 @@ import Testing
                     try await self.ask(url, model, "alpha").hitRate > 0.9
                 }
             }
-            for number in 0..<12 { try await self.expectSteering(urls, model, "word\(number)") }
+            for number in 0..<12 { try await Self.expectSteering(urls, model, "word\(number)") }
         }
         #expect(exit == .code(0))
     }
@@ -53,7 +53,7 @@ import Testing
         arguments: ["agg_router", "agg_router_approx", "agg_router_replicas", "disagg", "disagg_router"]
     )
     func embedded(_ name: String) async throws {
-        let second = try FreePort.next()
+        let second = try freePort()
         let environment = ["DYN_HTTP_PORT_R2": "\(second)", "DYN_PYTHON": "/nonexistent"]
         let manifest = TestEnvironment.root.appending(path: "launch/embedded/\(name).yaml").path()
         let (_, exit) = try await Launcher.up([manifest], environment: environment) { deployment in
@@ -70,7 +70,7 @@ import Testing
                     try await self.ask(url, model, "alpha").hitRate > 0.9
                 }
             }
-            for number in 0..<6 { try await self.expectSteering(urls, model, "word\(number)") }
+            for number in 0..<6 { try await Self.expectSteering(urls, model, "word\(number)") }
         }
         #expect(exit == .code(0))
     }
@@ -126,7 +126,7 @@ import Testing
         }
         try await eventually("the router knows who holds a prompt") { try await ask("alpha").hitRate > 0.9 }
         let urls = [deployment.url, deployment.url]
-        for number in 0..<12 { try await self.expectSteering(urls, model, "word\(number)") }
+        for number in 0..<12 { try await Self.expectSteering(urls, model, "word\(number)") }
         // Now and then nearly all go to the other worker, so that the first one's holder keeps it: then more of them follow.
         var isEvicted = try await ask("word0").hitRate < 0.5
         for round in 0..<4 where !isEvicted {
@@ -153,12 +153,12 @@ import Testing
     /// Sends a new prompt to the first router, then to the second until it meets a worker that has it.
     ///
     /// Events take a moment to reach a router, so that the prompt may go to another worker first, which then has it too.
-    private func expectSteering(_ urls: [String], _ model: String, _ word: String) async throws {
-        let first = try await self.ask(urls[0], model, word)
+    static func expectSteering(_ urls: [String], _ model: String, _ word: String) async throws {
+        let first = try await KVAnswer.ask(urls[0], model, word)
         #expect(first.hitRate < 0.5)
         var holders: Set = [first.worker]
         try await eventually("the prompt '\(word)' meets a worker that has it") {
-            let again = try await self.ask(urls[1], model, word)
+            let again = try await KVAnswer.ask(urls[1], model, word)
             guard again.hitRate > 0.8 else {
                 holders.insert(again.worker)
                 return false

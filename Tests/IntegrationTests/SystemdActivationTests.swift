@@ -276,7 +276,7 @@ import Testing
 
     @Test func `up takes sockets of systemd-socket-activate, and ends when it is idle`() async throws {
         try await withTemporaryDirectory { directory in
-            let port = try FreePort.next()
+            let port = try freePort()
             let path = directory.appending(path: "public.sock").path()
             let variables = ["XDG_STATE_HOME": directory.path(), "XDG_RUNTIME_DIR": directory.path()]
             let run = try await withProgram(

@@ -3,6 +3,11 @@ package struct ConditionNotMet: Error, CustomStringConvertible {
     package let what: String
     package let limit: Duration
     package var description: String { "not true within \(self.limit): \(self.what)" }
+
+    package init(what: String, limit: Duration) {
+        self.what = what
+        self.limit = limit
+    }
 }
 
 /// Polls a condition until it holds.

@@ -43,7 +43,10 @@ package struct NATSServerFixture: Sendable {
     }
 
     /// The server's program on PATH.
-    private static func program() throws -> String {
+    ///
+    /// - Returns: its path.
+    /// - Throws: `TestEnvironment.Missing` when there is none.
+    package static func program() throws -> String {
         let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
         for folder in path.split(separator: ":") {
             let candidate = "\(folder)/nats-server"

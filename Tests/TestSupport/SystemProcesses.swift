@@ -19,6 +19,17 @@ package enum SystemProcesses {
         }
     }
 
+    /// The environment that a process was started with.
+    package static func environment(of pid: Int32) -> [String: String] {
+        let data = FileManager.default.contents(atPath: "/proc/\(pid)/environ") ?? Data()
+        var variables: [String: String] = [:]
+        for entry in String(decoding: data, as: UTF8.self).split(separator: "\0") {
+            guard let end = entry.firstIndex(of: "=") else { continue }
+            variables[String(entry[..<end])] = String(entry[entry.index(after: end)...])
+        }
+        return variables
+    }
+
     /// The command line of a process, for messages.
     package static func command(of pid: Int32) -> String {
         let data = FileManager.default.contents(atPath: "/proc/\(pid)/cmdline") ?? Data()

@@ -35,6 +35,15 @@ package enum TestEnvironment {
     /// - Throws: `Missing` when the tests were not started through `Tests/run.sh`.
     package static func model() throws -> String { try self.variable("DYNAMO_TEST_MODEL") }
 
+    /// Programs that read and judge Kubernetes objects: `kubectl`, `checkov`, and a `python` that has `kubernetes_validate`.
+    ///
+    /// - Parameter name: of the program.
+    /// - Returns: its path.
+    /// - Throws: `Missing` when the tests were not started through `Tests/run.sh`.
+    package static func kubernetesTool(_ name: String) throws -> String {
+        "\(try self.variable("DYNAMO_KUBERNETES_TOOLS"))/\(name)"
+    }
+
     private static func variable(_ name: String) throws -> String {
         guard let value = ProcessInfo.processInfo.environment[name], !value.isEmpty else {
             throw Missing(description: "\(name) is not set: start the tests with Tests/run.sh")

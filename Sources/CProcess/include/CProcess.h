@@ -30,6 +30,26 @@ enum {
     DYNAMO_STEP_DESCRIPTORS = 4,
     DYNAMO_STEP_DIRECTORY = 5,
     DYNAMO_STEP_EXECUTE = 6,
+    DYNAMO_STEP_GROUP = 7,
+    DYNAMO_STEP_OPEN_FILES = 8,
+    DYNAMO_STEP_CORE_SIZE = 9,
+    DYNAMO_STEP_LOCKED_MEMORY = 10,
+    DYNAMO_STEP_CPUS = 11,
+    DYNAMO_STEP_NICE = 12,
+};
+
+enum { DYNAMO_CPU_WORDS = 16 };
+
+// What a program may use. Bit DYNAMO_STEP_... of `set` says which are meant; the others are the keeper's own.
+struct dynamo_limits {
+    uint32_t set;
+    int32_t nice;
+    // Soft and hard limit; UINT64_MAX: none.
+    uint64_t open_files;
+    uint64_t core_size;
+    uint64_t locked_memory;
+    // One bit for each processor.
+    uint64_t cpus[DYNAMO_CPU_WORDS];
 };
 
 struct dynamo_request {
@@ -40,6 +60,7 @@ struct dynamo_request {
     uint32_t argument_count;
     uint32_t environment_count;
     uint64_t size;
+    struct dynamo_limits limits;
 };
 
 struct dynamo_report {
@@ -54,15 +75,20 @@ struct dynamo_report {
 
 // Forks the keeper. `lock_descriptor` (or -1) stays open in it, so that a lock outlives the launcher until all is ended.
 // Returns 0 or an errno; `socket` is the launcher's end.
-int dynamo_keeper_start(int lock_descriptor, int *socket, pid_t *pid);
+int dynamo_keeper_start(int lock_descriptor, uint64_t soft_limit, int *socket, pid_t *pid);
 
 // An entry of a program's environment whose value becomes the program's own number, as sd_listen_fds(3) wants it.
 #define DYNAMO_LISTEN_PID "LISTEN_PID=##########"
 
 // Asks the keeper to start a program. `text` holds NUL-terminated strings: executable, directory, arguments (argv[0] first),
-// environment. `descriptors` become 1, 2, 3... of the program; its 0 is /dev/null. Returns 0 or an errno.
+// environment. `descriptors` become 1, 2, 3... of the program; its 0 is /dev/null. With DYNAMO_STEP_GROUP among the limits, the last
+// of them is not for the program: it is the cgroup.procs of the control group that it is to be in. Returns 0 or an errno.
 int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, uint32_t argument_count,
-                        uint32_t environment_count, const int *descriptors, uint32_t descriptor_count);
+                        uint32_t environment_count, const int *descriptors, uint32_t descriptor_count,
+                        const struct dynamo_limits *limits);
+
+// The processors that this process may run on, one bit for each of `words`. Returns 0 or an errno.
+int dynamo_usable_cpus(uint64_t *words);
 
 // Asks the keeper to signal the started process `id`, if it still runs. Returns 0 or an errno.
 int dynamo_keeper_signal(int socket, uint64_t id, int signal);
@@ -85,6 +111,11 @@ int dynamo_reap(pid_t pid, int milliseconds, int *status);
 
 // Orphans below this process become its children instead of init's. Returns 0 or an errno.
 int dynamo_become_subreaper(void);
+
+// In the first process of a PID namespace, which must have one thread only: goes on in a child, and leaves the duties of the first
+// process to a small loop that does not return. It reaps orphans, passes signals on, and, once the child has ended, ends what is left
+// and exits as the child did. Anywhere else nothing happens. Returns 0 or an errno, after which the program is still the first process.
+int dynamo_leave_first_process(void);
 
 // A pipe whose ends are not inherited and whose reading end does not block. Returns 0 or an errno.
 int dynamo_pipe(int *reading, int *writing);

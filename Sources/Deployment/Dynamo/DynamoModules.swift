@@ -17,6 +17,11 @@ enum DynamoModules {
         let parts = module.split(separator: ".")
         return parts.count >= 2 ? String(parts[1]) : module
     }
+
+    /// Whether it loads a model into devices before it serves, which takes minutes.
+    static func loadsModel(_ module: String) -> Bool {
+        ["vllm", "sglang", "trtllm", "llama_cpp"].contains(self.component(of: module))
+    }
 }
 
 /// Rules about port numbers.

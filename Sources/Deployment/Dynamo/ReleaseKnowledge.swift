@@ -19,73 +19,8 @@ struct ReleaseKnowledge: Sendable, Hashable {
     let usesStoreKV: Bool
     /// Whether workers and routers can keep KV events in JetStream.
     let hasDurableEvents: Bool
-
-    /// One row for each line that differs, oldest first.
-    static let rows: [Self] = [
-        Self(
-            since: DynamoRelease(0, 8, 0),
-            observed: DynamoRelease(0, 9, 0),
-            requestPlanes: [.tcp, .http, .nats],
-            responsePlanes: [.tcp],
-            defaultEvents: .natsCore,
-            usesStoreKV: true,
-            hasDurableEvents: true
-        ),
-        Self(
-            since: DynamoRelease(1, 0, 0),
-            observed: DynamoRelease(1, 0, 2),
-            requestPlanes: [.tcp, .http, .nats],
-            responsePlanes: [.tcp],
-            defaultEvents: .natsCore,
-            usesStoreKV: false,
-            hasDurableEvents: true
-        ),
-        Self(
-            since: DynamoRelease(1, 1, 0),
-            observed: DynamoRelease(1, 1, 1),
-            requestPlanes: [.tcp, .http, .nats],
-            responsePlanes: [.tcp],
-            defaultEvents: .natsCore,
-            usesStoreKV: false,
-            hasDurableEvents: true
-        ),
-        Self(
-            since: DynamoRelease(1, 2, 0),
-            observed: DynamoRelease(1, 2, 1),
-            requestPlanes: [.tcp, .http, .nats],
-            responsePlanes: [.tcp],
-            defaultEvents: .byDiscovery,
-            usesStoreKV: false,
-            hasDurableEvents: true
-        ),
-        Self(
-            since: DynamoRelease(1, 3, 0),
-            observed: DynamoRelease(1, 3, 1),
-            requestPlanes: [.tcp, .nats],
-            responsePlanes: [.tcp],
-            defaultEvents: .zmq,
-            usesStoreKV: false,
-            hasDurableEvents: true
-        ),
-        Self(
-            since: DynamoRelease(1, 4, 0),
-            observed: DynamoRelease(1, 4, 2),
-            requestPlanes: [.tcp, .nats],
-            responsePlanes: [.tcp],
-            defaultEvents: .zmq,
-            usesStoreKV: false,
-            hasDurableEvents: false
-        ),
-        Self(
-            since: DynamoRelease(1, 6, 0),
-            observed: DynamoRelease(1, 6, 1),
-            requestPlanes: [.tcp, .nats],
-            responsePlanes: [.tcp, .quic],
-            defaultEvents: .zmq,
-            usesStoreKV: false,
-            hasDurableEvents: false
-        ),
-    ]
+    /// Flags, modules and variables that came or went with it.
+    var changes: [ReleaseChange] = []
 
     /// The row of the nearest line that is not newer, and what to say when that is a guess.
     static func row(for release: DynamoRelease) -> (row: Self, note: String?) {

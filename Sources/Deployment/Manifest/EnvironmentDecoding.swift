@@ -55,7 +55,7 @@ extension NodeDecoder {
         return template
     }
 
-    private mutating func checked(variable: String, at location: Location) -> Bool {
+    mutating func checked(variable: String, at location: Location) -> Bool {
         let fits = variable.wholeMatch(of: /[A-Za-z_][A-Za-z0-9_]*/) != nil
         if !fits {
             self.error(

@@ -232,7 +232,7 @@ extension AddressText {
     ///   - text: HOST:PORT; an IPv6 address stands in brackets.
     ///   - host: the host of a text that is only a port; nil: there must be one.
     /// - Returns: the address, an IPv6 host without brackets; nil when the text is none.
-    static func listening(_ text: String, host: String?) -> HTTPAddress? {
+    package static func listening(_ text: String, host: String?) -> HTTPAddress? {
         guard let parts = self.split(text) else { return nil }
         guard let port = parts.port else {
             guard let host, let number = Int(text), (1...65535).contains(number) else { return nil }

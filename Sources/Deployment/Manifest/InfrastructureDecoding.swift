@@ -101,7 +101,7 @@ extension ManifestDecoder {
 
     // MARK: Addresses
 
-    private mutating func checkedNATS(url: Located<String>) -> Bool {
+    mutating func checkedNATS(url: Located<String>) -> Bool {
         let shown = Spelling.excerpt(Secrets.masking(url: url.value))
         guard url.value.hasPrefix("nats://") else {
             self.node.error(
@@ -155,7 +155,7 @@ extension ManifestDecoder {
 }
 
 /// `host:port` as text.
-enum AddressText {
+package enum AddressText {
     /// The host and, if there is one, the port; nil when the text is neither.
     static func split(_ text: String) -> (host: String, port: Int?)? {
         guard

@@ -3,6 +3,8 @@ struct Interpolation {
     private let environment: [String: String]
     /// Which variables the manifest asked for.
     private(set) var variables: Set<String> = []
+    /// Those of them that it has no default for.
+    private(set) var neededVariables: Set<String> = []
     private(set) var diagnostics: [Diagnostic] = []
 
     init(environment: [String: String]) {
@@ -42,7 +44,8 @@ struct Interpolation {
         guard let result = self.expand(&cursor, nested: false, depth: 0, secret: &isSecret, at: location) else {
             return nil
         }
-        return .init(text: result, isSecret: isSecret)
+        let isOptional = text.wholeMatch(of: /\$\{[A-Za-z_][A-Za-z0-9_]*:?-\}/) != nil
+        return .init(text: result, isSecret: isSecret, isOptional: isOptional, written: text)
     }
 
     /// Reads to the end, or to the `}` that ends a default.
@@ -124,6 +127,7 @@ struct Interpolation {
         let value = self.environment[name]
         var filled = value.flatMap { $0.isEmpty ? nil : $0 }
         let form = cursor.form()
+        if !form.hasSuffix("-") { self.neededVariables.insert(name) }
         switch form {
         case "}":
             guard let value else {
@@ -171,17 +175,21 @@ struct Interpolation {
                 return nil
             }
             return filled
+        case ":+", "+":
+            if form == "+" { filled = value }
+            return self.expandDefault(&cursor, used: filled != nil, depth: depth, secret: &secret, at: location)
         default:
             self.complain(
                 at: location,
                 "'${\(name)' is followed by '\(Spelling.excerpt(form, limit: 4))', which is no known form",
-                remedy: "the forms are ${\(name)}, ${\(name):-default}, ${\(name)-default} and ${\(name):?message}"
+                remedy:
+                    "the forms are ${\(name)}, ${\(name):-default}, ${\(name)-default}, ${\(name):?message} and ${\(name):+text}"
             )
             return nil
         }
     }
 
-    /// A default that is not used must be well formed, but its variables need not be set.
+    /// A default, message or text that is not used must be well formed, but its variables need not be set.
     private mutating func expandDefault(
         _ cursor: inout Cursor,
         used: Bool,

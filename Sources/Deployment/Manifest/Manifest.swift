@@ -24,12 +24,22 @@ package struct Manifest: Sendable, Hashable {
     var incomplete: [ProcessManifest]
     var nats: ServiceManifest?
     var etcd: ServiceManifest?
+    /// In the order of the file.
+    package var preflight: [PreflightManifest] = []
     package var passthrough: Located<String>?
     var canary: CanaryRequest
+    /// How it moves from one generation to the next.
+    package var migration: MigrationSettings
+    /// What it is in a cluster; without meaning on this machine.
+    package var kubernetes = KubernetesSettings()
     /// What is suspicious, but no error.
     package var warnings: [Diagnostic]
     /// The variables of the caller's environment that the manifest uses.
     package var variables: Set<String>
+    /// Those of them that it has no default for.
+    var neededVariables: Set<String> = []
+    /// The keys that it uses, for reports of what becomes of them.
+    package var uses: [ManifestUse] = []
 
     /// Whether a process is Dynamo's own, or, where the manifest states a release, a program that may start one.
     var usesDynamo: Bool {

@@ -30,7 +30,12 @@ struct ManifestDecoder {
         guard let fields = self.node.fields(root, of: "the manifest", keys: ManifestKey.root) else { return nil }
         let name = self.name(fields["name"]?.value)
         let model = fields["model"].flatMap { self.node.text($0.value, "'model'") }
-        var processes = ProcessDecoder(hasModel: fields["model"] != nil)
+        let preflight = fields["preflight"].map { self.preflight($0.value) } ?? []
+        var processes = ProcessDecoder(
+            hasModel: fields["model"] != nil,
+            // Also of those that could not be read.
+            preflights: self.keys(of: fields["preflight"]?.value)
+        )
         let decoded = self.processes(fields["processes"], &processes)
         let (nats, etcd) = self.infrastructure(fields["infrastructure"]?.value)
         let environment =
@@ -38,7 +43,7 @@ struct ManifestDecoder {
                 self.environmentEntries(
                     $0.value,
                     "'env'",
-                    names: ProcessDecoder.names,
+                    names: processes.sharedNames,
                     hasModel: fields["model"] != nil
                 )
             } ?? []
@@ -62,8 +67,11 @@ struct ManifestDecoder {
             incomplete: processes.incomplete,
             nats: nats,
             etcd: etcd,
+            preflight: preflight,
             passthrough: fields["passthrough"].flatMap { self.node.text($0.value, "'passthrough'") },
             canary: fields["canary"].flatMap { self.canary($0.value) } ?? CanaryRequest(),
+            migration: fields["migration"].map { self.migration($0.value) } ?? MigrationSettings(),
+            kubernetes: fields["kubernetes"].map { self.kubernetes($0.value) } ?? KubernetesSettings(),
             warnings: [],
             variables: []
         )

@@ -4,7 +4,7 @@
 enum ManifestKey {
     static let root = [
         "name", "model", "planes", "discovery", "namespace", "dynamo", "http", "device", "env", "unset", "inherit",
-        "processes", "infrastructure", "passthrough", "canary", "gateway",
+        "processes", "infrastructure", "preflight", "passthrough", "canary", "gateway", "migration", "kubernetes",
     ]
     static let planes = ["request", "events", "response"]
     static let discovery = ["backend", "directory", "endpoints"]
@@ -20,12 +20,35 @@ enum ManifestKey {
     static let infrastructure = ["nats", "etcd"]
     static let nats = ["managed", "url", "port", "args", "jetstream"]
     static let etcd = ["managed", "url", "port", "peerPort", "args"]
+    static let preflight = ["command", "timeout"]
     static let canary = ["endpoint", "prompt", "timeout"]
+    static let migration = [
+        "strategy", "steps", "canary", "observe", "thresholds", "startTimeout", "drainTimeout", "rollbackWindow",
+        "minimumWorkers",
+    ]
+    static let migrationCheck = ["prompt", "expect", "maxTokens", "timeout"]
+    static let migrationThresholds = ["errorRate", "firstToken", "betweenTokens", "minimumRequests"]
+    static let kubernetes = [
+        "namespace", "createNamespace", "images", "imagePullSecrets", "secrets", "service", "route", "discovery",
+        "createDefinition", "nats", "etcd", "storage", "storageClass", "networkPolicy", "clients", "apiServer",
+    ]
+    static let kubernetesImages = ["dynamo", "launcher", "nats", "etcd"]
+    static let kubernetesSecret = ["secret", "key"]
+    static let kubernetesRoute = ["gateway", "gatewayNamespace", "hostnames"]
+    static let kubernetesAPIServer = ["addresses", "ports"]
     static let process = [
         "role", "command", "builtin", "module", "python", "args", "replicas", "env", "unset", "workingDirectory",
         "ports", "listen",
-        "gpus", "kvEvents", "dependsOn", "probes", "timing", "restart", "stop",
+        "gpus", "kvEvents", "limits", "dependsOn", "probes", "timing", "restart", "stop", "kubernetes",
     ]
+    static let processKubernetes = [
+        "image", "requests", "limits", "gpuResource", "sharedMemory", "nodeSelector", "tolerations", "volumes",
+        "autoscaling", "writableRoot", "publicArguments",
+    ]
+    static let kubernetesToleration = ["key", "value", "effect"]
+    static let kubernetesVolume = ["name", "path", "claim", "secret", "configMap", "empty", "readOnly"]
+    static let kubernetesAutoscaling = ["min", "max", "cpu"]
+    static let limits = ["openFiles", "coreSize", "lockedMemory", "memory", "nice", "cpus"]
     static let kvEvents = ["engine", "replay", "topic", "blockSize", "ranks", "endpoint"]
     static let conditionalArguments = ["when", "equals", "args"]
     static let timing = ["startupInterval", "startupTimeout", "steadyInterval", "probeTimeout", "failureThreshold"]

@@ -30,6 +30,8 @@ extension Manifest {
         var decoder = ManifestDecoder(file: source.path, environment: environment, overrides: overrides)
         var manifest = decoder.manifest(root)
         manifest?.variables = interpolation.variables
+        manifest?.neededVariables = interpolation.neededVariables
+        manifest?.uses = ManifestUse.all(in: root)
         var diagnostics = reader.diagnostics + merge.diagnostics + interpolation.diagnostics + decoder.node.diagnostics
         if let manifest {
             var validation = ManifestValidation(manifest: manifest)

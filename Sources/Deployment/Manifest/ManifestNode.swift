@@ -14,6 +14,10 @@ struct ManifestNode: Sendable, Hashable {
         var text: String
         /// Whether a part of the text came from a variable whose name sounds like a secret.
         var isSecret = false
+        /// Whether the text is a variable that may be missing, and is empty then.
+        var isOptional = false
+        /// The text before its variables were filled in; nil: it has none.
+        var written: String?
 
         /// The text for messages.
         var shown: String { self.isSecret ? "***" : Spelling.excerpt(self.text) }

@@ -112,6 +112,8 @@ struct NodeDecoder {
         do throws(Template.Failure) {
             var template = try TemplateParser.parse(scalar.value.text)
             template.isSecret = scalar.value.isSecret
+            template.isOptional = scalar.value.isOptional
+            template.written = scalar.value.written ?? scalar.value.text
             for name in template.names where !names.contains(name) {
                 let nearest = Spelling.nearest(to: name, among: names)
                 self.error(
@@ -233,12 +235,12 @@ struct NodeDecoder {
 }
 
 /// Durations as people write them.
-enum DurationText {
+package enum DurationText {
     /// A year.
-    static let limit = 366.0 * 86400
+    package static let limit = 366.0 * 86400
 
     /// Seconds, or nil when the text is no duration.
-    static func seconds(_ text: String) -> Double? {
+    package static func seconds(_ text: String) -> Double? {
         let digits = text.prefix { ("0"..."9").contains($0) || $0 == "." }
         let factor: Double
         switch text[digits.endIndex...] {

@@ -10,8 +10,12 @@ struct ProcessDecoder {
     var names: [String] = []
     var portNames: [String] = []
 
-    init(hasModel: Bool) {
+    /// What templates of all processes may use.
+    let sharedNames: [String]
+
+    init(hasModel: Bool, preflights: [String] = []) {
         self.hasModel = hasModel
+        self.sharedNames = Self.names + preflights.map { "preflight.\($0)" }
     }
 
     mutating func process(_ entry: ManifestNode.Entry) -> ProcessManifest? {
@@ -28,7 +32,7 @@ struct ProcessDecoder {
         let ports = fields["ports"].map { self.ports($0.value) } ?? []
         // The program's templates may use the implicit ports, which depend on the role, which depends on the program.
         self.portNames = ports.map(\.name.value)
-        self.names = Self.names + (self.portNames + ["http", "system"]).map { "port.\($0)" }
+        self.names = self.sharedNames + (self.portNames + ["http", "system"]).map { "port.\($0)" }
         guard let (program, location) = self.program(fields, label, at: entry.keyLocation) else {
             self.rest(fields, label, entry)
             return nil
@@ -58,7 +62,7 @@ struct ProcessDecoder {
         )
         if role == .frontend, !self.portNames.contains("http") { self.portNames.append("http") }
         if process.hasSystemServer, !self.portNames.contains("system") { self.portNames.append("system") }
-        self.names = Self.names + self.portNames.map { "port.\($0)" }
+        self.names = self.sharedNames + self.portNames.map { "port.\($0)" }
         self.recheck(program, at: location)
         self.fill(&process, fields, label)
         return process
@@ -125,12 +129,14 @@ struct ProcessDecoder {
         process.listen = fields["listen"].map { self.listen($0, of: process) } ?? []
         process.gpus = fields["gpus"].flatMap { self.gpus($0.value, replicas: process.replicas) }
         process.kvEvents = fields["kvEvents"].flatMap { self.kvEvents($0) }
+        process.limits = fields["limits"].flatMap { self.limits($0.value) }
         process.dependsOn = fields["dependsOn"].map { self.dependencies($0.value) } ?? []
         process.probes = fields["probes"].map { self.probes($0.value, of: process) } ?? []
         self.checkPassedVariables(of: process)
         if let timing = fields["timing"] { process.timing = self.timing(timing.value) }
         if let restart = fields["restart"] { process.restart = self.restart(restart.value) }
         if let stop = fields["stop"] { process.stop = self.stop(stop.value) }
+        if let kubernetes = fields["kubernetes"] { process.kubernetes = self.kubernetes(kubernetes.value) }
     }
 
     mutating func template(_ node: ManifestNode, _ what: String) -> Located<Template>? {

@@ -39,11 +39,14 @@ package struct ProcessManifest: Sendable, Hashable {
     var listen: [Located<String>] = []
     var gpus: GPUManifest?
     var kvEvents: KVEventsManifest?
+    package var limits: ProcessLimits?
     var dependsOn: [DependencyManifest]
     var probes: [ProbeManifest]
     var timing: ProbeTiming
     var restart: RestartPolicy
     var stop: StopPlan
+    /// What it is in a cluster; without meaning on this machine.
+    package var kubernetes = ProcessKubernetesSettings()
 
     /// The Dynamo module that is run, also when it is spelled as a command.
     var module: String? {

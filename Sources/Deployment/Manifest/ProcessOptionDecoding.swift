@@ -232,15 +232,16 @@ extension ProcessDecoder {
         var stop = StopPlan()
         guard let fields = self.node.fields(node, of: "'stop'", keys: ManifestKey.stop) else { return stop }
         if let entry = fields["signal"], let scalar = self.node.scalar(entry.value, "'stop.signal'") {
-            if let signal = SignalName(scalar.value.text) {
+            if let signal = ProcessSignal(ending: scalar.value.text) {
                 stop.signal = signal.number
                 stop.signalName = signal.name
             } else {
-                let nearest = Spelling.nearest(to: scalar.value.text, among: SignalName.all.map(\.name))
+                let names = ProcessSignal.ending.map(ProcessSignal.name)
+                let nearest = Spelling.nearest(to: scalar.value.text, among: names)
                 self.node.error(
                     at: entry.value.location,
                     "'stop.signal' cannot be '\(scalar.value.shown)'",
-                    remedy: "write \(nearest ?? SignalName.all.map(\.name).joined(separator: ", "))"
+                    remedy: "write \(nearest ?? names.joined(separator: ", "))"
                 )
             }
         }
@@ -259,23 +260,5 @@ extension ProcessDecoder {
 
     private func isNone(_ node: ManifestNode) -> Bool {
         if case .scalar(let scalar) = node.content { scalar.text == "none" } else { false }
-    }
-}
-
-/// The signals that may ask a process to end, by name.
-struct SignalName {
-    static let all: [(name: String, number: Int32)] = [
-        ("SIGTERM", 15), ("SIGINT", 2), ("SIGQUIT", 3), ("SIGHUP", 1), ("SIGUSR1", 10), ("SIGUSR2", 12), ("SIGKILL", 9),
-    ]
-
-    let name: String
-    let number: Int32
-
-    /// From `SIGTERM`, `TERM` or `15`.
-    init?(_ text: String) {
-        let found = Self.all.first { $0.name == text || $0.name == "SIG\(text)" || String($0.number) == text }
-        guard let found else { return nil }
-        self.name = found.name
-        self.number = found.number
     }
 }

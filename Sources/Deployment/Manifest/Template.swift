@@ -42,6 +42,10 @@ package struct Template: Sendable, Hashable {
     var parts: [Part]
     /// Whether a part came from a variable whose name sounds like a secret.
     package var isSecret = false
+    /// Whether it is a variable that may be missing, and is empty then: `${HF_TOKEN:-}`.
+    var isOptional = false
+    /// As it stands in the manifest or in `--set`, with its variables; nil: in neither.
+    var written: String?
 
     init(parts: [Part]) {
         self.parts = parts
@@ -60,6 +64,11 @@ package struct Template: Sendable, Hashable {
             result += text
         }
         return result
+    }
+
+    /// The texts between its expressions.
+    var literals: [String] {
+        self.parts.compactMap { if case .literal(let text) = $0 { text } else { nil } }
     }
 
     /// Every name that is used.
@@ -102,6 +111,12 @@ package struct Template: Sendable, Hashable {
             return .text(text)
         case .name(let name):
             guard let value = values[name] else {
+                if name.hasPrefix("preflight.") {
+                    throw Failure(
+                        message: "'{{\(name)}}' has no value",
+                        remedy: "have the preflight write a line to its output; in a cluster none is run"
+                    )
+                }
                 throw Failure(message: "'{{\(name)}}' has no value here", remedy: "use a name that this process has")
             }
             return value

@@ -52,7 +52,7 @@ extension Planner {
                 name: name,
                 value: value,
                 source: .inherited,
-                secret: Secrets.isSecret(name: name)
+                secret: Secrets.isSecret(name: name, value: value)
             )
         }
         return variables
@@ -76,7 +76,7 @@ extension Planner {
             name: name,
             value: value,
             source: .manifest,
-            secret: entry.value.isSecret || Secrets.isSecret(name: name)
+            secret: entry.value.isSecret || Secrets.isSecret(name: name, value: value)
         )
     }
 

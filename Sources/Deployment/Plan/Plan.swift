@@ -5,6 +5,8 @@
 package struct Plan: Sendable, Hashable, Codable {
     /// The deployment's name; unique among those that run on this machine.
     package var deployment: String
+    /// Which complete set of processes of the deployment this is; the first is 1, and a migration makes the next.
+    package var generation: Int
     /// Where the manifest was read from, for messages; nil for the embedded deployment.
     package var manifestPath: String?
     /// The planes that every process uses.
@@ -23,6 +25,8 @@ package struct Plan: Sendable, Hashable, Codable {
     package var model: String?
     /// What a readiness request asks for.
     package var canary: CanaryRequest
+    /// How the deployment moves to this plan from another generation.
+    package var migration: MigrationSettings
     /// Where state, logs and the control socket of this deployment are.
     package var directories: DeploymentDirectories
     /// Every replica, in start order (dependencies first).
@@ -38,6 +42,7 @@ package struct Plan: Sendable, Hashable, Codable {
 
     package init(
         deployment: String,
+        generation: Int = 1,
         manifestPath: String? = nil,
         planes: PlaneSet,
         namespace: String,
@@ -47,6 +52,7 @@ package struct Plan: Sendable, Hashable, Codable {
         gateway: GatewayPlan? = nil,
         model: String? = nil,
         canary: CanaryRequest = CanaryRequest(),
+        migration: MigrationSettings = MigrationSettings(),
         directories: DeploymentDirectories,
         replicas: [ReplicaPlan],
         externalServices: [ExternalService] = [],
@@ -54,6 +60,7 @@ package struct Plan: Sendable, Hashable, Codable {
         notes: [String] = []
     ) {
         self.deployment = deployment
+        self.generation = generation
         self.manifestPath = manifestPath
         self.planes = planes
         self.namespace = namespace
@@ -63,6 +70,7 @@ package struct Plan: Sendable, Hashable, Codable {
         self.gateway = gateway
         self.model = model
         self.canary = canary
+        self.migration = migration
         self.directories = directories
         self.replicas = replicas
         self.externalServices = externalServices
@@ -134,6 +142,12 @@ package struct DeploymentDirectories: Sendable, Hashable, Codable {
         self.runtime = runtime
     }
 
+    /// The folders of one generation: the first has those of the deployment, each other one folders of its own below them.
+    package func generation(_ number: Int) -> DeploymentDirectories {
+        guard number > 1 else { return self }
+        return DeploymentDirectories(state: "\(self.state)/g\(number)", runtime: "\(self.runtime)/g\(number)")
+    }
+
     /// The folder that all launchers of a user share; each deployment has a folder of its name in it.
     package static func runtimeRoot(
         environment: [String: String],
@@ -146,10 +160,18 @@ package struct DeploymentDirectories: Sendable, Hashable, Codable {
         return FilePathText.resolve("dynamo-launch", against: runtime)
     }
 
+    /// The folder of what stays when deployments end; each has a folder of its name in it.
+    package static func stateRoot(environment: [String: String], homeDirectory: String) -> String {
+        let state = environment["XDG_STATE_HOME"].flatMap { $0.hasPrefix("/") ? $0 : nil }
+        return FilePathText.resolve("dynamo-launch", against: state ?? "\(homeDirectory)/.local/state")
+    }
+
     /// The Unix socket of the control interface.
     package var controlSocket: String { "\(self.runtime)/control.sock" }
     /// The records of file discovery, unless the manifest names another folder.
     package var discovery: String { "\(self.runtime)/discovery" }
+    /// What happened to the deployment, kept from one start to the next.
+    package var events: String { "\(self.state)/events.jsonl" }
     /// The folder of the log files.
     package var logs: String { "\(self.state)/logs" }
 }

@@ -107,6 +107,7 @@ package struct PlanChange: Sendable, Hashable, Codable {
         compare("listen", old.listens == new.listens)
         compare("gpus", old.gpus == new.gpus)
         compare("kvEvents", old.kvEvents == new.kvEvents)
+        compare("limits", old.limits == new.limits)
         compare("dependsOn", old.dependencies == new.dependencies)
         compare("probes", old.readiness == new.readiness)
         compare("timing", old.timing == new.timing)

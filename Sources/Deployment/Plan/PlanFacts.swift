@@ -21,6 +21,10 @@ package struct PlanFacts {
     package var leasePort: (PortRequest) throws -> Int
     /// What stands after `--` on the command line.
     package var passthroughArguments: [String]
+    /// The values of preflights by name; nil: they are run later, and a plan that is only shown says so in their place.
+    package var preflight: [String: String]?
+    /// Which generation of the deployment is planned; see `Plan.generation`.
+    package var generation: Int
 
     package init(
         environment: [String: String],
@@ -33,7 +37,9 @@ package struct PlanFacts {
         directoryExists: @escaping (String) -> Bool,
         detectRelease: @escaping (String) -> Result<DynamoRelease, ReleaseProblem>,
         leasePort: @escaping (PortRequest) throws -> Int,
-        passthroughArguments: [String] = []
+        passthroughArguments: [String] = [],
+        preflight: [String: String]? = [:],
+        generation: Int = 1
     ) {
         self.environment = environment
         self.workingDirectory = workingDirectory
@@ -46,6 +52,8 @@ package struct PlanFacts {
         self.detectRelease = detectRelease
         self.leasePort = leasePort
         self.passthroughArguments = passthroughArguments
+        self.preflight = preflight
+        self.generation = generation
     }
 
     /// The program of that name on the caller's PATH.
@@ -90,9 +98,9 @@ package struct PortRequest: Sendable, Hashable {
 }
 
 /// Paths as text.
-enum FilePathText {
+package enum FilePathText {
     /// An absolute path without `.` and `..`.
-    static func resolve(_ path: String, against directory: String) -> String {
+    package static func resolve(_ path: String, against directory: String) -> String {
         let absolute = path.hasPrefix("/") ? path : "\(directory)/\(path)"
         var parts: [Substring] = []
         for part in absolute.split(separator: "/") {

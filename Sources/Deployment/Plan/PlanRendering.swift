@@ -21,6 +21,9 @@ extension Plan {
             lines.append("  " + label + String(repeating: " ", count: 12 - label.count) + text)
         }
         lines.append("  model       \(self.model ?? "the first that the frontend lists")")
+        for (label, text) in self.migration.rendered {
+            lines.append("  " + label + String(repeating: " ", count: 12 - label.count) + text)
+        }
         lines.append("  state       \(self.directories.state)")
         lines.append("  runtime     \(self.directories.runtime)")
         for service in self.externalServices {
@@ -49,15 +52,20 @@ extension ReplicaPlan {
     package var masked: ReplicaPlan {
         var replica = self
         let secrets = Set(self.environment.filter(\.secret).map(\.value)).sorted { ($0.count, $0) > ($1.count, $1) }
-        replica.arguments = self.arguments.map { Secrets.masking($0, values: secrets) }
+        func masked(_ arguments: [String]) -> [String] {
+            Secrets.masking(arguments: arguments.map { Secrets.masking($0, values: secrets) })
+        }
+        replica.arguments = masked(self.arguments)
         replica.environment = self.environment.map { variable in
             var variable = variable
-            variable.value = variable.secret ? Secrets.mask : Secrets.masking(variable.value, values: secrets)
+            variable.value =
+                variable.secret
+                ? Secrets.mask : Secrets.maskingCredential(Secrets.masking(variable.value, values: secrets))
             return variable
         }
         replica.readiness = self.readiness.map { layer in
             guard case .exec(let argv) = layer.probe else { return layer }
-            return LayerProbe(layer: layer.layer, probe: .exec(argv: argv.map { Secrets.masking($0, values: secrets) }))
+            return LayerProbe(layer: layer.layer, probe: .exec(argv: masked(argv)))
         }
         return replica
     }
@@ -91,6 +99,7 @@ extension ReplicaPlan {
         }
         if !self.gpus.isEmpty { add("gpus", self.gpus.joined(separator: ", ")) }
         if let events = self.kvEvents { add("kv events", events.rendered) }
+        if let limits = self.limits { add("limits", limits.rendered) }
         for layer in self.readiness { add("ready", "\(layer.layer.rawValue): \(layer.probe.rendered)") }
         add("probes", self.timing.rendered)
         add("restart", self.restart.rendered)
@@ -198,8 +207,8 @@ extension RestartPolicy {
 }
 
 /// Seconds as people write them.
-enum Seconds {
-    static func rendered(_ seconds: Double) -> String {
+package enum Seconds {
+    package static func rendered(_ seconds: Double) -> String {
         if seconds > 0, seconds < 1 { return "\(self.trimmed(seconds * 1000))ms" }
         if seconds >= 3600, seconds.truncatingRemainder(dividingBy: 3600) == 0 {
             return "\(self.trimmed(seconds / 3600))h"

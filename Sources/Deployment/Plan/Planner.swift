@@ -11,8 +11,16 @@ package struct Planner {
     static let passthroughFile = "arguments after --"
 
     private init(_ manifest: Manifest, _ facts: PlanFacts) {
-        self.manifest = manifest
+        self.manifest = Self.manifest(manifest, ofGeneration: facts.generation)
         self.facts = facts
+    }
+
+    /// Two generations that run beside each other have namespaces of which neither begins with the other's name.
+    private static func manifest(_ manifest: Manifest, ofGeneration number: Int) -> Manifest {
+        guard number > 1 else { return manifest }
+        var manifest = manifest
+        manifest.namespace.value = "g\(number)-\(manifest.namespace.value)"
+        return manifest
     }
 
     /// What has to run on this machine.
@@ -31,12 +39,27 @@ package struct Planner {
         return plan
     }
 
+    /// The folders of the deployment, which those of its first generation are too.
+    ///
+    /// - Throws: `ManifestErrors` when they cannot be used.
+    package static func directories(
+        of manifest: Manifest,
+        facts: PlanFacts
+    ) throws(ManifestErrors) -> DeploymentDirectories {
+        var planner = Self(manifest, facts)
+        let directories = planner.directories()
+        guard planner.diagnostics.isEmpty else {
+            throw ManifestErrors(planner.diagnostics).masking(facts.environment)
+        }
+        return directories
+    }
+
     mutating func error(at location: Location, _ message: String, remedy: String?) {
         self.diagnostics.append(Diagnostic(at: location, message, remedy: remedy))
     }
 
     private mutating func plan() -> Plan? {
-        let directories = self.directories()
+        let directories = self.directories().generation(self.facts.generation)
         let interpreters = self.interpreters()
         let release = self.release(of: interpreters)
         guard let planes = self.planes(release) else { return nil }
@@ -63,6 +86,7 @@ package struct Planner {
         self.checkPassthrough()
         return Plan(
             deployment: self.manifest.name.value,
+            generation: self.facts.generation,
             manifestPath: self.manifest.path == EmbeddedManifest.path ? nil : self.manifest.path,
             planes: planes,
             namespace: self.manifest.namespace.value,
@@ -72,6 +96,7 @@ package struct Planner {
             gateway: self.manifest.gateway?.resolved(against: self.manifestDirectory),
             model: self.manifest.model,
             canary: self.manifest.canary,
+            migration: self.manifest.migration,
             directories: directories,
             replicas: Self.ordered(replicas),
             externalServices: services.external,
@@ -123,17 +148,17 @@ package struct Planner {
 
     private mutating func directories() -> DeploymentDirectories {
         let name = self.manifest.name.value
-        func absolute(_ variable: String) -> String? {
-            self.facts.environment[variable].flatMap { $0.hasPrefix("/") ? $0 : nil }
-        }
-        let state = absolute("XDG_STATE_HOME") ?? "\(self.facts.homeDirectory)/.local/state"
+        let state = DeploymentDirectories.stateRoot(
+            environment: self.facts.environment,
+            homeDirectory: self.facts.homeDirectory
+        )
         let runtime = DeploymentDirectories.runtimeRoot(
             environment: self.facts.environment,
             temporaryDirectory: self.facts.temporaryDirectory,
             userID: self.facts.userID
         )
         let directories = DeploymentDirectories(
-            state: FilePathText.resolve("dynamo-launch/\(name)", against: state),
+            state: FilePathText.resolve(name, against: state),
             runtime: FilePathText.resolve(name, against: runtime)
         )
         let length = directories.controlSocket.utf8.count

@@ -110,51 +110,83 @@ extension Planner {
         }
         for process in self.manifest.processes where process.isDynamo {
             guard let release = interpreters[process.name.value]?.release else { continue }
-            self.checkRemoved(in: process, release)
+            self.checkFeatures(of: process, release)
         }
     }
 
-    private mutating func checkRemoved(in process: ProcessManifest, _ release: DynamoRelease) {
+    private mutating func checkFeatures(of process: ProcessManifest, _ release: DynamoRelease) {
         guard let module = process.module else { return }
-        var words = process.arguments
-        if case .command(let command) = process.program { words = command + words }
-        if self.manifest.passthrough?.value == process.name.value {
-            words += self.facts.passthroughArguments.map {
-                Located(Template(literal: $0), Location(file: Self.passthroughFile))
-            }
-        }
-        for removed in RemovedFlag.all where !removed.exists(in: release) {
-            if let component = removed.component, component != DynamoModules.component(of: module) { continue }
-            switch removed.kind {
+        let component = DynamoModules.component(of: module)
+        let words = self.words(of: process)
+        for feature in ReleaseFeature.all where !feature.exists(in: release) {
+            if let owner = feature.component, owner != component { continue }
+            switch feature.kind {
             case .flag(let flag):
-                let word = words.first { word in
-                    guard let text = word.value.literal else { return false }
-                    return text == flag || text.hasPrefix("\(flag)=")
-                }
-                guard let word else { continue }
-                self.report("'\(flag)'", removed, release, at: word.location)
+                guard let word = words.first(where: { Self.isFlag($0, flag) }) else { continue }
+                self.report("'\(flag)'", feature, release, at: word.location)
             case .module(let name):
                 guard module.split(separator: ".").last.map(String.init) == name else { continue }
-                self.report("'\(module)'", removed, release, at: process.programLocation)
+                self.report("'\(module)'", feature, release, at: process.programLocation)
             case .variable(let name):
                 let entries = process.environment + self.manifest.environment
                 guard let entry = entries.first(where: { $0.name.value == name }) else { continue }
-                self.report("'\(name)'", removed, release, at: entry.name.location)
+                self.report("'\(name)'", feature, release, at: entry.name.location)
             }
         }
+        if component == "vllm", release >= DynamoRelease(1, 0, 0) { self.checkTransfer(words, release) }
+    }
+
+    /// A vLLM worker that computes prompts must be told how it hands them over.
+    ///
+    /// Since 1.0 there is no default; the worker would end after it has loaded its engine.
+    private mutating func checkTransfer(_ words: [Located<Template>], _ release: DynamoRelease) {
+        // A file of vLLM's may say it.
+        guard !words.contains(where: { Self.isFlag($0, "--kv-transfer-config") || Self.isFlag($0, "--config") }) else {
+            return
+        }
+        // Where that flag is not known, this has been said.
+        let old = ReleaseFeature.all.first { $0.kind == .flag("--is-prefill-worker") && $0.exists(in: release) }
+        var prefill = old.flatMap { _ in words.first { Self.isFlag($0, "--is-prefill-worker") } }
+        if let index = words.lastIndex(where: { Self.isFlag($0, "--disaggregation-mode") }) {
+            let isNext = words[index].value.literal == "--disaggregation-mode" && words[safe: index + 1] != nil
+            let word = words[isNext ? index + 1 : index]
+            let mode = word.value.literal?.split(separator: "=").last.map(String.init)
+            prefill = mode == "prefill" ? word : prefill
+        }
+        guard let prefill else { return }
+        self.error(
+            at: prefill.location,
+            "Dynamo \(release) has no default for how a vLLM worker hands over prompts, and '--kv-transfer-config' is missing",
+            remedy: #"add '--kv-transfer-config', '{"kv_connector":"NixlConnector","kv_role":"kv_both"}'"#
+        )
+    }
+
+    /// Its arguments as the manifest and the command line have them.
+    private func words(of process: ProcessManifest) -> [Located<Template>] {
+        var words = process.arguments
+        if case .command(let command) = process.program { words = command + words }
+        guard self.manifest.passthrough?.value == process.name.value else { return words }
+        return words
+            + self.facts.passthroughArguments.map {
+                Located(Template(literal: $0), Location(file: Self.passthroughFile))
+            }
+    }
+
+    private static func isFlag(_ word: Located<Template>, _ flag: String) -> Bool {
+        guard let text = word.value.literal else { return false }
+        return text == flag || text.hasPrefix("\(flag)=")
     }
 
     private mutating func report(
         _ what: String,
-        _ removed: RemovedFlag,
+        _ feature: ReleaseFeature,
         _ release: DynamoRelease,
         at location: Location
     ) {
-        self.error(
-            at: location,
-            "Dynamo \(release) does not know \(what): \(removed.releases)",
-            remedy: removed.remedy
-        )
+        let message = "Dynamo \(release) does not know \(what): \(feature.releases)"
+        // A variable of all processes is one error.
+        guard !self.diagnostics.contains(where: { $0.location == location && $0.message == message }) else { return }
+        self.error(at: location, message, remedy: feature.remedy)
     }
 
     /// The absolute path of a program that the manifest names by path or by name.

@@ -29,6 +29,8 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
     package var gpus: [String]
     /// The engine's own KV events, which the launcher publishes for this replica.
     package var kvEvents: KVRelayPlan?
+    /// nil: the launcher's own.
+    package var limits: ProcessLimits?
     /// What must be true before this replica is started.
     package var dependencies: [Dependency]
     /// The layers that this replica passes on its way to ready, lowest first; never empty.
@@ -53,6 +55,7 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
         listens: [ListenPlan] = [],
         gpus: [String] = [],
         kvEvents: KVRelayPlan? = nil,
+        limits: ProcessLimits? = nil,
         dependencies: [Dependency] = [],
         readiness: [LayerProbe] = [LayerProbe(layer: .alive, probe: .process)],
         timing: ProbeTiming = ProbeTiming(),
@@ -73,6 +76,7 @@ package struct ReplicaPlan: Sendable, Hashable, Codable {
         self.listens = listens
         self.gpus = gpus
         self.kvEvents = kvEvents
+        self.limits = limits
         self.dependencies = dependencies
         self.readiness = readiness
         self.timing = timing

@@ -77,6 +77,7 @@ extension Planner {
             listens: self.listens(draft, context),
             gpus: draft.gpus ?? [],
             kvEvents: self.kvEvents(of: process, values, context),
+            limits: process.limits,
             dependencies: self.dependencies(of: process, context),
             readiness: self.readiness(draft, values, context),
             timing: process.timing,
@@ -96,6 +97,13 @@ extension Planner {
             "gpus": .text((draft.gpus ?? []).joined(separator: ",")),
         ]
         if let model = self.manifest.model { values["model"] = .text(model) }
+        for preflight in self.manifest.preflight {
+            guard let known = self.facts.preflight else {
+                values[preflight.templateName] = .text("<\(preflight.templateName)>")
+                continue
+            }
+            values[preflight.templateName] = known[preflight.name.value].map(Template.Value.text)
+        }
         for port in draft.ports { values["port.\(port.name)"] = .number(port.port) }
         return values
     }

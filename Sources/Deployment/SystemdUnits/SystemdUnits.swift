@@ -28,6 +28,8 @@ package struct SystemdUnits: Sendable, Hashable {
         package var hasSlice: Bool
         /// Whether systemd opens the public port, and starts the service for the first connection.
         package var hasSocket: Bool
+        /// How long the manifest's preflight commands may take together, in seconds: nothing asks for more time while they run.
+        package var preflightTime = 0.0
 
         package init(
             scope: Scope,
@@ -143,9 +145,13 @@ package struct SystemdUnits: Sendable, Hashable {
 
     /// Anybody may read a unit.
     private func shownSecrets() -> [Diagnostic] {
-        self.options.arguments.compactMap { argument in
+        let overrides = self.options.arguments.compactMap { argument -> Diagnostic? in
             guard let equals = argument.firstIndex(of: "="),
-                let name = argument[..<equals].split(separator: ".").last, Secrets.isSecret(name: String(name))
+                let name = argument[..<equals].split(separator: ".").last
+            else { return nil }
+            let value = String(argument[argument.index(after: equals)...])
+            guard
+                Secrets.isSecret(name: String(name), value: value) || Secrets.credential(in: value) != nil
             else { return nil }
             return Diagnostic(
                 at: Location(file: "--set \(argument[..<equals])"),
@@ -153,6 +159,14 @@ package struct SystemdUnits: Sendable, Hashable {
                 remedy: "write ${\(name)} in the manifest: the unit then takes it from a file that only systemd reads"
             )
         }
+        return overrides
+            + Secrets.credentials(in: self.options.extra).map { index, what in
+                Diagnostic(
+                    at: Location(file: Planner.passthroughFile),
+                    "argument \(index + 1) after '--' (\(what)) has a secret in it, and everybody can read a unit",
+                    remedy: "write ${NAME} in the manifest: the unit then takes it from a file that only systemd reads"
+                )
+            }
     }
 
     // MARK: Texts
@@ -160,7 +174,7 @@ package struct SystemdUnits: Sendable, Hashable {
     /// Seconds within which the supervisor's loop has to come round.
     private static let watchdog = 30
     /// Seconds until the launcher's loop asks for more: reading the manifest, asking each Python for its release.
-    private static let firstWord = 120
+    private static let firstWord = 120.0
     /// Seconds beyond the manifest's graces.
     private static let stopSlack = 30.0
     /// More listeners than a manifest has.
@@ -197,7 +211,7 @@ package struct SystemdUnits: Sendable, Hashable {
         lines += [
             "",
             "# The launcher asks for more time while the manifest's startup timeouts last (EXTEND_TIMEOUT_USEC).",
-            "TimeoutStartSec=\(Self.firstWord)s",
+            "TimeoutStartSec=\(UnitText.seconds(Self.firstWord + self.options.preflightTime))",
             "# The stop graces of the manifest, level by level.",
             "TimeoutStopSec=\(UnitText.seconds(DeploymentTimes(self.plan).stop + Self.stopSlack))",
             "TimeoutAbortSec=10s",
@@ -216,18 +230,29 @@ package struct SystemdUnits: Sendable, Hashable {
         lines += [
             "# A process that the kernel ends for its memory is restarted by the launcher.",
             "OOMPolicy=continue",
-            "LimitNOFILE=65536",
+            "LimitNOFILE=\(max(65536, self.limits.compactMap(\.openFiles).max() ?? 0))",
             "# Memory that GPUs and network cards reach into.",
             "LimitMEMLOCK=infinity",
             "# Engines have thousands of threads.",
             "TasksMax=infinity",
-            "",
         ]
+        if let nice = self.limits.compactMap(\.nice).min(), nice < 0 {
+            lines += ["# For 'limits.nice' of a process.", "LimitNICE=\(nice)"]
+        }
+        if self.boundsMemory {
+            lines += [
+                "# For 'limits.memory': processes get control groups below the service's own.", "Delegate=memory",
+            ]
+        }
+        lines.append("")
         lines += isSystem ? self.hardening : Self.userHardening
         lines += ["", "[Install]", "WantedBy=\(isSystem ? "multi-user.target" : "default.target")"]
         if self.options.hasSocket { lines.append("Also=\(Self.socketName(of: self.plan.deployment))") }
         return lines.joined(separator: "\n") + "\n"
     }
+
+    private var limits: [ProcessLimits] { self.plan.replicas.compactMap(\.limits) }
+    private var boundsMemory: Bool { self.limits.contains { $0.memory != nil } }
 
     private var reload: String {
         [self.options.launcher, "apply", "--deployment", self.plan.deployment].map(UnitText.argument).joined(
@@ -279,7 +304,8 @@ package struct SystemdUnits: Sendable, Hashable {
     private var hardening: [String] {
         var lines = [
             "# GPUs stay reachable: nothing here closes /dev. Their kernel modules must be loaded before.",
-            "NoNewPrivileges=yes", "PrivateTmp=yes", "ProtectSystem=full", "ProtectControlGroups=yes",
+            "NoNewPrivileges=yes", "PrivateTmp=yes", "ProtectSystem=full",
+            "ProtectControlGroups=\(self.boundsMemory ? "no" : "yes")",
             "ProtectKernelModules=yes", "ProtectKernelTunables=yes", "ProtectKernelLogs=yes", "ProtectHostname=yes",
             "ProtectProc=invisible", "LockPersonality=yes", "RestrictRealtime=yes", "RestrictSUIDSGID=yes",
             "UMask=0077",

@@ -66,6 +66,24 @@ public final class FileDiscovery: DiscoveryClient {
         return DiscoverySnapshot(views.records, filter: filter)
     }
 
+    /// What is left of processes that are gone: records that nobody renews, with the time since the last renewal.
+    ///
+    /// - Returns: the keys as etcd would have them, in order.
+    /// - Throws: `DiscoveryError` when the directory cannot be read.
+    package func leftovers() async throws(DiscoveryError) -> [(key: String, age: Duration)] {
+        try await Self.blocking { [store] () throws(DiscoveryError) in
+            let now = FileStore.now
+            var result: [(key: String, age: Duration)] = []
+            for bucket in DiscoveryBucket.allCases {
+                for entry in try store.entries(of: bucket) where now - entry.modified > FileStore.timeToLive {
+                    let key = DiscoveryKey(bucket: bucket, fileName: entry.name)?.full
+                    result.append((key ?? "\(bucket.rawValue)/\(entry.name)", now - entry.modified))
+                }
+            }
+            return result.sorted { $0.key < $1.key }
+        }
+    }
+
     /// The present state, then the new state after each change.
     public func watch(_ filter: NamespaceFilter) -> AsyncStream<DiscoverySnapshot> { self.watchers.add(filter) }
 

@@ -10,6 +10,8 @@ struct BodyReader: Sendable {
     }
 
     private var state: State
+    /// Bytes of content, framing not counted, in what was taken last.
+    private(set) var contentBytes = 0
 
     /// Creates a reader.
     ///
@@ -44,22 +46,27 @@ struct BodyReader: Sendable {
     /// - Returns: the bytes to pass on; nil when there are none.
     /// - Throws: `Refusal` where the framing is broken or the content is too large.
     mutating func take(_ buffer: inout ByteBuffer, unframed: Bool = false) throws(Refusal) -> ByteBuffer? {
+        self.contentBytes = 0
         guard buffer.readableBytes > 0 else { return nil }
         switch self.state {
         case .finished: return nil
         case .length(let left):
             let bytes = buffer.readSlice(length: min(left, buffer.readableBytes))
-            let rest = left - (bytes?.readableBytes ?? 0)
+            self.contentBytes = bytes?.readableBytes ?? 0
+            let rest = left - self.contentBytes
             self.state = rest == 0 ? .finished : .length(rest)
             return bytes
         case .chunked(var scanner):
             self.state = .finished
             var content: ByteBuffer? = unframed ? ByteBuffer() : nil
             let bytes = try scanner.take(&buffer, content: &content)
+            self.contentBytes = scanner.contentBytes
             self.state = scanner.isFinished ? .finished : .chunked(scanner)
             let result = content ?? bytes
             return result.readableBytes > 0 ? result : nil
-        case .untilClose: return buffer.readSlice(length: buffer.readableBytes)
+        case .untilClose:
+            self.contentBytes = buffer.readableBytes
+            return buffer.readSlice(length: buffer.readableBytes)
         }
     }
 }

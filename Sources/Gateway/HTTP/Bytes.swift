@@ -120,6 +120,12 @@ enum Bytes {
         }
     }
 
+    /// Whether a media type is the one of event streams, with or without parameters.
+    static func isEventStream(_ value: UnsafeRawBufferPointer) -> Bool {
+        let end = value.firstIndex { $0 == UInt8(ascii: ";") } ?? value.count
+        return Self.equal(Self.trimmed(UnsafeRawBufferPointer(rebasing: value[..<end])), "text/event-stream")
+    }
+
     /// A decimal number without sign; nil for anything else, and for more than 18 digits.
     static func decimal(_ bytes: UnsafeRawBufferPointer) -> Int? {
         guard (1...18).contains(bytes.count) else { return nil }

@@ -26,6 +26,8 @@ package struct ChunkScanner: Sendable {
     private var trailerBytes = 0
     /// Bytes of content that the chunks so far have announced.
     package private(set) var announced = 0
+    /// Bytes of content, framing not counted, in what was taken last.
+    private(set) var contentBytes = 0
     private let limit: Int
 
     /// Creates a scanner.
@@ -59,11 +61,13 @@ package struct ChunkScanner: Sendable {
         _ content: inout ByteBuffer?
     ) throws(Refusal) -> Int {
         var index = 0
+        self.contentBytes = 0
         while index < bytes.count {
             if case .data(let left) = self.state {
                 let count = Int(min(left, UInt64(bytes.count - index)))
                 content?.writeBytes(bytes[index..<index + count])
                 index += count
+                self.contentBytes += count
                 self.state = UInt64(count) == left ? .dataReturn : .data(left: left - UInt64(count))
                 continue
             }

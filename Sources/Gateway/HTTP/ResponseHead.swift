@@ -15,6 +15,8 @@ package struct ResponseHead: Sendable {
     package let keepsAlive: Bool
     /// How long the backend keeps an idle connection, in seconds, if it says so.
     package let keepAliveSeconds: Int?
+    /// Whether its content is a stream of events: tokens, for a frontend.
+    package let isEventStream: Bool
 
     /// More than the status: 100 to 199, and not the end of the exchange.
     package var isInformational: Bool { self.status < 200 && self.status != 101 }
@@ -38,6 +40,7 @@ package struct ResponseHead: Sendable {
         self.framing = parts.framing
         self.keepsAlive = parts.keepsAlive
         self.keepAliveSeconds = parts.keepAliveSeconds
+        self.isEventStream = parts.isEventStream
     }
 
     /// Writes "HTTP/1.1 STATUS REASON" as a client gets it.
@@ -54,6 +57,7 @@ package struct ResponseHead: Sendable {
         var framing: Framing
         var keepsAlive: Bool
         var keepAliveSeconds: Int?
+        var isEventStream = false
 
         init(_ head: UnsafeRawBufferPointer, answersHead: Bool) throws(Refusal) {
             guard let lineFeed = Bytes.lineFeed(in: head, from: 0), lineFeed >= 13 else {
@@ -92,6 +96,8 @@ package struct ResponseHead: Sendable {
                         else { return }
                         seconds = Bytes.decimal(UnsafeRawBufferPointer(rebasing: option[8...]))
                     }
+                case .other where Bytes.equal(field.name(in: head), "content-type"):
+                    self.isEventStream = Bytes.isEventStream(field.value(in: head))
                 default: break
                 }
             }

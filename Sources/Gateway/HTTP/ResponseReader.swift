@@ -27,6 +27,9 @@ package struct ResponseReader: Sendable {
 
     package var bufferedBytes: Int { self.inbound.readableBytes }
 
+    /// Bytes of content, framing not counted, in the part of the body that came last.
+    package private(set) var contentBytes = 0
+
     /// Whether the connection's end is the answer's end.
     package var endsWithConnection: Bool {
         if case .body(let body) = self.state { body.endsWithConnection } else { false }
@@ -82,6 +85,7 @@ package struct ResponseReader: Sendable {
             }
             self.state = .broken
             let bytes = try body.take(&self.inbound, unframed: self.unframes)
+            self.contentBytes = body.contentBytes
             self.state = .body(body)
             if let bytes { return .body(bytes) }
             return body.isFinished ? try self.next() : nil

@@ -22,6 +22,12 @@ final class BackendConnection: ChannelInboundHandler {
     /// The head of the request could not be handed to the system to its last byte.
     private var hasHeadFailed = false
     private var lifetime: TimeAmount
+    /// The time of what is being read, if somebody asked for it; the clock is read once for all that one read brings.
+    private var readTime: NIODeadline?
+    private var isEventStream = false
+    private var streamedError = StreamedError()
+    /// Whether what is being read has brought content of an event stream.
+    private var hasReadContent = false
     /// Whether it has served a request before this one.
     private(set) var isReused = false
     private(set) var idleSince = NIODeadline.distantPast
@@ -43,6 +49,8 @@ final class BackendConnection: ChannelInboundHandler {
         self.owner = owner
         self.bytesBefore = self.bytesWritten
         self.hasHeadFailed = false
+        self.isEventStream = false
+        self.streamedError = StreamedError()
         self.reader.expect(answersHead: answersHead, unframes: unframes)
         self.bytesWritten += UInt64(head.readableBytes)
         guard let context = self.context else { return }
@@ -123,8 +131,24 @@ final class BackendConnection: ChannelInboundHandler {
         // Nobody has asked for anything: this connection cannot be trusted any more.
         guard let owner = self.owner else { return context.close(promise: nil) }
         self.reader.append(bytes)
-        owner.answerBegins()
+        if owner.awaitsAnswer { owner.answerBegins(now: self.timeOfRead()) }
         self.parse()
+    }
+
+    private func timeOfRead() -> NIODeadline {
+        if let time = self.readTime { return time }
+        let now = NIODeadline.now()
+        self.readTime = now
+        return now
+    }
+
+    /// Tells when content of an event stream came, once for all that one read brings.
+    private func noteContent(_ owner: ClientConnection, _ bytes: ByteBuffer) {
+        guard self.isEventStream, self.reader.contentBytes > 0 else { return }
+        if self.streamedError.isTold(in: bytes) { owner.errorCame() }
+        guard !self.hasReadContent else { return }
+        self.hasReadContent = true
+        owner.contentCame(now: self.timeOfRead())
     }
 
     private func parse() {
@@ -136,15 +160,26 @@ final class BackendConnection: ChannelInboundHandler {
                     // After 101 another protocol follows.
                     guard head.status >= 200 else {
                         owner.receive(head, nil)
+                        // The same read has brought some of the next one already.
+                        if self.reader.bufferedBytes > 0, owner.awaitsAnswer {
+                            owner.answerBegins(now: self.timeOfRead())
+                        }
                         continue
                     }
                     let next = try self.reader.next()
-                    if case .body(let bytes) = next { owner.receive(head, bytes) } else { owner.receive(head, nil) }
+                    if case .body(let bytes) = next {
+                        self.noteContent(owner, bytes)
+                        owner.receive(head, bytes)
+                    } else {
+                        owner.receive(head, nil)
+                    }
                     if case .end = next {
                         self.end(owner)
                         return
                     }
-                case .body(let bytes): owner.receive(bytes)
+                case .body(let bytes):
+                    self.noteContent(owner, bytes)
+                    owner.receive(bytes)
                 case .end:
                     self.end(owner)
                     return
@@ -161,6 +196,7 @@ final class BackendConnection: ChannelInboundHandler {
 
     private func note(_ head: ResponseHead) {
         guard !head.isInformational else { return }
+        self.isEventStream = head.isEventStream
         self.answerKeepsAlive = head.keepsAlive
         // Given up before the backend does: by how much depends on how long the last byte may travel.
         if let seconds = head.keepAliveSeconds {
@@ -180,6 +216,8 @@ final class BackendConnection: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        self.readTime = nil
+        self.hasReadContent = false
         guard let owner = self.owner else {
             if !self.isInputClosed { context.read() }
             return

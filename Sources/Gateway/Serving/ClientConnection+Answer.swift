@@ -24,10 +24,17 @@ extension ClientConnection {
 
     // MARK: From the backend
 
+    /// Whether nothing of the answer has come; interim ones are none.
+    var awaitsAnswer: Bool { self.exchange.map { $0.firstByte == nil } ?? false }
+
     /// The first bytes of an answer have come.
-    func answerBegins() {
-        if self.exchange?.firstByte == nil { self.exchange?.answerBegins(now: .now()) }
-    }
+    func answerBegins(now: NIODeadline) { self.exchange?.answerBegins(now: now) }
+
+    /// A read of an event stream brought content.
+    func contentCame(now: NIODeadline) { self.exchange?.contentCame(now: now) }
+
+    /// An event stream told an error.
+    func errorCame() { self.exchange?.hasToldError = true }
 
     /// The head of an answer has come.
     ///
@@ -37,6 +44,7 @@ extension ClientConnection {
     func receive(_ head: ResponseHead, _ body: ByteBuffer?) {
         guard let exchange = self.exchange else { return }
         if head.isInformational {
+            exchange.answerIsInterim()
             if !exchange.request.isHTTP10 {
                 self.write(head.forClient(connection: nil, isUnframed: false, requestID: nil))
             }

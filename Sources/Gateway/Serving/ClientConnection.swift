@@ -232,10 +232,11 @@ final class ClientConnection: ChannelInboundHandler {
             Waiter(self, exchange.number),
             bytes: exchange.sentBytes + self.reader.bufferedBytes,
             deadline: isReturned ? exchange.deadline : nil,
+            generation: exchange.generation,
             now: now
         )
         switch decision {
-        case .send(let assignment): self.start(assignment)
+        case .send(let assignment): self.start(assignment, now)
         case .hold(let id):
             self.phase = .held(id)
             self.timer.stop()
@@ -244,9 +245,9 @@ final class ClientConnection: ChannelInboundHandler {
     }
 
     /// The request has its place.
-    func start(_ assignment: Traffic<Waiter>.Assignment) {
+    private func start(_ assignment: Traffic<Waiter>.Assignment, _ now: NIODeadline) {
         guard let exchange = self.exchange else { return }
-        self.exchange?.assignment = assignment
+        exchange.begin(at: assignment, now: now)
         if !exchange.hasRetried, let connection = self.lane.takeIdle(assignment.slot) {
             return self.attach(connection)
         }
@@ -301,7 +302,7 @@ final class ClientConnection: ChannelInboundHandler {
         guard case .held = self.phase, self.exchange?.number == number else {
             return self.core.finish(assignment, ExchangeResult(.clientLeft))
         }
-        self.start(assignment)
+        self.start(assignment, .now())
         self.pump()
         self.exchange?.backend?.flush()
         self.readOn()
@@ -317,8 +318,7 @@ final class ClientConnection: ChannelInboundHandler {
     /// Gives the request's place back.
     func finish(_ end: ExchangeResult.End) {
         guard let exchange = self.exchange, let assignment = exchange.assignment else { return }
-        self.exchange?.assignment = nil
-        self.exchange?.backend = nil
+        exchange.endAssignment()
         self.core.finish(assignment, exchange.result(end, now: .now()))
     }
 

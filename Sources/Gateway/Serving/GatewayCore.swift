@@ -63,10 +63,17 @@ final class GatewayCore: Sendable {
         _ waiter: Waiter,
         bytes: Int,
         deadline: NIODeadline?,
+        generation: Int?,
         now: NIODeadline
     ) -> Traffic<Waiter>.Decision {
         self.state.withLock { state in
-            let decision = state.traffic.arrive(waiter, bytes: bytes, deadline: deadline, now: now)
+            let decision = state.traffic.arrive(
+                waiter,
+                bytes: bytes,
+                deadline: deadline,
+                generation: generation,
+                now: now
+            )
             state.noteIdleness()
             if case .hold = decision { self.scheduleTick(&state) }
             return decision
@@ -96,11 +103,19 @@ final class GatewayCore: Sendable {
 
     // MARK: Backends
 
-    func setBackends(_ backends: [Backend]) {
-        self.change { $0.setBackends(backends, now: .now()) }
+    func setBackends(_ backends: [Backend], shares: [Int: Int]?) {
+        self.change { $0.setBackends(backends, shares: shares, now: .now()) }
     }
 
     func outstanding(at backend: Backend) -> Int { self.state.withLock { $0.traffic.outstanding(at: backend) } }
+
+    func outstanding(generation: Int) -> Int {
+        self.state.withLock { $0.traffic.outstanding(generation: generation) }
+    }
+
+    var figures: [Int: TrafficFigures] { self.state.withLock { $0.traffic.figures } }
+
+    func figures(of generation: Int) -> TrafficFigures { self.state.withLock { $0.traffic.figures(of: generation) } }
 
     // MARK: Lanes
 

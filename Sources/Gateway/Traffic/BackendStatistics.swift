@@ -16,10 +16,21 @@ package struct ExchangeResult: Sendable, Hashable {
     }
 
     package var end: End
-    /// From the arrival of the request's head to the first byte of the answer.
+    /// From the arrival of the request's head to the first byte of the answer; interim ones (100 Continue) are none.
     package var firstByte: TimeAmount?
     /// From the arrival of the request's head to the end.
     package var duration: TimeAmount
+    /// From the arrival of the request's head until it had its place at this backend.
+    package var waited = TimeAmount.zero
+    /// Whether an event stream told an error, whatever its status.
+    package var hasToldError = false
+    /// Of an event stream: from the arrival of the request's head to the first byte of content.
+    package var firstToken: TimeAmount?
+    /// Of an event stream with at least ``fewestReads`` reads: the mean time from one read with content to the next.
+    package var betweenTokens: TimeAmount?
+
+    /// Reads with content that a stream must have for a mean.
+    package static let fewestReads = 8
 
     package init(_ end: End, firstByte: TimeAmount? = nil, duration: TimeAmount = .zero) {
         self.end = end

@@ -40,7 +40,11 @@ package struct Traffic<Waiter: Sendable>: Sendable {
     private struct Slot: Sendable {
         let id: Int
         var backend: Backend
+        /// Where its generation stands.
+        let generation: Int
         var outstanding = 0
+        /// Which request was its last one.
+        var turn: UInt64 = 0
         var isRetired = false
         /// Failures in a row on new connections.
         var failures = 0
@@ -65,8 +69,9 @@ package struct Traffic<Waiter: Sendable>: Sendable {
 
     private var slots: [Slot] = []
     private var nextSlot = 0
-    /// Where the search for the least busy backend begins, so that equals take turns.
-    private var cursor = 0
+    private var generations = Generations()
+    /// Requests that backends were given.
+    private var turns: UInt64 = 0
     private var held: [UInt64: Held] = [:]
     /// In the order of arrival; those that have left stay until they are met.
     private var queue = CircularBuffer<UInt64>()
@@ -108,34 +113,31 @@ package struct Traffic<Waiter: Sendable>: Sendable {
     ///   - waiter: who is told when it has to wait.
     ///   - bytes: what the gateway holds of it.
     ///   - deadline: until when it may wait; nil: it is new.
+    ///   - generation: the one that it was given before, and stays with if that can take it; nil: none.
     ///   - now: the time.
     /// - Returns: what happens with it.
     package mutating func arrive(
         _ waiter: Waiter,
         bytes: Int,
         deadline: NIODeadline? = nil,
+        generation: Int? = nil,
         now: NIODeadline
     ) -> Decision {
         // Those that wait go first.
-        if self.held.isEmpty || deadline != nil, self.inFlight < self.maximumRequests, let index = self.pick() {
+        if self.held.isEmpty || deadline != nil, self.inFlight < self.maximumRequests,
+            let index = self.pick(preferring: generation)
+        {
             return .send(self.assign(index))
         }
         guard self.inFlight < self.maximumRequests else {
-            return .refuse(
-                Refusal(
-                    503,
-                    "too_many_requests",
-                    "\(self.maximumRequests) requests are running, the gateway's limit; try again",
-                    retryAfter: 1
-                )
-            )
+            return .refuse(.tooManyRequests(self.maximumRequests))
         }
         let until = deadline ?? now + self.patience
-        guard !self.isClosing else { return .refuse(Self.closing) }
-        guard self.hold.maximumRequests > 0 else { return .refuse(self.unavailable("")) }
-        guard until > now else { return .refuse(self.impatient) }
+        guard !self.isClosing else { return .refuse(.closing) }
+        guard self.hold.maximumRequests > 0 else { return .refuse(.noBackend("")) }
+        guard until > now else { return .refuse(.impatient(self.hold.patience)) }
         guard self.held.count < self.hold.maximumRequests, self.heldBytes + bytes <= self.hold.maximumBytes else {
-            return .refuse(self.unavailable(", and \(self.held.count) requests are waiting already"))
+            return .refuse(.noBackend(", and \(self.held.count) requests are waiting already"))
         }
         let id = self.nextHeld
         self.nextHeld += 1
@@ -167,6 +169,7 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         }
         self.slots[index].outstanding -= 1
         self.slots[index].statistics.record(result)
+        self.generations.ended(self.slots[index].generation, result)
         switch result.health {
         case .well:
             self.slots[index].failures = 0
@@ -185,10 +188,17 @@ package struct Traffic<Waiter: Sendable>: Sendable {
     ///
     /// - Parameters:
     ///   - backends: ready ones; none: requests wait.
+    ///   - shares: the weight of each generation in the choice that is made for each request before a backend is chosen; a generation
+    ///     without a weight above zero gets nothing new, and is not done with. nil: all backends are equal.
     ///   - now: the time.
     /// - Returns: requests that go on, and slots that are done with.
-    package mutating func setBackends(_ backends: [Backend], now: NIODeadline) -> [Action] {
+    package mutating func setBackends(
+        _ backends: [Backend],
+        shares: [Int: Int]? = nil,
+        now: NIODeadline
+    ) -> [Action] {
         var actions: [Action] = []
+        self.generations.set(shares)
         for index in self.slots.indices where !self.slots[index].isRetired {
             guard !backends.contains(self.slots[index].backend) else { continue }
             self.slots[index].isRetired = true
@@ -197,7 +207,10 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         for index in self.slots.indices.reversed() { self.removeIfDone(index) }
         for backend in backends where !self.slots.contains(where: { !$0.isRetired && $0.backend == backend }) {
             let statistics = self.past.take(backend) ?? BackendStatistics(backend)
-            self.slots.append(Slot(id: self.nextSlot, backend: backend, statistics: statistics))
+            let generation = self.generations.index(of: backend.generation)
+            self.slots.append(
+                Slot(id: self.nextSlot, backend: backend, generation: generation, statistics: statistics)
+            )
             self.nextSlot += 1
         }
         return actions + self.release()
@@ -229,7 +242,7 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         self.isClosing = true
         var actions: [Action] = []
         while let id = self.firstHeld(), let first = self.take(id) {
-            actions.append(.refuse(first.waiter, Self.closing))
+            actions.append(.refuse(first.waiter, .closing))
         }
         return actions
     }
@@ -238,6 +251,15 @@ package struct Traffic<Waiter: Sendable>: Sendable {
     package func outstanding(at backend: Backend) -> Int {
         self.slots.reduce(0) { $1.backend == backend ? $0 + $1.outstanding : $0 }
     }
+
+    /// Requests that the backends of a generation have, whether they still get new ones or not.
+    package func outstanding(generation: Int) -> Int { self.generations.outstanding(generation) }
+
+    /// What was counted of each generation, by its number.
+    package var figures: [Int: TrafficFigures] { self.generations.figures }
+
+    /// What was counted of all backends that a generation has had.
+    package func figures(of generation: Int) -> TrafficFigures { self.generations.figures(of: generation) }
 
     /// The time has come that ``wakeTime`` told.
     ///
@@ -252,7 +274,7 @@ package struct Traffic<Waiter: Sendable>: Sendable {
         }
         while let id = self.firstHeld(), let first = self.held[id], first.deadline <= now {
             _ = self.take(id)
-            actions.append(.refuse(first.waiter, self.impatient))
+            actions.append(.refuse(first.waiter, .impatient(self.hold.patience)))
         }
         return actions
     }
@@ -268,23 +290,36 @@ package struct Traffic<Waiter: Sendable>: Sendable {
 
     // MARK: Parts
 
-    /// The ready backend with the fewest requests.
-    private func pick() -> Int? {
-        var best: (index: Int, outstanding: Int)?
-        for offset in self.slots.indices {
-            let index = (self.cursor + offset) % self.slots.count
+    /// The ready backend with the fewest requests; with shares: of the generation whose turn it is.
+    ///
+    /// Whoever asks must give it a request.
+    private mutating func pick(preferring generation: Int? = nil) -> Int? {
+        let hasShares = self.generations.hasShares
+        if hasShares { self.generations.beginChoice() }
+        var best: Candidate?
+        for index in self.slots.indices {
             // No copy of the slot: it holds all that was counted.
             if self.slots[index].isRetired || self.slots[index].ejectedUntil != nil { continue }
-            let outstanding = self.slots[index].outstanding
-            if best.map({ outstanding < $0.outstanding }) ?? true { best = (index, outstanding) }
+            let candidate = Candidate(
+                index: index,
+                outstanding: self.slots[index].outstanding,
+                turn: self.slots[index].turn
+            )
+            if hasShares {
+                self.generations.offer(candidate, of: self.slots[index].generation)
+            } else if candidate.isBetter(than: best) {
+                best = candidate
+            }
         }
-        return best?.index
+        return hasShares ? self.generations.choose(preferring: generation) : best?.index
     }
 
     private mutating func assign(_ index: Int) -> Assignment {
-        self.cursor = (index + 1) % self.slots.count
+        self.turns += 1
+        self.slots[index].turn = self.turns
         self.slots[index].outstanding += 1
         self.slots[index].statistics.inFlight += 1
+        self.generations.began(self.slots[index].generation)
         self.inFlight += 1
         return Assignment(slot: self.slots[index].id, backend: self.slots[index].backend)
     }
@@ -337,25 +372,6 @@ package struct Traffic<Waiter: Sendable>: Sendable {
     private mutating func removeIfDone(_ index: Int) {
         guard self.slots[index].isRetired, self.slots[index].outstanding == 0 else { return }
         self.past.keep(self.slots.remove(at: index).statistics)
-        self.cursor = 0
-    }
-
-    private func unavailable(_ more: String) -> Refusal {
-        Refusal(503, "no_backend_ready", "no process is ready to answer\(more); try again", retryAfter: 5)
-    }
-
-    private static var closing: Refusal {
-        Refusal(503, "no_backend_ready", "the deployment is being stopped; try again later", retryAfter: 5)
-    }
-
-    private var impatient: Refusal {
-        let seconds = self.hold.patience.components.seconds
-        return Refusal(
-            503,
-            "no_backend_ready",
-            "no process became ready to answer within \(seconds) s; try again later",
-            retryAfter: 5
-        )
     }
 }
 

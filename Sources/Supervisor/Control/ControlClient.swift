@@ -64,31 +64,66 @@ package struct ControlClient: Sendable {
         try await self.ask("POST", "/v1/stop", wait ? [] : ["wait=false"], body: "{\"now\":\(now)}")
     }
 
-    /// Starts processes anew, one replica after another, each ready before the next.
+    /// Restarts, stops or starts processes, one replica after another, each ready or gone before the next.
     ///
-    /// The restart goes on when the task is cancelled.
+    /// What was begun goes on when the task is cancelled.
     ///
     /// - Parameters:
+    ///   - order: which of the three.
     ///   - processes: names of processes or replicas.
+    ///   - dryRun: only say what would be done.
+    ///   - begin: called with what is done.
     ///   - receive: called with each step; the last one is `done` or `failed`.
     /// - Throws: `Failure` when no launcher answers, when a name is unknown, or when another change is under way.
-    package func restart(
+    package func obey(
+        _ order: ProcessOrder,
         _ processes: [String],
+        dryRun: Bool = false,
+        begin: (OrderOutline) async throws -> Void = { _ in },
         receive: (RolloutProgress) async throws -> Void
     ) async throws {
-        let body = try JSONEncoder().encode(["processes": processes])
-        let request = HTTPRequest(
-            target: .unix(path: self.socket),
-            method: "POST",
-            path: "/v1/restart",
-            body: Array(body)
-        )
-        let decoder = JSONDecoder()
-        try await self.stream(request) { line in
-            if let progress = try? decoder.decode(RolloutProgress.self, from: Data(line)) {
-                try await receive(progress)
+        let path =
+            switch order {
+            case .restart: "/v1/restart"
+            case .stop: "/v1/stop-processes"
+            case .start: "/v1/start"
             }
+        let body = try JSONEncoder().encode(["processes": processes])
+        try await self.rollout(path, dryRun: dryRun, body: Array(body), begin: begin, receive: receive)
+    }
+
+    /// Sends processes a signal.
+    ///
+    /// - Parameters:
+    ///   - signal: its number.
+    ///   - processes: names of processes or replicas.
+    /// - Returns: who got it.
+    /// - Throws: `Failure` when no launcher answers or a name is unknown.
+    package func send(_ signal: Int32, to processes: [String]) async throws -> SignalReport {
+        struct Body: Encodable {
+            var processes: [String]
+            var signal: Int32
         }
+        let body = try JSONEncoder().encode(Body(processes: processes, signal: signal))
+        return try await self.ask("POST", "/v1/signal", [], body: String(decoding: body, as: UTF8.self))
+    }
+
+    /// Changes how many replicas processes have.
+    ///
+    /// - Parameters:
+    ///   - counts: by the names of processes.
+    ///   - dryRun: only say what would be done.
+    ///   - begin: as for ``apply(dryRun:begin:receive:)``.
+    ///   - receive: the same.
+    /// - Throws: as ``apply(dryRun:begin:receive:)``.
+    package func scale(
+        _ counts: [String: Int],
+        dryRun: Bool,
+        begin: (PlanChange) async throws -> Void,
+        receive: (RolloutProgress) async throws -> Void
+    ) async throws {
+        let body = try JSONEncoder().encode(["replicas": counts])
+        try await self.rollout("/v1/scale", dryRun: dryRun, body: Array(body), begin: begin, receive: receive)
     }
 
     /// Makes the deployment match its manifest as it is now.
@@ -106,13 +141,28 @@ package struct ControlClient: Sendable {
         begin: (PlanChange) async throws -> Void,
         receive: (RolloutProgress) async throws -> Void
     ) async throws {
-        let path = dryRun ? "/v1/apply?dryRun=true" : "/v1/apply"
-        let request = HTTPRequest(target: .unix(path: self.socket), method: "POST", path: path)
+        try await self.rollout("/v1/apply", dryRun: dryRun, body: nil, begin: begin, receive: receive)
+    }
+
+    /// Reads what is to be done, and then each step.
+    private func rollout<Outline: Decodable>(
+        _ path: String,
+        dryRun: Bool,
+        body: [UInt8]?,
+        begin: (Outline) async throws -> Void,
+        receive: (RolloutProgress) async throws -> Void
+    ) async throws {
+        let request = HTTPRequest(
+            target: .unix(path: self.socket),
+            method: "POST",
+            path: dryRun ? "\(path)?dryRun=true" : path,
+            body: body
+        )
         let decoder = JSONDecoder()
         try await self.stream(request) { line in
             let data = Data(line)
-            if let change = try? decoder.decode(PlanChange.self, from: data) {
-                try await begin(change)
+            if let outline = try? decoder.decode(Outline.self, from: data) {
+                try await begin(outline)
             } else if let progress = try? decoder.decode(RolloutProgress.self, from: data) {
                 try await receive(progress)
             }
@@ -141,12 +191,14 @@ package struct ControlClient: Sendable {
     ///   - process: a process or replica; nil for all.
     ///   - lines: how many lines of the past.
     ///   - follow: whether to go on with what comes.
+    ///   - caughtUp: called between the lines of the past and those that come.
     ///   - receive: called with each line.
     /// - Throws: `Failure` when no launcher answers.
     package func logs(
         of process: String? = nil,
         lines: Int = 100,
         follow: Bool = false,
+        caughtUp: () async throws -> Void = {},
         receive: (LogLine) async throws -> Void
     ) async throws {
         var query = ["lines=\(lines)", "follow=\(follow)"]
@@ -154,14 +206,16 @@ package struct ControlClient: Sendable {
         let decoder = JSONDecoder()
         let request = HTTPRequest(target: .unix(path: self.socket), path: "/v1/logs?\(query.joined(separator: "&"))")
         try await self.stream(request) { line in
-            if let record = try? decoder.decode(LogRecord.self, from: Data(line)), let line = record.line {
+            if line.isEmpty {
+                try await caughtUp()
+            } else if let record = try? decoder.decode(LogRecord.self, from: Data(line)), let line = record.line {
                 try await receive(line)
             }
         }
     }
 
     /// Reads an answer line by line.
-    private func stream(_ request: HTTPRequest, receive: ([UInt8]) async throws -> Void) async throws {
+    func stream(_ request: HTTPRequest, receive: ([UInt8]) async throws -> Void) async throws {
         var splitter = LineSplitter(limit: 1 << 20)
         let answer: HTTPAnswer
         do {
@@ -174,7 +228,7 @@ package struct ControlClient: Sendable {
         guard answer.isSuccess else { throw Self.refusal(answer) }
     }
 
-    private func ask<Value: Decodable>(
+    func ask<Value: Decodable>(
         _ method: String,
         _ path: String,
         _ query: [String],

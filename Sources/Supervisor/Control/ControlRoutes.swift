@@ -10,15 +10,21 @@ struct ControlRoutes: Sendable {
     let server: ControlServer
 
     private static let bodyLimit = 64 << 10
-    private static let methods: [String: HTTPTypes.HTTPRequest.Method] = [
-        "/v1/status": .get, "/v1/plan": .get, "/v1/stop": .post, "/v1/restart": .post, "/v1/apply": .post,
+    private static let methods = [
+        "/v1/status": HTTPTypes.HTTPRequest.Method.get, "/v1/plan": .get, "/v1/stop": .post, "/v1/restart": .post,
+        "/v1/apply": .post, "/v1/scale": .post, "/v1/signal": .post, "/v1/start": .post, "/v1/stop-processes": .post,
         "/v1/logs": .get, "/metrics": .get,
-    ]
-    private static let descriptions = [
-        "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
-        "POST /v1/restart {\"processes\": [NAME, ...]}", "POST /v1/apply[?dryRun=true]",
-        "GET /v1/logs[?process=NAME&lines=N&follow=true]", "GET /metrics",
-    ]
+    ].merging(Self.migrationMethods) { $1 }
+    private static let descriptions =
+        [
+            "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
+            "POST /v1/restart[?dryRun=true] {\"processes\": [NAME, ...]}",
+            "POST /v1/stop-processes[?dryRun=true] {\"processes\": [NAME, ...]}",
+            "POST /v1/start[?dryRun=true] {\"processes\": [NAME, ...]}",
+            "POST /v1/signal {\"processes\": [NAME, ...], \"signal\": NUMBER}",
+            "POST /v1/scale[?dryRun=true] {\"replicas\": {PROCESS: NUMBER, ...}}", "POST /v1/apply[?dryRun=true]",
+            "GET /v1/logs[?process=NAME&lines=N&follow=true]", "GET /metrics",
+        ] + Self.migrationDescriptions
 
     // Concurrent because of the writer: it belongs to no actor and cannot be sent to one.
     @concurrent
@@ -41,18 +47,26 @@ struct ControlRoutes: Sendable {
             response.headers[HTTPField.Name.allow] = Self.methods[path]?.rawValue
             return response
         }
+        guard let supervisor = self.server.host.current else {
+            return Self.error(.serviceUnavailable, "the deployment is about to be started")
+        }
         switch path {
-        case "/v1/status": return try await self.status(request)
-        case "/v1/stop": return try await self.stop(request)
-        case "/v1/restart": return try await self.restart(request)
-        case "/v1/apply": return try await self.apply(request)
-        case "/v1/logs": return try await self.logs(request)
-        case "/metrics": return await self.metrics()
-        default: return try Self.json(self.server.plan.active.masked)
+        case "/v1/status": return try await self.status(request, of: supervisor)
+        case "/v1/stop": return try await self.stop(request, supervisor)
+        case "/v1/restart": return try await self.obey(.restart, request, supervisor)
+        case "/v1/stop-processes": return try await self.obey(.stop, request, supervisor)
+        case "/v1/start": return try await self.obey(.start, request, supervisor)
+        case "/v1/signal": return try await self.signal(request, supervisor)
+        case "/v1/scale": return try await self.scale(request, supervisor)
+        case "/v1/apply": return try await self.apply(request, to: supervisor)
+        case "/v1/logs": return try await self.logs(request, of: supervisor)
+        case "/metrics": return await self.metrics(of: supervisor)
+        case let path where Self.migrationMethods[path] != nil: return try await self.migration(request)
+        default: return try Self.json(supervisor.shared.active.masked)
         }
     }
 
-    private func status(_ request: Request) async throws -> Response {
+    private func status(_ request: Request, of supervisor: Supervisor) async throws -> Response {
         let query = request.uri.queryParameters
         let wait = query["wait"].map(String.init)
         guard wait == nil || wait == "ready" || wait == "stopped" else {
@@ -71,16 +85,18 @@ struct ControlRoutes: Sendable {
             case "stopped": .ended
             default: .now
             }
-        guard let status = await self.server.status(moment, limit: limit) else {
+        guard var status = await supervisor.status(moment, limit: limit) else {
             return Self.error(.serviceUnavailable, "the deployment has ended")
         }
+        status.migration = await self.server.migrations?.status()
         return try Self.json(status)
     }
 
-    private func metrics() async -> Response {
-        guard let status = await self.server.status(.now, limit: nil) else {
+    private func metrics(of supervisor: Supervisor) async -> Response {
+        guard var status = await supervisor.status() else {
             return Self.error(.serviceUnavailable, "the deployment has ended")
         }
+        status.migration = await self.server.migrations?.status()
         return Response(
             status: .ok,
             headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
@@ -88,51 +104,28 @@ struct ControlRoutes: Sendable {
         )
     }
 
-    private func stop(_ request: Request) async throws -> Response {
+    private func stop(_ request: Request, _ supervisor: Supervisor) async throws -> Response {
         struct Body: Decodable { var now: Bool? }
         let body: Body?
         do throws(BadBody) { body = try await self.body(of: request, example: "{\"now\": false}") } catch {
             return error.response
         }
         let waits = request.uri.queryParameters["wait"] != "false"
-        guard let status = await self.server.stop(now: body?.now ?? false, waits: waits) else {
+        let (host, now) = (self.server.host, body?.now ?? false)
+        guard
+            let status = await supervisor.stop(
+                waits: waits,
+                {
+                    host.requestStop(now: now)
+                }
+            )
+        else {
             return Self.error(.serviceUnavailable, "the deployment has ended")
         }
         return try Self.json(status)
     }
 
-    private func restart(_ request: Request) async throws -> Response {
-        struct Body: Decodable { var processes: [String] }
-        let example = "{\"processes\": [\"frontend\"]}"
-        let body: Body?
-        do throws(BadBody) { body = try await self.body(of: request, example: example) } catch { return error.response }
-        guard let names = body?.processes, !names.isEmpty else {
-            return Self.error(.badRequest, "the body must name processes, such as \(example)")
-        }
-        switch await self.server.restart(names) {
-        case nil:
-            return Self.error(.serviceUnavailable, "the deployment has ended")
-        case .failure(let refusal):
-            return Self.refusal(refusal)
-        case .success(let progress):
-            return Self.stream(nil, progress)
-        }
-    }
-
-    private func apply(_ request: Request) async throws -> Response {
-        let dryRun = request.uri.queryParameters["dryRun"].map(String.init) ?? "false"
-        guard let isDryRun = Bool(dryRun) else {
-            return Self.error(.badRequest, "dryRun is 'true' or 'false', not '\(dryRun)'")
-        }
-        let change: PlanChange
-        let progress: AsyncStream<RolloutProgress>?
-        do throws(RolloutRefusal) { (change, progress) = try await self.server.apply(isDryRun: isDryRun) } catch {
-            return Self.refusal(error)
-        }
-        return Self.stream(change, progress)
-    }
-
-    private static func refusal(_ refusal: RolloutRefusal) -> Response {
+    static func refusal(_ refusal: RolloutRefusal) -> Response {
         let status: HTTPResponse.Status =
             switch refusal.cause {
             case .unknownProcess: .notFound
@@ -142,15 +135,15 @@ struct ControlRoutes: Sendable {
         return self.error(status, refusal.description)
     }
 
-    /// What is changed, if that is to be said, and each step as it is done, one on a line.
-    private static func stream(_ change: PlanChange?, _ progress: AsyncStream<RolloutProgress>?) -> Response {
+    /// What is to be done, and each step as it is done, one on a line.
+    static func stream(_ first: (some Encodable & Sendable)?, _ progress: AsyncStream<RolloutProgress>?) -> Response {
         let body = ResponseBody { writer in
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
             func line(_ value: some Encodable) throws -> ByteBuffer {
                 ByteBuffer(bytes: Array(try encoder.encode(value)) + [UInt8(ascii: "\n")])
             }
-            if let change { try await writer.write(line(change)) }
+            if let first { try await writer.write(line(first)) }
             if let progress {
                 for await step in progress { try await writer.write(line(step)) }
             }
@@ -160,12 +153,12 @@ struct ControlRoutes: Sendable {
     }
 
     /// Why a body cannot be used.
-    private struct BadBody: Error {
+    struct BadBody: Error {
         var response: Response
     }
 
     /// Nil when there is none.
-    private func body<Body: Decodable>(of request: Request, example: String) async throws(BadBody) -> Body? {
+    func body<Body: Decodable>(of request: Request, example: String) async throws(BadBody) -> Body? {
         let buffer: ByteBuffer
         do { buffer = try await request.body.collect(upTo: Self.bodyLimit) } catch is NIOTooManyBytesError {
             var response = Self.error(.contentTooLarge, "the body is larger than \(Self.bodyLimit) bytes")
@@ -176,14 +169,18 @@ struct ControlRoutes: Sendable {
             throw BadBody(response: Self.error(.badRequest, "the body could not be read: \(error)"))
         }
         guard buffer.readableBytes > 0 else { return nil }
-        do { return try JSONDecoder().decode(Body.self, from: Data(buffer.readableBytesView)) } catch {
+        do { return try JSONDecoder().decode(Body.self, from: Data(buffer.readableBytesView)) } catch let bad
+            as BadBodyValue
+        {
+            throw BadBody(response: Self.error(.badRequest, bad.description))
+        } catch {
             throw BadBody(response: Self.error(.badRequest, "the body must be a JSON object such as \(example)"))
         }
     }
 
-    private func logs(_ request: Request) async throws -> Response {
+    private func logs(_ request: Request, of supervisor: Supervisor) async throws -> Response {
         let query = request.uri.queryParameters
-        let plan = self.server.plan.slots
+        let plan = supervisor.shared.slots
         var indexes = Array(plan.replicas.indices)
         if let process = query["process"].map(String.init) {
             indexes = indexes.filter {
@@ -191,7 +188,7 @@ struct ControlRoutes: Sendable {
                 return replica.process == process || replica.name == process
             }
             guard !indexes.isEmpty else {
-                let names = self.server.plan.active.replicas.flatMap { [$0.process, $0.name] }
+                let names = supervisor.shared.active.replicas.flatMap { [$0.process, $0.name] }
                 return Self.error(.notFound, UnknownProcess.words(process, among: names))
             }
         }
@@ -204,13 +201,15 @@ struct ControlRoutes: Sendable {
         }
         let follows = query["follow"] == "true"
         // Before the files are read, so that nothing falls between; a line that is in both comes twice at most.
-        let following = follows ? self.server.pump.follow(query["process"] == nil ? nil : Set(indexes)) : nil
+        let following = follows ? supervisor.pump.follow(query["process"] == nil ? nil : Set(indexes)) : nil
         let wanted = indexes
         let limit = count
-        let past = try await self.server.threads.runIfActive { LogTail.lines(of: wanted, in: plan, count: limit) }
+        let past = try await NIOThreadPool.singleton.runIfActive { LogTail.lines(of: wanted, in: plan, count: limit) }
         let body = ResponseBody { writer in
             for line in past { try await writer.write(Self.buffer(of: line)) }
             if let following {
+                // An empty line stands between what was and what comes.
+                try await writer.write(ByteBuffer(string: "\n"))
                 for await line in following { try await writer.write(Self.buffer(of: line)) }
             }
             try await writer.finish(nil)

@@ -11,11 +11,9 @@ final class ControlServer: Sendable {
     /// What fits into a socket address.
     private static let longestPath = 107
 
-    let plan: SharedPlan
-    private let replan: Supervisor.Replan?
-    let pump: LogPump
-    let threads: NIOThreadPool
-    private let sender: AsyncStream<SupervisorEvent>.Continuation
+    let host: DeploymentHost
+    /// Nil: the deployment has only one generation.
+    let migrations: (any MigrationControl)?
     let metrics: @Sendable (DeploymentStatus) -> String
     private let logger: Logger
     private let state = Mutex(State.idle)
@@ -27,19 +25,13 @@ final class ControlServer: Sendable {
     }
 
     init(
-        plan: SharedPlan,
-        replan: Supervisor.Replan?,
-        pump: LogPump,
-        threads: NIOThreadPool,
-        sender: AsyncStream<SupervisorEvent>.Continuation,
+        host: DeploymentHost,
+        migrations: (any MigrationControl)?,
         metrics: @escaping @Sendable (DeploymentStatus) -> String,
         logger: Logger
     ) {
-        self.plan = plan
-        self.replan = replan
-        self.pump = pump
-        self.threads = threads
-        self.sender = sender
+        self.host = host
+        self.migrations = migrations
         self.metrics = metrics
         self.logger = logger
     }
@@ -49,7 +41,7 @@ final class ControlServer: Sendable {
     /// - Parameter onServing: called when commands are answered.
     /// - Returns: why it could not, in words for people.
     func run(onServing: @escaping @Sendable () -> Void) async -> String? {
-        let path = self.plan.active.directories.controlSocket
+        let path = self.host.directories.controlSocket
         guard path.utf8.count <= Self.longestPath else {
             return "the control socket \(path) cannot be served: its path is longer than \(Self.longestPath) bytes; "
                 + "set XDG_RUNTIME_DIR to a folder with a shorter name"
@@ -94,35 +86,5 @@ final class ControlServer: Sendable {
             return nil
         }
         await group?.triggerGracefulShutdown()
-    }
-
-    // MARK: Asking the loop
-
-    func status(_ moment: StatusQuery.Moment, limit: Duration?) async -> DeploymentStatus? {
-        await StatusQuery.ask(self.sender, moment, limit: limit)
-    }
-
-    /// What is said of it, or why it was not begun; nil when the deployment has ended.
-    func restart(_ names: [String]) async -> Result<AsyncStream<RolloutProgress>, RolloutRefusal>? {
-        await withCheckedContinuation { continuation in
-            let request = RestartRequest(names: names) { continuation.resume(returning: $0) }
-            if case .terminated = self.sender.yield(.restart(request)) { continuation.resume(returning: nil) }
-        }
-    }
-
-    /// What is changed to match the manifest as it is now.
-    func apply(isDryRun: Bool) async throws(RolloutRefusal) -> (PlanChange, AsyncStream<RolloutProgress>?) {
-        try await Supervisor.apply(self.replan, isDryRun: isDryRun, self.sender)
-    }
-
-    /// Stops the deployment; the status is the one at the end, or at once.
-    func stop(now: Bool, waits: Bool) async -> DeploymentStatus? {
-        await withCheckedContinuation { continuation in
-            let query = StatusQuery(moment: waits ? .ended : .now, limit: nil) { continuation.resume(returning: $0) }
-            // Who waits for the end asks for it before it can come.
-            if !waits { self.sender.yield(.stop(now: now)) }
-            if case .terminated = self.sender.yield(.status(query)) { continuation.resume(returning: nil) }
-            if waits { self.sender.yield(.stop(now: now)) }
-        }
     }
 }

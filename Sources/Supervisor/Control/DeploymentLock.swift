@@ -1,9 +1,10 @@
 internal import Glibc
+internal import Synchronization
 
 /// Makes sure that only one launcher runs a deployment.
 ///
-/// The lock is shared with the keeper, so that it is held until everything of a launcher that was killed has ended.
-struct DeploymentLock: ~Copyable {
+/// The lock is shared with the keepers, so that it is held until everything of a launcher that was killed has ended.
+final class DeploymentLock: Sendable {
     struct Failure: Error, CustomStringConvertible {
         var description: String
     }
@@ -12,7 +13,11 @@ struct DeploymentLock: ~Copyable {
     static let patience: Duration = .seconds(8)
 
     let descriptor: Int32
-    private let path: String
+    private let isHeld = Mutex(true)
+
+    private init(descriptor: Int32) { self.descriptor = descriptor }
+
+    deinit { self.release() }
 
     /// Takes the lock.
     ///
@@ -44,7 +49,7 @@ struct DeploymentLock: ~Copyable {
         let text = Array("\(getpid())\n".utf8)
         ftruncate(descriptor, 0)
         pwrite(descriptor, text, text.count, 0)
-        return DeploymentLock(descriptor: descriptor, path: path)
+        return DeploymentLock(descriptor: descriptor)
     }
 
     /// The launcher that wrote its pid into the lock's file; it may be gone.
@@ -63,7 +68,12 @@ struct DeploymentLock: ~Copyable {
     /// Gives the lock up.
     ///
     /// The file stays: removing it would let two launchers hold locks on two files of one name.
-    consuming func release() {
+    func release() {
+        let wasHeld = self.isHeld.withLock { isHeld in
+            defer { isHeld = false }
+            return isHeld
+        }
+        guard wasHeld else { return }
         ftruncate(self.descriptor, 0)
         close(self.descriptor)
     }

@@ -17,6 +17,8 @@ package struct DeploymentStatus: Sendable, Hashable, Codable {
     }
 
     package var deployment: String
+    /// Which generation it is; each migration makes another one.
+    package var generation: Int
     package var state: State
     /// Why the deployment failed, in one sentence that names the process, its exit and its log.
     package var failure: String?
@@ -34,6 +36,8 @@ package struct DeploymentStatus: Sendable, Hashable, Codable {
     package var replicas: [ReplicaStatus]
     /// What happens at the public port; nil when a frontend has it.
     package var gateway: GatewayReport?
+    /// The migration that is under way, or the last one since the launcher started; nil when there was none.
+    package var migration: MigrationStatus?
     /// Conditions that need a person, such as a full disk for logs.
     package var warnings: [String]
     /// When the deployment has ended: processes that could not be killed.

@@ -25,6 +25,8 @@ package struct GatewayReport: Sendable, Hashable, Codable {
         package var retries: Int
         /// Whether new requests go there.
         package var isActive: Bool
+        /// Whether they could: one of a generation that has no share is ready and gets nothing.
+        package var isReady: Bool
 
         package init(
             name: String,
@@ -33,7 +35,8 @@ package struct GatewayReport: Sendable, Hashable, Codable {
             inFlight: Int,
             errors: Int,
             retries: Int,
-            isActive: Bool
+            isActive: Bool,
+            isReady: Bool? = nil
         ) {
             self.name = name
             self.generation = generation
@@ -42,6 +45,7 @@ package struct GatewayReport: Sendable, Hashable, Codable {
             self.errors = errors
             self.retries = retries
             self.isActive = isActive
+            self.isReady = isReady ?? isActive
         }
     }
 

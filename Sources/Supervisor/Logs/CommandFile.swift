@@ -16,7 +16,7 @@ struct CommandFile: Encodable {
     static func make(for replica: ReplicaPlan, run: Int, in plan: Plan) -> (path: String, content: [UInt8])? {
         let shown = replica.masked
         var environment = Dictionary(shown.environment.map { ($0.name, $0.value) }) { _, last in last }
-        environment[StrayFinder.marker] = "\(plan.deployment)/\(replica.name)"
+        environment[StrayFinder.marker] = "\(plan.markerPrefix)\(replica.name)"
         let file = CommandFile(
             process: replica.process,
             replica: replica.name,

@@ -29,7 +29,9 @@ package struct ConsoleFormatter: Sendable {
     /// One line, with its end.
     package func string(for line: LogLine) -> String {
         switch self.format {
-        case .text: self.prefix(process: line.process, name: line.replica) + Self.visible(line.text) + "\n"
+        case .text:
+            self.prefix(process: line.process, name: ReplicaLabel.text(line.replica, generation: line.generation))
+                + Self.visible(line.text) + "\n"
         case .json: Self.json(line) + "\n"
         }
     }
@@ -51,6 +53,7 @@ package struct ConsoleFormatter: Sendable {
     package static func json(_ line: LogLine) -> String {
         var object = "{\"time\":\"\(line.time)\",\"process\":\(Self.quoted(line.process))"
         object += ",\"replica\":\(Self.quoted(line.replica)),\"stream\":\"\(line.stream.rawValue)\""
+        if line.generation > 1 { object += ",\"generation\":\(line.generation)" }
         object += ",\"message\":\(Self.quoted(line.text))"
         if line.isPartial { object += ",\"partial\":true" }
         return object + "}"

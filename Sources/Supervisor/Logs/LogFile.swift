@@ -30,6 +30,8 @@ struct LogFile {
     let generations: Int
     let backlogLimit: Int
     private let calls: Calls
+    /// What stands in the place of so many lines that were lost.
+    private let marker: @Sendable (Int) -> [UInt8]
     private var descriptor: Int32 = -1
     private var size = 0
     /// Whole lines that could not be written yet, oldest first.
@@ -46,13 +48,15 @@ struct LogFile {
         sizeLimit: Int = 16 << 20,
         generations: Int = 4,
         backlogLimit: Int = 256 << 10,
-        calls: Calls = Calls()
+        calls: Calls = Calls(),
+        marker: @escaping @Sendable (Int) -> [UInt8] = Self.marker
     ) {
         self.path = path
         self.sizeLimit = sizeLimit
         self.generations = generations
         self.backlogLimit = backlogLimit
         self.calls = calls
+        self.marker = marker
     }
 
     /// Writes lines (each with its end).
@@ -83,7 +87,7 @@ struct LogFile {
         self.close()
         if self.lostLines > 0 {
             let kept = (self.backlog, self.backlogBytes, self.lostLines)
-            if self.write([Self.marker(lost: self.lostLines)]) != nil {
+            if self.write([self.marker(self.lostLines)]) != nil {
                 // The marker is made anew next time, with the count of then.
                 (self.backlog, self.backlogBytes, self.lostLines) = kept
                 return nil
@@ -172,7 +176,7 @@ struct LogFile {
         self.size = 0
     }
 
-    private static func marker(lost: Int) -> [UInt8] {
+    static func marker(lost: Int) -> [UInt8] {
         LogTime.now.ascii
             + Array(" stderr F [dynamo-launch] \(lost) lines were lost here: the log could not be written\n".utf8)
     }

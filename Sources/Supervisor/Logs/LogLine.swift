@@ -7,6 +7,8 @@ package struct LogLine: Sendable, Hashable {
     /// The manifest's name of the process.
     package var process: String
     package var replica: String
+    /// Of the deployment.
+    package var generation: Int
     /// Of the replica's process; nil where it is not known, as in files.
     package var pid: Int32?
     package var stream: Stream
@@ -18,6 +20,7 @@ package struct LogLine: Sendable, Hashable {
     package init(
         process: String,
         replica: String,
+        generation: Int = 1,
         pid: Int32? = nil,
         stream: Stream,
         time: LogTime,
@@ -26,11 +29,20 @@ package struct LogLine: Sendable, Hashable {
     ) {
         self.process = process
         self.replica = replica
+        self.generation = generation
         self.pid = pid
         self.stream = stream
         self.time = time
         self.text = text
         self.isPartial = isPartial
+    }
+}
+
+/// How a replica is called where those of several generations may stand together.
+package enum ReplicaLabel {
+    /// `worker-0`, and `g2/worker-0` in the second generation.
+    package static func text(_ replica: String, generation: Int) -> String {
+        generation == 1 ? replica : "g\(generation)/\(replica)"
     }
 }
 

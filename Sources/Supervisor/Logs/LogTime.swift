@@ -9,6 +9,9 @@ package struct LogTime: Sendable, Hashable, CustomStringConvertible {
         self.milliseconds = milliseconds
     }
 
+    /// Reads the form of `description`, and no other.
+    package init?(_ text: String) { self.init(ascii: Array(text.utf8)[...]) }
+
     package static var now: LogTime {
         LogTime(milliseconds: Int64(Date.now.timeIntervalSince1970 * 1000))
     }

@@ -25,7 +25,12 @@ extension DeploymentMachine {
             let index = self.add(plan)
             self.rollout?.stage = .changing(run: self.replicas[index].runs)
             return [.progress(RolloutProgress(replica: name, .starting))] + self.startWaiting(at: now)
-        case .replace, .remove:
+        case .start:
+            guard let index = self.activeIndex(of: name) else { return self.nextStep(at: now) }
+            self.rollout?.stage = .changing(run: self.replicas[index].runs)
+            return [.progress(RolloutProgress(replica: name, .starting))]
+                + self.apply(index, self.replicas[index].resume(), at: now)
+        case .replace, .remove, .stop:
             guard let index = self.activeIndex(of: name) else { return self.nextStep(at: now) }
             // A process that serves the public port answers what it was given before it is told to end.
             guard self.servesPublicPort(index), self.replicas[index].hasServingProcess else {
@@ -59,6 +64,10 @@ extension DeploymentMachine {
             return [.progress(RolloutProgress(replica: plan.name, .removing))]
                 + self.apply(index, self.replicas[index].stop(at: now), at: now)
         }
+        if case .stop = step {
+            return [.progress(RolloutProgress(replica: plan.name, .stopping))]
+                + self.apply(index, self.replicas[index].halt(at: now), at: now)
+        }
         var successor: ReplicaPlan?
         if case .replace(_, with: let new) = step { successor = new }
         self.rollout?.began(inverse: .replace(plan.name, with: successor == nil ? nil : plan))
@@ -70,7 +79,8 @@ extension DeploymentMachine {
     mutating func continueRollout(at now: ContinuousClock.Instant) -> [Action] {
         guard let rollout, let step = rollout.current, case .changing(let run) = rollout.stage else { return [] }
         switch step {
-        case .remove(let name):
+        case .remove(let name), .stop(let name):
+            let isRemoval = if case .remove = step { true } else { false }
             guard let index = self.replicas.firstIndex(where: { $0.plan.name == name }), self.replicas[index].isGone
             else { return [] }
             if self.replicas[index].survivor != nil {
@@ -78,12 +88,14 @@ extension DeploymentMachine {
                 self.rollout = nil
                 return [
                     .rolloutEnded(
-                        "\(name) was removed, and not even SIGKILL ended it; what was not reached is as it was"
+                        "\(name) was \(isRemoval ? "removed" : "stopped"), and not even SIGKILL ended it; "
+                            + "what was not reached is as it was"
                     )
                 ]
             }
-            return [.progress(RolloutProgress(replica: name, .removed))] + self.nextStep(at: now)
-        case .replace, .add:
+            let end: RolloutProgress.Phase = isRemoval ? .removed : .stopped
+            return [.progress(RolloutProgress(replica: name, end))] + self.nextStep(at: now)
+        case .replace, .add, .start:
             guard let index = self.activeIndex(of: step.replica), self.replicas[index].runs > run,
                 self.replicas[index].isReadyOrDone
             else { return [] }

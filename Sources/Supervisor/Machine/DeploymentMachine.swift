@@ -195,10 +195,13 @@ struct DeploymentMachine: Sendable {
         case .failed where self.replicas[index].isRetired:
             let name = self.replicas[index].plan.name
             return [.replica(index, .warning("\(name) was removed, and not even SIGKILL ended it"))]
+        case .failed where self.replicas[index].isHalted:
+            let name = self.replicas[index].plan.name
+            return [.replica(index, .warning("\(name) was stopped, and not even SIGKILL ended it"))]
         case .failed(let reason):
             return self.revert(index, reason, at: now)
                 ?? self.fail(self.failure(of: index, reason), at: now)
-        case .stopped where !self.isStopping && !self.replicas[index].isRetired:
+        case .stopped where !self.isStopping && !self.replicas[index].isRetired && !self.replicas[index].isHalted:
             return self.startWaiting(at: now) + self.failDependents(of: index, at: now)
         case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped:
             return []
@@ -225,7 +228,7 @@ struct DeploymentMachine: Sendable {
     mutating func startWaiting(at now: ContinuousClock.Instant) -> [Action] {
         guard !self.isStopping else { return [] }
         var actions: [Action] = []
-        for index in self.replicas.indices where self.replicas[index].state == .waiting {
+        for index in self.replicas.indices where self.replicas[index].isWaiting {
             guard self.missingDependency(of: index) == nil else { continue }
             actions += self.apply(index, self.replicas[index].start(at: now), at: now)
         }
@@ -246,16 +249,22 @@ struct DeploymentMachine: Sendable {
     private mutating func settle(at now: ContinuousClock.Instant) -> [Action] {
         switch self.phase {
         case .starting, .verifying, .ready, .degraded:
-            let active = self.replicas.filter { !$0.isRetired }
-            if active.allSatisfy({ $0.state == .stopped }), self.rollout == nil {
+            // After each event: replicas are looked at where they are, and only as far as need be.
+            if self.rollout == nil,
+                self.replicas.indices.allSatisfy({ self.replicas[$0].isRetired || self.replicas[$0].isDone })
+            {
                 self.outcome = SupervisorOutcome(exitCode: 0, reason: .completed)
                 self.phase = .finished
                 return [.finish(self.outcome)]
             }
-            let missing = active.filter { !$0.isReadyOrDone }
-            switch (self.phase, missing.isEmpty) {
+            func isMissing(_ index: Int) -> Bool {
+                !self.replicas[index].isRetired && !self.replicas[index].isReadyOrDone
+            }
+            let isComplete = !self.replicas.indices.contains(where: isMissing)
+            switch (self.phase, isComplete) {
             case (.starting, false)
-            where !self.hasAskedForContradictions && missing.allSatisfy { $0.plan.role == .frontend }:
+            where !self.hasAskedForContradictions
+                && self.replicas.indices.allSatisfy({ self.replicas[$0].plan.role == .frontend || !isMissing($0) }):
                 // A worker on another plane would keep the frontend from ever serving: better said at once than found by waiting.
                 self.hasAskedForContradictions = true
                 return [.lookForContradictions]
@@ -264,7 +273,9 @@ struct DeploymentMachine: Sendable {
                 return [.verify]
             case (.ready, false):
                 self.phase = .degraded
-                return [.degraded(replicas: missing.map(\.plan.name))]
+                return [
+                    .degraded(replicas: self.replicas.indices.filter(isMissing).map { self.replicas[$0].plan.name })
+                ]
             case (.degraded, true):
                 self.phase = .ready
                 return [.recovered]
@@ -307,7 +318,7 @@ struct DeploymentMachine: Sendable {
             replica: replica.plan.name,
             exit: replica.lastExit,
             logFile: log,
-            message: "\(replica.plan.name): \(reason); log: \(log)"
+            message: "\(ReplicaLabel.text(replica.plan.name, generation: self.plan.generation)): \(reason); log: \(log)"
         )
     }
 

@@ -104,6 +104,7 @@ extension ReplicaMachine {
     /// - Returns: what is to be done.
     mutating func replace(with successor: ReplicaPlan? = nil, at now: ContinuousClock.Instant) -> [Action] {
         if let successor { self.successor = successor }
+        self.isHalted = false
         switch self.state {
         case .starting(let run), .ready(let run), .unready(let run):
             return self.beginEnding(run, .replace, at: now)
@@ -127,6 +128,7 @@ extension ReplicaMachine {
     /// It is wanted again after it was removed.
     mutating func revive(_ plan: ReplicaPlan) {
         self.isRetired = false
+        self.isHalted = false
         self.successor = plan
         _ = self.takeSuccessor()
         self.backoff.reset()
@@ -149,6 +151,21 @@ extension ReplicaMachine {
         self.restarts += 1
         self.state = .waiting
         return self.takeSuccessor() + [.stateChanged("restart asked for"), .backoffOver]
+    }
+
+    /// Asks the replica to end, and not to start again before a person wants it.
+    mutating func halt(at now: ContinuousClock.Instant) -> [Action] {
+        self.isHalted = true
+        return self.stop(at: now)
+    }
+
+    /// A person wants it again; it starts when its dependencies are there.
+    mutating func resume() -> [Action] {
+        guard self.isHalted, self.state == .stopped else { return [] }
+        self.isHalted = false
+        self.backoff.reset()
+        self.state = .waiting
+        return [.stateChanged("start asked for"), .backoffOver]
     }
 
     /// Asks the replica to end.

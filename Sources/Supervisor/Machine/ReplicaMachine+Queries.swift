@@ -17,17 +17,24 @@ extension ReplicaMachine {
         switch self.state {
         case .ready: true
         case .starting, .unready: (self.lastLayer ?? .alive) >= layer && self.lastLayer != nil
-        case .stopped: self.lastLayer.map { $0 >= layer } ?? false
+        case .stopped: !self.isHalted && (self.lastLayer.map { $0 >= layer } ?? false)
         case .waiting, .ending, .clearing, .backingOff, .failed: false
         }
     }
 
     var isReadyOrDone: Bool {
         switch self.state {
-        case .ready, .stopped: true
+        case .ready: true
+        case .stopped: !self.isHalted
         case .waiting, .starting, .unready, .ending, .clearing, .backingOff, .failed: false
         }
     }
+
+    /// Waits for its dependencies.
+    var isWaiting: Bool { if case .waiting = self.state { true } else { false } }
+
+    /// Has ended as it should, and is not to come back.
+    var isDone: Bool { if case .stopped = self.state { !self.isHalted } else { false } }
 
     /// Nothing runs and nothing is left behind.
     var isGone: Bool {
@@ -85,6 +92,8 @@ extension ReplicaMachine {
             return (run.lastReason ?? run.status).map { "\(layer): \($0)" } ?? layer
         case .unready(let run):
             return run.lastReason
+        case .stopped where self.isHalted:
+            return "a person: 'dynamo-launch start \(self.plan.name)'"
         case .waiting, .ready, .ending, .clearing, .backingOff, .stopped, .failed:
             return nil
         }

@@ -10,10 +10,13 @@ struct Rollout: Sendable, Equatable {
         case replace(String, with: ReplicaPlan?)
         case add(ReplicaPlan)
         case remove(String)
+        /// Ended, until a person starts it.
+        case stop(String)
+        case start(String)
 
         var replica: String {
             switch self {
-            case .replace(let name, _), .remove(let name): name
+            case .replace(let name, _), .remove(let name), .stop(let name), .start(let name): name
             case .add(let plan): plan.name
             }
         }
@@ -40,9 +43,15 @@ struct Rollout: Sendable, Equatable {
     /// Why the steps are being taken back.
     private(set) var failure: String?
 
-    /// New processes by the same plan.
-    init(restarting replicas: [String]) {
-        self.steps = replicas.reversed().map { .replace($0, with: nil) }
+    /// What a person wants of replicas, by the same plan.
+    init(_ order: ProcessOrder, _ replicas: [String]) {
+        self.steps = replicas.reversed().map { name in
+            switch order {
+            case .restart: .replace(name, with: nil)
+            case .stop: .stop(name)
+            case .start: .start(name)
+            }
+        }
         self.target = nil
         self.origin = nil
     }
@@ -84,7 +93,7 @@ struct Rollout: Sendable, Equatable {
     }
 
     /// Processes that wait for one of these, directly or not.
-    private static func dependents(of processes: Set<String>, in replicas: [ReplicaPlan]) -> Set<String> {
+    static func dependents(of processes: Set<String>, in replicas: [ReplicaPlan]) -> Set<String> {
         var found: Set<String> = []
         var isGrowing = true
         while isGrowing {
@@ -132,6 +141,15 @@ struct Rollout: Sendable, Equatable {
     }
 }
 
+/// What a person may want of single processes.
+package enum ProcessOrder: String, Sendable, Hashable, CaseIterable {
+    /// New processes, each ready before the next one.
+    case restart
+    /// No process, until it is started by a person.
+    case stop
+    case start
+}
+
 /// What is said of a rollout while it is under way.
 package struct RolloutProgress: Sendable, Hashable, Codable {
     package enum Phase: String, Sendable, Hashable, Codable {
@@ -141,8 +159,10 @@ package struct RolloutProgress: Sendable, Hashable, Codable {
         case restarting
         case starting
         case removing
+        case stopping
         case ready
         case removed
+        case stopped
         /// A step failed; what was done is taken back.
         case reverting
         /// All of it is done.

@@ -7,6 +7,18 @@ package struct PortHolder: Sendable, Hashable {
 
     /// In words: `pid 812 (python3 -m http.server)`.
     package var words: String { "pid \(self.pid) (\(self.command))" }
+
+    /// Whether a process has started it, or one of those that it started.
+    package func isBelow(_ ancestor: Int32) -> Bool {
+        var pid = self.pid
+        // As deep as trees of processes are, and not for ever: numbers are given again.
+        for _ in 0..<64 {
+            guard let parent = ProcessTable.entry(of: pid)?.parent, parent > 1 else { return false }
+            if parent == ancestor { return true }
+            pid = parent
+        }
+        return false
+    }
 }
 
 /// What listens on this machine, read from /proc in one go.

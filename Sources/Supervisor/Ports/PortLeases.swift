@@ -1,11 +1,12 @@
-internal import FoundationEssentials
 internal import Glibc
+internal import Synchronization
 
-/// Hands out ports that programs must bind themselves.
+/// Ports that programs must bind themselves, leased so that no two launchers of the machine choose the same one between looking and
+/// binding.
 ///
-/// All launchers of a user share one registry, guarded by a lock on a file, so that two of them never choose the same
-/// port between looking and binding. A lease lasts as long as the process that holds it.
-package struct PortLeases: Sendable {
+/// A lease is a socket bound to a name in Linux's abstract namespace (`@dynamo-launch/port/PORT`): the system gives a name to one socket
+/// only, whoever its user is, takes it back when the process dies, and has names for each network namespace, as it has ports.
+package final class PortLeases: Sendable {
     /// A port that is wanted.
     package struct Request: Sendable, Hashable {
         /// For what, in messages: `worker-1/system`.
@@ -36,113 +37,108 @@ package struct PortLeases: Sendable {
         package var description: String
     }
 
-    private struct Entry: Codable {
-        var port: Int
-        var pid: Int32
-        var startTime: UInt64
-        var deployment: String
-        var name: String
+    private let holder: String
+    /// The sockets whose names are the leases.
+    private let held: Mutex<[Int32]> = Mutex([])
+
+    /// - Parameter holder: asks for the same ports again when they are free: a deployment's name.
+    package init(holder: String) {
+        self.holder = holder
     }
 
-    package let directory: String
+    deinit { self.release() }
 
-    /// - Parameter directory: a folder that the launchers share.
-    package init(directory: String) {
-        self.directory = directory
-    }
-
-    /// Leases a port for each request, for the life of this process; all of them or none.
-    ///
-    /// - Parameters:
-    ///   - requests: what is wanted.
-    ///   - deployment: asks for the same ports again when they are free.
-    ///   - avoiding: ports that are spoken for otherwise.
-    /// - Returns: the first port of each request, in their order.
-    /// - Throws: `Failure` when the registry cannot be used or no port is free.
-    package func lease(
-        _ requests: [Request],
-        deployment: String,
-        avoiding: Set<Int> = []
-    ) throws(Failure) -> [Int] {
-        let pid = getpid()
-        guard let own = ProcessTable.entry(of: pid) else {
-            throw Failure(description: "/proc/\(pid)/stat cannot be read")
-        }
-        return try self.edit { (entries) throws(Failure) in
-            var taken = avoiding.union(entries.map(\.port))
-            var ports: [Int] = []
-            for request in requests {
-                guard let port = Self.freeBlock(for: request, deployment: deployment, taken: taken) else {
-                    let range = request.kind.range
-                    throw Failure(
-                        description: "no free \(request.count == 1 ? "port" : "block of \(request.count) ports") for "
-                            + "\(request.name) from \(range.lowerBound) to \(range.upperBound); give it one in the manifest"
-                    )
-                }
-                for offset in 0..<max(1, request.count) {
-                    taken.insert(port + offset)
-                    entries.append(
-                        Entry(
-                            port: port + offset,
-                            pid: pid,
-                            startTime: own.startTime,
-                            deployment: deployment,
-                            name: request.name
-                        )
-                    )
-                }
-                ports.append(port)
-            }
-            return ports
-        }
-    }
-
-    /// A port that is free and not leased at this moment; nothing is held or written.
+    /// Leases a port, until `release` or the end of the process.
     ///
     /// - Parameters:
     ///   - request: what is wanted.
-    ///   - deployment: as for `lease`.
     ///   - avoiding: ports that are spoken for otherwise.
     /// - Returns: the first port.
     /// - Throws: `Failure` when no port is free.
-    package func preview(_ request: Request, deployment: String, avoiding: Set<Int> = []) throws(Failure) -> Int {
-        guard let port = Self.freeBlock(for: request, deployment: deployment, taken: avoiding) else {
-            let range = request.kind.range
-            throw Failure(
-                description: "no free port for \(request.name) from \(range.lowerBound) to \(range.upperBound)"
-            )
-        }
+    package func lease(_ request: Request, avoiding: Set<Int> = []) throws(Failure) -> Int {
+        let (port, names) = try self.find(request, avoiding)
+        self.held.withLock { $0 += names }
         return port
     }
 
-    /// Gives back what this process holds for a deployment.
+    /// A port that is free and not leased at this moment; nothing is held.
     ///
-    /// - Parameter deployment: the name that was given to `lease`.
-    /// - Throws: `Failure` when the registry cannot be used.
-    package func release(deployment: String) throws(Failure) {
-        let pid = getpid()
-        try self.edit { (entries) throws(Failure) in
-            entries.removeAll { $0.pid == pid && $0.deployment == deployment }
+    /// - Parameters:
+    ///   - request: what is wanted.
+    ///   - avoiding: ports that are spoken for otherwise.
+    /// - Returns: the first port.
+    /// - Throws: `Failure` when no port is free.
+    package func preview(_ request: Request, avoiding: Set<Int> = []) throws(Failure) -> Int {
+        let (port, names) = try self.find(request, avoiding)
+        for name in names { close(name) }
+        return port
+    }
+
+    /// Gives everything back.
+    package func release() {
+        let names = self.held.withLock { held in
+            defer { held = [] }
+            return held
         }
+        for name in names { close(name) }
     }
 
     // MARK: Choosing
 
-    private static func freeBlock(for request: Request, deployment: String, taken: Set<Int>) -> Int? {
+    private func find(_ request: Request, _ avoiding: Set<Int>) throws(Failure) -> (port: Int, names: [Int32]) {
         let count = max(1, request.count)
         let range = request.kind.range
         let size = range.count - count + 1
-        guard size > 0 else { return nil }
-        // The same deployment begins at the same place each time, so its ports stay as long as they are free.
+        // The same holder begins at the same place each time, so its ports stay as long as they are free.
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
-        for byte in "\(deployment)/\(request.name)".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
-        let start = Int(hash % UInt64(size))
-        for step in 0..<size {
-            let first = range.lowerBound + (start + step) % size
+        for byte in "\(self.holder)/\(request.name)".utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        for step in 0..<max(0, size) {
+            let first = range.lowerBound + (Int(hash % UInt64(size)) + step) % size
             let block = first..<(first + count)
-            if block.allSatisfy({ !taken.contains($0) && Self.canBind($0) }) { return first }
+            guard avoiding.isDisjoint(with: block), let names = try Self.names(block) else { continue }
+            // Looked at once it is ours: who had it before may have bound it since.
+            if block.allSatisfy(Self.canBind) { return (first, names) }
+            for name in names { close(name) }
         }
-        return nil
+        throw Failure(
+            description: "no free \(count == 1 ? "port" : "block of \(count) ports") for \(request.name) from "
+                + "\(range.lowerBound) to \(range.upperBound); give it one in the manifest"
+        )
+    }
+
+    /// The names of all these ports, or nil when somebody has one.
+    private static func names(_ ports: Range<Int>) throws(Failure) -> [Int32]? {
+        var names: [Int32] = []
+        for port in ports {
+            let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+            var reason = errno
+            if descriptor >= 0 {
+                if Self.bindName("dynamo-launch/port/\(port)", descriptor) {
+                    names.append(descriptor)
+                    continue
+                }
+                reason = errno
+                close(descriptor)
+            }
+            for name in names { close(name) }
+            guard reason != EADDRINUSE else { return nil }
+            throw Failure(description: "port \(port) cannot be leased: \(errorText(reason))")
+        }
+        return names
+    }
+
+    private static func bindName(_ name: String, _ descriptor: Int32) -> Bool {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        // A name whose first byte is 0 is not a file's.
+        let bytes = [0] + Array(name.utf8)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let length = MemoryLayout<sa_family_t>.size + bytes.count
+        return withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(length))
+            }
+        } == 0
     }
 
     /// Whether a program could listen on the port, on every interface.
@@ -175,36 +171,5 @@ package struct PortLeases: Sendable {
                 bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size))
             }
         } == 0
-    }
-
-    // MARK: The registry
-
-    /// Reads the registry without what has expired, lets the body change it, and writes it back, all under the lock.
-    private func edit<Result>(_ body: (inout [Entry]) throws(Failure) -> Result) throws(Failure) -> Result {
-        do {
-            try DirectoryMaker.make(self.directory)
-        } catch {
-            throw Failure(description: "\(error)")
-        }
-        let lockPath = "\(self.directory)/ports.lock"
-        let lock = open(lockPath, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
-        guard lock >= 0 else { throw Failure(description: "cannot open \(lockPath): \(errorText(errno))") }
-        defer { close(lock) }
-        while flock(lock, LOCK_EX) != 0 {
-            guard errno == EINTR else { throw Failure(description: "cannot lock \(lockPath): \(errorText(errno))") }
-        }
-        let path = "\(self.directory)/ports.json"
-        // A registry that cannot be read is worth nothing; the bind test still protects what runs.
-        let decoded = ProcessTable.read(path).flatMap { try? JSONDecoder().decode([Entry].self, from: Data($0)) }
-        var entries = (decoded ?? []).filter { ProcessTable.entry(of: $0.pid)?.startTime == $0.startTime }
-        let result = try body(&entries)
-        let temporary = "\(path).new"
-        let bytes = (try? JSONEncoder().encode(entries)).map { Array($0) } ?? []
-        let file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
-        defer { if file >= 0 { close(file) } }
-        guard file >= 0, write(file, bytes, bytes.count) == bytes.count, rename(temporary, path) == 0 else {
-            throw Failure(description: "cannot write \(path): \(errorText(errno))")
-        }
-        return result
     }
 }

@@ -1,4 +1,5 @@
 internal import CProcess
+internal import Deployment
 internal import Glibc
 internal import Synchronization
 
@@ -22,9 +23,20 @@ struct SpawnError: Error, Sendable, Equatable, CustomStringConvertible {
         switch self.step {
         case Int32(DYNAMO_STEP_DIRECTORY): return "cannot enter the working directory \(self.directory): \(reason)"
         case Int32(DYNAMO_STEP_EXECUTE): return "cannot execute \(self.executable): \(reason)"
+        case Int32(DYNAMO_STEP_GROUP):
+            return "cannot put \(self.executable) into the control group of 'limits.memory': \(reason)"
+        case Int32(DYNAMO_STEP_OPEN_FILES): return self.limit("openFiles", reason)
+        case Int32(DYNAMO_STEP_CORE_SIZE): return self.limit("coreSize", reason)
+        case Int32(DYNAMO_STEP_LOCKED_MEMORY): return self.limit("lockedMemory", reason)
+        case Int32(DYNAMO_STEP_CPUS): return self.limit("cpus", reason)
+        case Int32(DYNAMO_STEP_NICE): return self.limit("nice", reason)
         case Int32(DYNAMO_STEP_FORK): return "cannot create a process for \(self.executable): \(reason)"
         default: return "cannot start \(self.executable) (step \(self.step)): \(reason)"
         }
+    }
+
+    private func limit(_ key: String, _ reason: String) -> String {
+        "cannot set 'limits.\(key)' of \(self.executable): \(reason); 'dynamo-launch check' says what this machine allows"
     }
 
     /// Whether another attempt would end in the same way.
@@ -47,13 +59,15 @@ final class Keeper: Sendable {
 
     /// Starts the keeper.
     ///
-    /// - Parameter lock: a descriptor that stays open until everything is ended, or -1.
+    /// - Parameters:
+    ///   - lock: a descriptor that stays open until everything is ended, or -1.
+    ///   - softLimit: how many open files what is started may have; 0: as many as the launcher.
     /// - Throws: `KeeperError` when the process could not be made.
-    init(lock: Int32) throws(KeeperError) {
+    init(lock: Int32, softLimit: UInt64 = 0) throws(KeeperError) {
         var socket: Int32 = -1
         var pid: pid_t = 0
         var error = dynamo_become_subreaper()
-        if error == 0 { error = dynamo_keeper_start(lock, &socket, &pid) }
+        if error == 0 { error = dynamo_keeper_start(lock, softLimit, &socket, &pid) }
         guard error == 0 else { throw KeeperError(errno: error) }
         self.socket = socket
         self.pid = pid
@@ -69,6 +83,9 @@ final class Keeper: Sendable {
     func spawn(_ request: SpawnRequest) throws(SpawnError) {
         self.pending.withLock { $0[request.id] = request }
         let text = request.encoded
+        var limits = request.limits.map(dynamo_limits.init) ?? dynamo_limits()
+        if request.group != nil { limits.set |= 1 << UInt32(DYNAMO_STEP_GROUP) }
+        let descriptors = request.descriptors + (request.group.map { [$0] } ?? [])
         let error = text.withUnsafeBytes { bytes in
             dynamo_keeper_spawn(
                 self.socket,
@@ -77,8 +94,9 @@ final class Keeper: Sendable {
                 bytes.count,
                 UInt32(request.arguments.count + 1),
                 UInt32(request.environment.count),
-                request.descriptors,
-                UInt32(request.descriptors.count)
+                descriptors,
+                UInt32(descriptors.count),
+                &limits
             )
         }
         guard error == 0 else {
@@ -153,6 +171,10 @@ struct SpawnRequest: Sendable {
     var directory: String
     /// They become 1, 2, 3 and so on of the program.
     var descriptors: [Int32]
+    /// Its own; of the memory limit the group is made before.
+    var limits: ProcessLimits?
+    /// `cgroup.procs` of the control group that it is to be in.
+    var group: Int32?
 
     /// NUL-terminated strings, as `dynamo_keeper_spawn` wants them.
     var encoded: [UInt8] {
@@ -166,5 +188,33 @@ struct SpawnRequest: Sendable {
 
     func error(step: Int32, errno: Int32) -> SpawnError {
         SpawnError(step: step, errno: errno, executable: self.executable, directory: self.directory)
+    }
+}
+
+extension dynamo_limits {
+    init(_ limits: ProcessLimits) {
+        self.init()
+        func mark(_ step: Int) { self.set |= 1 << UInt32(step) }
+        if let openFiles = limits.openFiles {
+            self.open_files = openFiles
+            mark(DYNAMO_STEP_OPEN_FILES)
+        }
+        if let coreSize = limits.coreSize {
+            self.core_size = coreSize
+            mark(DYNAMO_STEP_CORE_SIZE)
+        }
+        if let lockedMemory = limits.lockedMemory {
+            self.locked_memory = lockedMemory
+            mark(DYNAMO_STEP_LOCKED_MEMORY)
+        }
+        if let nice = limits.nice {
+            self.nice = nice
+            mark(DYNAMO_STEP_NICE)
+        }
+        guard !limits.cpus.isEmpty else { return }
+        mark(DYNAMO_STEP_CPUS)
+        withUnsafeMutableBytes(of: &self.cpus) { bytes in
+            for cpu in limits.cpus where cpu / 8 < bytes.count { bytes[cpu / 8] |= 1 << (cpu % 8) }
+        }
     }
 }

@@ -1,3 +1,5 @@
+internal import Deployment
+
 /// How a process ended.
 package enum ProcessExit: Sendable, Hashable {
     case exited(Int32)
@@ -23,19 +25,7 @@ package enum ProcessExit: Sendable, Hashable {
     package var words: String {
         switch self {
         case .exited(let code): "exit code \(code)"
-        case .signalled(let signal): "killed by \(SignalName.name(of: signal))"
+        case .signalled(let signal): "killed by \(ProcessSignal.name(of: signal))"
         }
-    }
-}
-
-/// Names of signals, for messages.
-package enum SignalName {
-    package static func name(of signal: Int32) -> String {
-        let names: [Int32: String] = [
-            1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 5: "SIGTRAP", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE",
-            9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM",
-            24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS",
-        ]
-        return names[signal] ?? "signal \(signal)"
     }
 }

@@ -1,3 +1,5 @@
+internal import Deployment
+
 /// Finds the strays of a deployment.
 ///
 /// A process belongs to the replica that its environment names, or else to the one whose leader's session it is in (a
@@ -6,7 +8,8 @@ struct StrayFinder: Sendable {
     /// The variable that every replica is given.
     static let marker = "DYNAMO_LAUNCH_REPLICA"
 
-    var deployment: String
+    /// What the value of the marker begins with.
+    var prefix: String
     var keeper: Int32
     /// The processes that the keeper was asked to start and that run.
     var leaders: Set<Int32>
@@ -50,7 +53,14 @@ struct StrayFinder: Sendable {
     }
 
     private func owner(of marker: String?) -> Int? {
-        guard let marker, marker.hasPrefix("\(self.deployment)/") else { return nil }
-        return self.replicas[String(marker.dropFirst(self.deployment.count + 1))]
+        guard let marker, marker.hasPrefix(self.prefix) else { return nil }
+        return self.replicas[String(marker.dropFirst(self.prefix.count))]
+    }
+}
+
+extension Plan {
+    /// What `StrayFinder.marker` begins with in every process of this generation, and in no other.
+    var markerPrefix: String {
+        self.generation == 1 ? "\(self.deployment)/" : "\(self.deployment)@\(self.generation)/"
     }
 }

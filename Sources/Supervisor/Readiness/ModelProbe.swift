@@ -1,9 +1,9 @@
-internal import Deployment
+package import Deployment
 internal import FoundationEssentials
 internal import NIOCore
 
 /// Questions about models to an OpenAI-compatible frontend.
-struct ModelProbe: Sendable {
+package struct ModelProbe: Sendable {
     let baseURL: String
     /// nil: the first one that is listed.
     let model: String?
@@ -12,6 +12,28 @@ struct ModelProbe: Sendable {
     var socketPath: String?
     /// Prepares each connection of a readiness request, for example for TLS.
     var prepare: (@Sendable (any Channel) throws -> Void)?
+
+    /// - Parameters:
+    ///   - baseURL: the frontend's, such as `http://127.0.0.1:8000`.
+    ///   - model: as clients name it; nil: the first that the frontend lists.
+    ///   - timeout: for each request.
+    package init(baseURL: String, model: String?, timeout: Duration) {
+        self.init(baseURL: baseURL, model: model, timeout: timeout, socketPath: nil, prepare: nil)
+    }
+
+    init(
+        baseURL: String,
+        model: String?,
+        timeout: Duration,
+        socketPath: String?,
+        prepare: (@Sendable (any Channel) throws -> Void)?
+    ) {
+        self.baseURL = baseURL
+        self.model = model
+        self.timeout = timeout
+        self.socketPath = socketPath
+        self.prepare = prepare
+    }
 
     private func request(_ path: String, body: String? = nil) throws(HTTPFailure) -> HTTPRequest {
         let method = body == nil ? "GET" : "POST"
@@ -48,37 +70,26 @@ struct ModelProbe: Sendable {
     }
 
     /// The model that a readiness request asks.
-    func name() async -> String? {
+    func name() async -> String? { try? await self.chosenModel() }
+
+    /// The model that is asked: the one that was given, else the first that the frontend lists.
+    ///
+    /// - Throws: when there is no list, or nothing in it.
+    package func chosenModel() async throws(HTTPFailure) -> String {
         if let model = self.model { return model }
-        guard let request = try? HTTPRequest(url: "\(self.baseURL)/v1/models"),
-            let answer = try? await HTTPClient.send(request, timeout: self.timeout)
-        else { return nil }
-        return try? Self.models(in: answer).get().first
+        let list = try await HTTPClient.send(self.request("/v1/models"), timeout: self.timeout)
+        guard let first = try Self.models(in: list).get().first else { throw HTTPFailure("model list is empty") }
+        return first
     }
 
     /// Whether one token comes back.
-    func generates(_ canary: CanaryRequest) async throws(HTTPFailure) -> ProbeOutcome {
-        var name = self.model
-        if name == nil {
-            let list = try await HTTPClient.send(self.request("/v1/models"), timeout: self.timeout)
-            switch Self.models(in: list) {
-            case .failure(let failure): return .failure(failure.description)
-            case .success(let models): name = models.first
-            }
-        }
-        guard let name else { return .failure("model list is empty") }
-        let path: String
-        let prompt: String
-        switch canary.endpoint {
-        case .chat:
-            path = "/v1/chat/completions"
-            prompt = "\"messages\":[{\"role\":\"user\",\"content\":\(ConsoleFormatter.quoted(canary.prompt))}]"
-        case .completions:
-            path = "/v1/completions"
-            prompt = "\"prompt\":\(ConsoleFormatter.quoted(canary.prompt))"
-        }
-        let body = "{\"model\":\(ConsoleFormatter.quoted(name)),\(prompt),\"max_tokens\":1,\"stream\":false}"
-        let answer = try await HTTPClient.send(self.request(path, body: body), timeout: self.timeout)
+    package func generates(_ canary: CanaryRequest) async throws(HTTPFailure) -> ProbeOutcome {
+        let name = try await self.chosenModel()
+        let completion = CompletionRequest(model: name, endpoint: canary.endpoint, prompt: canary.prompt)
+        let answer = try await HTTPClient.send(
+            self.request(completion.path, body: completion.body),
+            timeout: self.timeout
+        )
         guard answer.status == 200 else { return .failure(answer.words) }
         struct Completion: Decodable {
             struct Choice: Decodable {}

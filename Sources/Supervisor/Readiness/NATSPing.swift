@@ -1,41 +1,96 @@
-internal import Deployment
+package import Deployment
+internal import FoundationEssentials
 internal import NIOCore
 internal import NIOPosix
 
 /// Whether a NATS server answers: its INFO line, then PONG to our CONNECT and PING.
-enum NATSPing {
+package enum NATSPing {
     static func ask(url: String, timeout: Duration) async -> ProbeOutcome {
+        do {
+            _ = try await self.ask(url: url, timeout: timeout, untilPong: true)
+            return .success
+        } catch {
+            return .failure("\(error)")
+        }
+    }
+
+    /// What a server says of itself before anybody logs in.
+    ///
+    /// - Parameters:
+    ///   - url: of the server; of a list the first.
+    ///   - timeout: the longest wait.
+    /// - Returns: its INFO, or why there is none.
+    package static func info(url: String, timeout: Duration) async -> DoctorFacts.NATSAnswer {
+        do {
+            return .server(try await self.ask(url: url, timeout: timeout, untilPong: false))
+        } catch {
+            return .silence("\(error)")
+        }
+    }
+
+    private static func ask(
+        url: String,
+        timeout: Duration,
+        untilPong: Bool
+    ) async throws(HTTPFailure) -> DoctorFacts.NATSServer {
         guard let address = Self.address(of: url) else {
-            return .failure("\(Secrets.masking(url: url)) is not a NATS URL")
+            throw HTTPFailure("\(Secrets.masking(url: url)) is not a NATS URL")
         }
         let loop = MultiThreadedEventLoopGroup.singleton.next()
-        let promise = loop.makePromise(of: Void.self)
+        let promise = loop.makePromise(of: DoctorFacts.NATSServer.self)
         let limit = TimeAmount(timeout)
         let bootstrap = ClientBootstrap(group: loop)
             .connectTimeout(limit)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(
-                        PingHandler(promise: promise, credentials: address.credentials)
+                        PingHandler(promise: promise, credentials: address.credentials, untilPong: untilPong)
                     )
                 }
             }
         do {
             let channel = try await bootstrap.connect(host: address.host, port: address.port).get()
             let deadline = loop.scheduleTask(in: limit) {
-                promise.fail(HTTPFailure("no PONG within \(timeout.inSeconds.shortWords) s"))
+                promise.fail(
+                    HTTPFailure("no \(untilPong ? "PONG" : "INFO") within \(timeout.inSeconds.shortWords) s")
+                )
                 channel.close(promise: nil)
             }
             defer {
                 deadline.cancel()
                 channel.close(promise: nil)
             }
-            try await promise.futureResult.get()
-            return .success
+            return try await promise.futureResult.get()
         } catch {
             promise.fail(error)
-            return .failure(HTTPClient.failure(from: error).description)
+            throw HTTPClient.failure(from: error)
         }
+    }
+
+    /// The fields of INFO that matter; a server that leaves one away does not have it.
+    private struct Info: Decodable {
+        var version: String?
+        var maxPayload: Int?
+        var headers: Bool?
+        var jetstream: Bool?
+
+        enum CodingKeys: String, CodingKey {
+            case version, headers, jetstream
+            case maxPayload = "max_payload"
+        }
+    }
+
+    /// Reads `INFO {...}`; nil when it is no such line.
+    static func server(info line: String) -> DoctorFacts.NATSServer? {
+        guard line.hasPrefix("INFO"),
+            let info = try? JSONDecoder().decode(Info.self, from: Data(line.dropFirst(4).utf8))
+        else { return nil }
+        return DoctorFacts.NATSServer(
+            version: info.version ?? "unknown",
+            maxPayload: info.maxPayload ?? 0,
+            hasHeaders: info.headers ?? false,
+            hasJetStream: info.jetstream ?? false
+        )
     }
 
     struct Address: Equatable {
@@ -71,23 +126,32 @@ private final class PingHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private let promise: EventLoopPromise<Void>
+    private let promise: EventLoopPromise<DoctorFacts.NATSServer>
     private let credentials: String?
+    private let untilPong: Bool
+    private var server: DoctorFacts.NATSServer?
     private var splitter = LineSplitter(limit: 1 << 20)
 
-    init(promise: EventLoopPromise<Void>, credentials: String?) {
+    init(promise: EventLoopPromise<DoctorFacts.NATSServer>, credentials: String?, untilPong: Bool) {
         self.promise = promise
         self.credentials = credentials
+        self.untilPong = untilPong
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         for line in self.splitter.append(self.unwrapInboundIn(data).readableBytesView) {
             let text = String(decoding: line.bytes, as: UTF8.self)
             if text.hasPrefix("INFO") {
+                guard let server = NATSPing.server(info: text) else {
+                    self.promise.fail(HTTPFailure("what answers is no NATS server: \(text.prefix(80))"))
+                    return
+                }
+                self.server = server
+                guard self.untilPong else { return self.promise.succeed(server) }
                 let command = "CONNECT \(self.options)\r\nPING\r\n"
                 context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: command)), promise: nil)
-            } else if text.hasPrefix("PONG") {
-                self.promise.succeed()
+            } else if text.hasPrefix("PONG"), let server = self.server {
+                self.promise.succeed(server)
             } else if text.hasPrefix("-ERR") {
                 self.promise.fail(HTTPFailure("the server says \(text)"))
             }

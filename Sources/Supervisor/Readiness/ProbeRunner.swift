@@ -53,15 +53,20 @@ package typealias RequestPlaneProbe =
 
 extension HTTPAnswer {
     /// Status and the beginning of the body, for people.
-    var words: String {
+    package var words: String {
         let body = String(buffer: self.body).split(whereSeparator: \.isNewline).joined(separator: " ").trimmed
         return body.isEmpty ? "\(self.status)" : "\(self.status): \(body.count > 200 ? body.prefix(197) + "..." : body)"
     }
 }
 
 /// Whether a port accepts connections.
-enum TCPProbe {
+package enum TCPProbe {
     static func ask(host: String, port: Int, timeout: Duration) async -> ProbeOutcome {
+        await self.failure(host: host, port: port, timeout: timeout).map { .failure("\($0)") } ?? .success
+    }
+
+    /// Why a port accepts no connection; nil: it does.
+    package static func failure(host: String, port: Int, timeout: Duration) async -> HTTPFailure? {
         let limit = TimeAmount(timeout)
         let bootstrap = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton).connectTimeout(limit)
         do {
@@ -72,9 +77,9 @@ enum TCPProbe {
                 channel = try await bootstrap.connect(host: host, port: port).get()
             }
             channel.close(promise: nil)
-            return .success
+            return nil
         } catch {
-            return .failure("\(HTTPClient.failure(from: error))")
+            return HTTPClient.failure(from: error)
         }
     }
 }

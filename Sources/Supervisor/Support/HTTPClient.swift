@@ -52,11 +52,13 @@ package enum HTTPClient {
     ///
     /// - Parameters:
     ///   - request: what to send.
-    ///   - body: called with each piece of a 2xx answer.
+    ///   - pause: the longest time without any piece; nil waits for good.
+    ///   - body: called with each piece of a 2xx answer; what it throws closes the connection.
     /// - Returns: the answer; its body is empty when the status is 2xx.
     /// - Throws: `HTTPFailure` when there is none, or what `body` throws.
     package static func stream(
         _ request: HTTPRequest,
+        pause: Duration? = nil,
         body: (ByteBuffer) async throws -> Void
     ) async throws -> HTTPAnswer {
         let loop = MultiThreadedEventLoopGroup.singleton.next()
@@ -65,8 +67,13 @@ package enum HTTPClient {
         do {
             channel = try await Self.connect(request.target, limit: .seconds(10), on: loop) { channel in
                 try request.prepare?(channel)
+                if let pause {
+                    try channel.pipeline.syncOperations.addHandler(IdleStateHandler(readTimeout: TimeAmount(pause)))
+                }
                 try channel.pipeline.syncOperations.addHTTPClientHandlers()
-                try channel.pipeline.syncOperations.addHandler(HTTPStreamHandler(continuation: continuation))
+                try channel.pipeline.syncOperations.addHandler(
+                    HTTPStreamHandler(continuation: continuation, pause: pause)
+                )
             }
         } catch {
             throw Self.failure(from: error)
@@ -140,7 +147,7 @@ package enum HTTPClient {
     }
 
     /// An error of the network in words.
-    static func failure(from error: any Error) -> HTTPFailure {
+    package static func failure(from error: any Error) -> HTTPFailure {
         switch error {
         case let failure as HTTPFailure:
             return failure
@@ -152,6 +159,8 @@ package enum HTTPClient {
         case let error as NIOConnectionError:
             if let first = error.connectionErrors.first { return Self.failure(from: first.error) }
             return HTTPFailure("cannot resolve \(error.host)")
+        case HTTPParserError.invalidEOFState:
+            return HTTPFailure("the connection was closed before the answer was complete")
         case is CancellationError:
             return HTTPFailure("cancelled")
         case let error as ChannelError:
@@ -213,16 +222,28 @@ private final class HTTPStreamHandler: ChannelInboundHandler {
 
     private let continuation: AsyncThrowingStream<HTTPClientResponsePart, any Error>.Continuation
 
-    init(continuation: AsyncThrowingStream<HTTPClientResponsePart, any Error>.Continuation) {
+    /// Seconds in words.
+    private let pause: String
+
+    init(continuation: AsyncThrowingStream<HTTPClientResponsePart, any Error>.Continuation, pause: Duration?) {
         self.continuation = continuation
+        self.pause = pause.map(\.inSeconds.shortWords) ?? ""
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         self.continuation.yield(self.unwrapInboundIn(data))
     }
 
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard let event = event as? IdleStateHandler.IdleStateEvent, event == .read else {
+            return context.fireUserInboundEventTriggered(event)
+        }
+        self.continuation.finish(throwing: HTTPFailure("nothing came for \(self.pause) s"))
+        context.close(promise: nil)
+    }
+
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        self.continuation.finish(throwing: error)
+        self.continuation.finish(throwing: HTTPClient.failure(from: error))
         context.close(promise: nil)
     }
 

@@ -9,7 +9,6 @@ import SystemPackage
 struct PlaneDeployments {
     private let manifest: String?
     private let environment: [String: String]
-    private let leases: PortLeases
 
     /// Names what to start.
     ///
@@ -17,8 +16,6 @@ struct PlaneDeployments {
     init(manifest: String?) {
         self.manifest = manifest
         self.environment = ProcessInfo.processInfo.environment
-        let root = DeploymentDirectories.runtimeRoot(environment: self.environment, userID: getuid())
-        self.leases = PortLeases(directory: root)
     }
 
     /// How long a deployment may take until it serves: models load.
@@ -109,14 +106,11 @@ struct PlaneDeployments {
     }
 
     private func ports(count: Int) throws -> [Int] {
+        let leases = PortLeases(holder: "bench-\(getpid())")
         var ports: [Int] = []
         for number in 0..<count {
             ports.append(
-                try self.leases.preview(
-                    PortLeases.Request(name: "bench-\(number)"),
-                    deployment: "bench-\(getpid())",
-                    avoiding: Set(ports)
-                )
+                try leases.preview(PortLeases.Request(name: "bench-\(number)"), avoiding: Set(ports))
             )
         }
         return ports

@@ -17,6 +17,18 @@ enum LauncherMetrics {
         text.sample(labels, deployment.state == .ready ? 1 : 0)
         text.begin("dynamo_launch_uptime_seconds", .gauge, "Time since the deployment was started.")
         text.sample(labels, deployment.uptime)
+        text.begin("dynamo_launch_generation", .gauge, "Which generation the deployment is.")
+        text.sample(labels + [("plane", deployment.planes.request.rawValue)], deployment.generation)
+        if let migration = deployment.migration {
+            let way: PrometheusText.Labels = [
+                ("from", String(migration.from.number)), ("to", String(migration.to.number)),
+            ]
+            let step = "1 for the step of the migration that is under way, or that the last one ended with."
+            text.begin("dynamo_launch_migration", .gauge, step)
+            text.sample(way + [("step", migration.step.rawValue)], 1)
+            text.begin("dynamo_launch_migration_share", .gauge, "Percent of the requests that the new generation gets.")
+            text.sample(way, migration.share)
+        }
         let replicas = deployment.replicas.map { replica in
             (
                 status: replica,

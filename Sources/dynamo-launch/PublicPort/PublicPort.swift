@@ -6,23 +6,27 @@ import Supervisor
 import Synchronization
 import Systemd
 
-/// The public port of a deployment whose launcher serves it: the gateway, and which frontends it forwards to.
-final class PublicPort: PublicPortControl {
+/// The public port of a deployment whose launcher serves it: the gateway, and which frontends of which generations it forwards to.
+final class PublicPort: Sendable {
     private let gateway: Gateway
     private let certificates: CertificateWatch?
-    private let metrics: MetricsListener?
     private let port: Int
     private let isSecure: Bool
+    /// The generation that the port was opened for.
+    private let first: Plan
     private let state: Mutex<State>
 
     private struct State: Sendable {
-        /// As it is at the moment.
-        var plan: Plan
-        /// Where each frontend listens.
-        var frontends: [String: Backend]
-        var ready: Set<String> = []
-        /// Get nothing more until a new process of them has been started.
-        var released: Set<String> = []
+        var generations: [Int: GenerationFrontends] = [:]
+        /// Of the requests, by generation; nil: there is one generation, and it gets all.
+        var shares: [Int: Int]?
+        /// No generation will serve any more.
+        var isClosing = false
+
+        /// Where requests may go.
+        var backends: [Backend] {
+            self.generations.sorted { $0.key < $1.key }.flatMap(\.value.backends)
+        }
     }
 
     /// For each listener the name under which the service manager keeps it; nil: that is not the launcher's business.
@@ -42,58 +46,51 @@ final class PublicPort: PublicPortControl {
             logger.logLevel = .notice
             return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
         }
-        self.metrics = settings.metrics.map { MetricsListener(host: $0.host, port: $0.port) }
         self.names = listeners.names
         (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
         self.isSecure = listeners.isSecure
-        let frontends = plan.replicas.map { ($0.name, Self.backend(of: $0)) }
-        self.state = Mutex(
-            State(plan: plan, frontends: Dictionary(frontends) { first, _ in first }.compactMapValues { $0 })
-        )
+        self.first = plan
+        self.state = Mutex(State())
     }
-
-    /// Nil for what is no frontend.
-    private static func backend(of replica: ReplicaPlan) -> Backend? {
-        guard replica.role == .frontend, let port = replica.ports.first(where: { $0.name == "http" })?.port else {
-            return nil
-        }
-        return Backend(id: replica.name, generation: 0, host: "127.0.0.1", port: port)
-    }
-
-    private var plan: Plan { self.state.withLock { $0.plan } }
 
     /// How long requests that are under way may take when their frontend, or all of the deployment, is stopped.
-    private var grace: Duration { .seconds(DeploymentTimes(self.plan).drain) }
+    private var grace: Duration {
+        .seconds(self.state.withLock { $0.generations.values.map { DeploymentTimes($0.plan).drain }.max() ?? 0 })
+    }
 
-    /// Opens the port, and the one for metrics.
+    /// Opens the port.
     ///
-    /// - Throws: `Unavailable` when one cannot be had.
+    /// - Throws: `Unavailable` when it cannot be had.
     func bind() async throws {
         do { try await self.gateway.bind() } catch {
             let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
             throw Unavailable(description: "the gateway \(error)\(holder)", errno: error.errno)
         }
-        do { try await self.metrics?.bind() } catch {
-            await self.gateway.drain(within: .zero)
-            throw Unavailable(description: "'gateway.metrics': \(error)")
-        }
     }
 
-    /// How long ``troubles(at:)`` may take, in seconds.
-    var proofTime: Double { PublicProof(self.plan)?.limit ?? 0 }
+    /// Closes the port again before anything was started.
+    func release() async { await self.gateway.drain(within: .zero) }
+
+    /// How long ``troubles(at:of:)`` may take, in seconds.
+    var proofTime: Double { PublicProof(self.first)?.limit ?? 0 }
 
     /// Whether the port serves, once every frontend does by itself.
     ///
-    /// - Parameter stage: what is ready.
+    /// - Parameters:
+    ///   - stage: what is ready.
+    ///   - generation: of which generation; only that which the port was opened for proves it, while it gets requests.
     /// - Returns: what is wrong, in words; empty when nothing is.
-    func troubles(at stage: Supervisor.VerificationStage) async -> [String] {
-        guard stage == .everythingReady else { return [] }
+    func troubles(at stage: Supervisor.VerificationStage, of generation: Int) async -> [String] {
+        guard stage == .everythingReady, generation == self.first.generation else { return [] }
+        // One that is started again while a migration is taken back gets nothing before it is ready: what is held proves nothing.
+        let isServed = self.state.withLock { state in state.shares.map { $0[generation] ?? 0 > 0 } ?? true }
+        guard isServed else { return [] }
         let prepare: (@Sendable (any Channel) throws -> Void)?
         do { prepare = try self.isSecure ? GatewayTLS.connectingToItself() : nil } catch {
             return ["the public address cannot be asked: \(error)"]
         }
-        guard let trouble = await PublicProof(self.plan, prepare: prepare)?.trouble() else { return [] }
+        guard let trouble = await PublicProof(self.first, prepare: prepare)?.trouble() else { return [] }
         // Clients that waited for the port may keep the engine from answering one more request in time; they prove the port too.
         return self.isUsed ? [] : [trouble]
     }
@@ -119,14 +116,16 @@ final class PublicPort: PublicPortControl {
 
     /// Waits until the deployment has been ready and without a request for some time; accepts no more connections then.
     ///
-    /// - Parameter limit: the time.
+    /// - Parameters:
+    ///   - limit: the time.
+    ///   - isBusy: whether something else than requests needs the deployment.
     /// - Returns: whether that came true; false when the task was cancelled before.
-    func pauseWhenIdle(for limit: Duration) async -> Bool {
+    func pauseWhenIdle(for limit: Duration, unless isBusy: () -> Bool) async -> Bool {
         for await _ in self.readiness { break }
         let start = ContinuousClock.now
         while !Task.isCancelled {
             let idle = min(self.gateway.idleTime, ContinuousClock.now - start)
-            if idle >= limit, await self.gateway.pause(ifIdleFor: limit) { return true }
+            if idle >= limit, !isBusy(), await self.gateway.pause(ifIdleFor: limit) { return true }
             // A client that is in the middle of something will soon have sent a request, or be gone.
             try? await Task.sleep(for: idle < limit ? limit - idle : min(limit, .seconds(1)))
         }
@@ -140,68 +139,88 @@ final class PublicPort: PublicPortControl {
         var errno: Int32?
     }
 
-    /// Serves until the task is cancelled; once the port was closed only metrics.
-    ///
-    /// - Parameter metrics: the launcher's metrics; nil when there are none any more.
-    func run(metrics: @escaping @Sendable () async -> String?) async {
+    /// Serves until the task is cancelled.
+    func run() async {
         await withDiscardingTaskGroup { group in
-            if let listener = self.metrics { group.addTask { await listener.run(metrics) } }
             if let certificates = self.certificates { group.addTask { await certificates.run() } }
             group.addTask { await self.gateway.run() }
         }
     }
 
-    func close() async { await self.gateway.drain(within: self.grace) }
+    // MARK: Generations
 
-    func release(_ replica: String) async {
-        guard let backend = self.state.withLock({ $0.frontends[replica] }) else { return }
-        self.change {
-            $0.released.insert(replica)
-            $0.ready.remove(replica)
+    /// A generation is about to be started; unless it is the only one, it gets nothing until it has a share.
+    func add(_ plan: Plan) {
+        self.change { state in
+            if state.shares == nil, !state.generations.isEmpty {
+                state.shares = Dictionary(uniqueKeysWithValues: state.generations.keys.map { ($0, 1) })
+            }
+            state.generations[plan.generation] = GenerationFrontends(plan)
         }
+    }
+
+    /// A generation is about to be stopped, and the port stays open.
+    func retire(_ generation: Int) { self.change { $0.generations[generation]?.close() } }
+
+    /// A generation is gone.
+    func remove(_ generation: Int) {
+        self.change { state in
+            state.generations[generation] = nil
+            state.shares?[generation] = nil
+            // One that is alone gets everything, unless it is to get nothing yet.
+            if state.generations.keys.allSatisfy({ state.shares?[$0] ?? 0 > 0 }) { state.shares = nil }
+        }
+    }
+
+    /// Which part of the requests each generation gets.
+    ///
+    /// - Parameter shares: weights by generation; one that is missing gets nothing new.
+    func setShares(_ shares: [Int: Int]) { self.change { $0.shares = shares } }
+
+    /// Waits until a generation that gets nothing new has answered everything.
+    ///
+    /// - Returns: whether it has, within the limit.
+    func waitUntilIdle(_ generation: Int, within limit: Duration) async -> Bool {
+        await self.gateway.waitUntilIdle(generation: generation, within: limit)
+    }
+
+    /// What was counted of a generation.
+    func figures(of generation: Int) -> TrafficFigures { self.gateway.figures(of: generation) }
+
+    /// All of the deployment is about to be stopped.
+    func prepareToClose() { self.state.withLock { $0.isClosing = true } }
+
+    /// A generation is being stopped: it gets nothing more, and answers what it has; with the last one the port is closed.
+    func close(_ generation: Int) async {
+        let isLast = self.state.withLock { state in
+            let isAlone = Array(state.generations.keys) == [generation]
+            return state.isClosing || isAlone && state.generations[generation]?.isClosed == false
+        }
+        guard !isLast else { return await self.gateway.drain(within: self.grace) }
+        self.retire(generation)
+        _ = await self.gateway.waitUntilIdle(generation: generation, within: self.grace)
+    }
+
+    func release(_ replica: String, of generation: Int) async {
+        let backend = self.state.withLock { $0.generations[generation]?.frontends[replica] }
+        guard let backend else { return }
+        self.change { $0.generations[generation]?.release(replica) }
         _ = await self.gateway.waitUntilIdle(backend, within: self.grace)
     }
 
     /// Follows which frontends are ready.
-    func observe(_ notice: SupervisorNotice) {
-        switch notice {
-        case .replicaState(let replica, let state, _): self.set(replica, isReady: state == .ready)
-        case .exited(let replica, _, _): self.set(replica, isReady: false)
-        case .planChanged(let plan, _):
-            self.change { state in
-                state.plan = plan
-                // What is there already goes on at its old place until it is started anew.
-                for replica in plan.replicas where state.frontends[replica.name] == nil {
-                    state.frontends[replica.name] = Self.backend(of: replica)
-                }
-            }
-        case .replicaPlanned(let replica):
-            self.change { $0.frontends[replica.name] = Self.backend(of: replica) }
-        case .started(let replica, _):
-            self.change { $0.released.remove(replica) }
-        case .ready: self.becomeReady.yield()
-        default: break
-        }
-    }
-
-    private func set(_ replica: String, isReady: Bool) {
-        self.change { state in
-            guard isReady else {
-                state.ready.remove(replica)
-                return
-            }
-            guard state.frontends[replica] != nil, !state.released.contains(replica) else { return }
-            state.ready.insert(replica)
-        }
+    func observe(_ notice: SupervisorNotice, of generation: Int) {
+        if case .ready = notice { self.becomeReady.yield() }
+        self.change { $0.generations[generation]?.observe(notice) }
     }
 
     private func change(_ body: (inout State) -> Void) {
         self.state.withLock { state in
-            let before = state.ready
+            let before = (state.backends, state.shares)
             body(&state)
-            guard state.ready != before else { return }
+            guard state.backends != before.0 || state.shares != before.1 else { return }
             // Inside the lock, so that two changes arrive in their order.
-            self.gateway.setBackends(state.ready.sorted().compactMap { state.frontends[$0] })
+            self.gateway.setBackends(state.backends, shares: state.shares)
         }
     }
 
@@ -211,7 +230,7 @@ final class PublicPort: PublicPortControl {
     /// For `status`.
     var report: GatewayReport {
         let status = self.gateway.status
-        let active = self.state.withLock { $0.ready }
+        let (ready, shares) = self.state.withLock { (Set($0.backends), $0.shares) }
         return GatewayReport(
             addresses: self.gateway.addresses,
             connections: status.connections,
@@ -227,7 +246,9 @@ final class PublicPort: PublicPortControl {
                     inFlight: backend.inFlight,
                     errors: backend.failures.values.reduce(0, +) + backend.stalled,
                     retries: backend.retries,
-                    isActive: active.contains(backend.backend.id)
+                    isActive: ready.contains(backend.backend)
+                        && shares.map { $0[backend.backend.generation] ?? 0 > 0 } ?? true,
+                    isReady: ready.contains(backend.backend)
                 )
             }
         )

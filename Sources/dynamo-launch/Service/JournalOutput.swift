@@ -50,6 +50,7 @@ final class JournalOutput: Sendable {
         [
             JournalEntry.Field("DYNAMO_DEPLOYMENT", plan.deployment),
             JournalEntry.Field("DYNAMO_PLANE", plan.planes.request.rawValue),
+            JournalEntry.Field("DYNAMO_GENERATION", "\(plan.generation)"),
         ]
     }
 

@@ -52,6 +52,9 @@ final class ServiceProgress: Sendable {
     /// Something happened.
     func observe(_ notice: SupervisorNotice) { self.tell { $0.happened(notice, at: .now) } }
 
+    /// Another generation, all of which is ready, has taken the place of the one before.
+    func replaced(by plan: Plan) { self.tell { $0.replaced(by: plan, at: .now) } }
+
     /// The launcher is about to stop the deployment by itself.
     func stops(because reason: String) { self.state.withLock { $0.status.stopReason = reason } }
 

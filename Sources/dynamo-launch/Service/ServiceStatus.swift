@@ -79,6 +79,20 @@ struct ServiceStatus: Sendable {
 
     // MARK: Inputs
 
+    /// Another generation, all of which is ready, has taken the place of the one before.
+    ///
+    /// - Parameters:
+    ///   - plan: what runs.
+    ///   - now: when.
+    /// - Returns: what to send, in one message.
+    mutating func replaced(by plan: Plan, at now: Instant) -> [ServiceNotifier.State] {
+        self.replicas = [:]
+        self.take(plan)
+        for name in self.replicas.keys { self.replicas[name]?.state = .ready }
+        if self.phase == .degraded { self.phase = .ready }
+        return self.changedStatus(at: now)
+    }
+
     /// Something happened.
     ///
     /// - Parameters:
@@ -133,7 +147,7 @@ struct ServiceStatus: Sendable {
             guard self.phase != .stopping else { return [] }
             self.phase = .stopping
             return [.stopping] + self.changedStatus(at: now) + [time]
-        case .stuck, .replicaPlanned, .exited, .firstExit, .warning:
+        case .stuck, .replicaPlanned, .planUnchanged, .exited, .firstExit, .warning:
             break
         }
         return self.changedStatus(at: now)

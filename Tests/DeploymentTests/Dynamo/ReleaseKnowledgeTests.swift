@@ -52,10 +52,36 @@ import Testing
         #expect(DynamoModules.role(of: module) == role)
     }
 
-    @Test func removedFlags() throws {
-        let reset = try #require(RemovedFlag.all.first { $0.kind == .flag("--router-reset-states") })
-        #expect(reset.exists(in: DynamoRelease(1, 2, 1)))
-        #expect(!reset.exists(in: DynamoRelease(1, 4, 0)))
-        #expect(reset.releases == "only releases 1.0 to 1.3 have it")
+    /// What each release has of landscape's table, by its packages.
+    @Test(
+        arguments: [
+            (.flag("--response-plane"), nil, "-----x"), (.flag("--is-prefill-worker"), "vllm", "xxxx--"),
+            (.flag("--is-decode-worker"), "vllm", "xxxx--"), (.flag("--router-reset-states"), nil, "xxxx--"),
+            (.variable("DYN_VLLM_KV_EVENT_PORT"), "vllm", "x-----"), (.flag("--publish-kv-events"), "trtllm", "---xxx"),
+            (.flag("--publish-metrics"), "trtllm", "-----x"), (.module("unified_main"), "vllm", "-xxx--"),
+            (.module("unified_main"), "sglang", "-xxx--"), (.module("unified_main"), "trtllm", "-xxx--"),
+            (.flag("--connector"), "vllm", "------"), (.variable("DYN_CONNECTOR"), "vllm", "------"),
+            (.flag("--durable-kv-events"), nil, "xxxx--"), (.flag("--router-max-tree-size"), nil, "xx----"),
+        ] as [(ReleaseFeature.Kind, String?, String)]
+    )
+    func featuresByRelease(_ kind: ReleaseFeature.Kind, _ component: String?, _ releases: String) throws {
+        let feature = try #require(ReleaseFeature.all.first { $0.kind == kind && $0.component == component })
+        let known = ["1.0.2", "1.1.1", "1.2.1", "1.3.1", "1.4.2", "1.6.1"].compactMap { DynamoRelease($0) }
+        #expect(known.map { feature.exists(in: $0) ? "x" : "-" }.joined() == releases)
+    }
+
+    @Test func rowsDoNotContradictEachOther() {
+        let features = ReleaseFeature.all
+        #expect(Set(features.map { "\($0.kind) \($0.component ?? "")" }).count == features.count)
+        for row in ReleaseKnowledge.rows { #expect(Set(row.changes).count == row.changes.count) }
+    }
+
+    @Test(arguments: [
+        ("--router-reset-states", "only releases 1.0 to 1.3 have it"), ("--connector", "no release from 1.0 on has it"),
+        ("--omni", "only release 1.0 has it"), ("--response-plane", "only releases from 1.6 on have it"),
+        ("--migration-max-seq-len", "only releases from 1.1 on have it"),
+    ])
+    func releasesInWords(_ flag: String, _ words: String) throws {
+        #expect(try #require(ReleaseFeature.all.first { $0.kind == .flag(flag) }).releases == words)
     }
 }

@@ -49,9 +49,26 @@ import Testing
             (["properties", "infrastructure"], ManifestKey.infrastructure),
             (["properties", "infrastructure", "properties", "nats"], ManifestKey.nats),
             (["properties", "infrastructure", "properties", "etcd"], ManifestKey.etcd),
+            (["properties", "preflight", "additionalProperties"], ManifestKey.preflight),
             (["properties", "canary"], ManifestKey.canary),
+            (["properties", "migration"], ManifestKey.migration),
+            (["properties", "migration", "properties", "canary", "items"], ManifestKey.migrationCheck),
+            (["properties", "migration", "properties", "thresholds"], ManifestKey.migrationThresholds),
+            (["properties", "kubernetes"], ManifestKey.kubernetes),
+            (["properties", "kubernetes", "properties", "images"], ManifestKey.kubernetesImages),
+            (
+                ["properties", "kubernetes", "properties", "secrets", "additionalProperties"],
+                ManifestKey.kubernetesSecret
+            ),
+            (["properties", "kubernetes", "properties", "route"], ManifestKey.kubernetesRoute),
+            (["properties", "kubernetes", "properties", "apiServer"], ManifestKey.kubernetesAPIServer),
             (["$defs", "process"], ManifestKey.process),
+            (["$defs", "processKubernetes"], ManifestKey.processKubernetes),
+            (["$defs", "processKubernetes", "properties", "volumes", "items"], ManifestKey.kubernetesVolume),
+            (["$defs", "processKubernetes", "properties", "tolerations", "items"], ManifestKey.kubernetesToleration),
+            (["$defs", "processKubernetes", "properties", "autoscaling"], ManifestKey.kubernetesAutoscaling),
             (["$defs", "kvEvents"], ManifestKey.kvEvents),
+            (["$defs", "limits"], ManifestKey.limits),
             (["$defs", "conditionalArguments"], ManifestKey.conditionalArguments),
             (["$defs", "timing"], ManifestKey.timing),
             (["$defs", "restart"], ManifestKey.restart),
@@ -84,6 +101,9 @@ import Testing
             Role.allCases.map(\.rawValue), ReadinessLayer.allCases.map(\.rawValue), Device.allCases.map(\.rawValue),
             RestartPolicy.Condition.allCases.map(\.rawValue), ProcessManifest.Builtin.allCases.map(\.rawValue),
             CanaryRequest.Endpoint.allCases.map(\.rawValue), ManifestKey.probeWords,
+            MigrationSettings.Strategy.allCases.map(\.rawValue),
+            KubernetesSettings.ServiceKind.allCases.map(\.rawValue),
+            KubernetesSettings.Discovery.allCases.map(\.rawValue), TaintEffect.allCases.map(\.rawValue),
         ]
         for words in wanted { #expect(enumerations.contains(words), "\(words)") }
     }
@@ -94,7 +114,13 @@ import Testing
             ManifestKey.root, ManifestKey.planes, ManifestKey.discovery, ManifestKey.dynamo, ManifestKey.http,
             ManifestKey.infrastructure, ManifestKey.nats, ManifestKey.etcd, ManifestKey.canary, ManifestKey.process,
             ManifestKey.gateway, ManifestKey.hold, ManifestKey.gatewayTimeouts, ManifestKey.tls, ManifestKey.listener,
-            ManifestKey.kvEvents, ManifestKey.conditionalArguments,
+            ManifestKey.kvEvents, ManifestKey.limits, ManifestKey.preflight, ManifestKey.conditionalArguments,
+            ManifestKey.migration,
+            ManifestKey.migrationCheck,
+            ManifestKey.migrationThresholds, ManifestKey.kubernetes, ManifestKey.kubernetesImages,
+            ManifestKey.kubernetesSecret, ManifestKey.kubernetesRoute, ManifestKey.kubernetesAPIServer,
+            ManifestKey.processKubernetes,
+            ManifestKey.kubernetesToleration, ManifestKey.kubernetesVolume, ManifestKey.kubernetesAutoscaling,
             ManifestKey.timing, ManifestKey.restart,
             ManifestKey.stop,
             ManifestKey.probe,
@@ -107,6 +133,13 @@ import Testing
         where !["DYN_SYSTEM_ENABLED", "DYN_NAMESPACE_WORKER_SUFFIX", "DYN_NAMESPACE_PREFIX"].contains(variable.rawValue)
         {
             #expect(text.contains("`\(variable.rawValue)"), "\(variable.rawValue) is not documented")
+        }
+    }
+
+    @Test func everyFindingOfDoctorIsDocumented() throws {
+        let text = try Fixtures.text("docs/request-planes.md")
+        for kind in Finding.Kind.allCases {
+            #expect(text.contains("`\(kind.rawValue)`"), "\(kind.rawValue) is not documented")
         }
     }
 

@@ -22,7 +22,8 @@ import Testing
         ("$$", "$"),
         ("$${A}", "${A}"), ("$$$${A}", "$${A}"), ("a$", "a$"), ("^x$", "^x$"), ("$1", "$1"), ("${NO:-${A}}", "1"),
         ("${NO:-${NO2:-deep}}", "deep"), ("${A:-${NO}}", "1"), ("${NO:-a b}", "a b"), ("{\"a\":1}", "{\"a\":1}"),
-        ("${NO:-$$}", "$"),
+        ("${NO:-$$}", "$"), ("${A:+x}", "x"), ("${EMPTY:+x}", ""), ("${EMPTY+x}", "x"), ("${NO:+${NO2}}", ""),
+        ("${A:+${B}}", "2"),
     ])
     func replaces(_ text: String, _ expected: String) {
         let result = self.resolve(text, ["A": "1", "B": "2", "EMPTY": ""])

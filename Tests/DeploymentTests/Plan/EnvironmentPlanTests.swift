@@ -177,6 +177,26 @@ import Testing
         #expect(plan.rendered(showsInherited: true).contains("MY_TOKEN='***'"))
     }
 
+    @Test func secretsAreKnownByTheirLooks() throws {
+        let text = """
+            name: demo
+            processes:
+              w:
+                role: worker
+                command: [sleep, "1", --password, hunter2, "--db=redis://u:hunter2@h"]
+                env: {HEADERS: "Authorization=Bearer hunter2", DB: "redis://u:hunter2@h", X_TOKEN: "1024"}
+                probes: {live: {exec: [ask, "--api-key=hunter2"]}}
+
+            """
+        let plan = try self.plan(text, shell: ["LINE": "a,x-api-key=hunter2"])
+        let shown = plan.rendered(showsInherited: true)
+        #expect(!shown.contains("hunter2"))
+        #expect(plan.masked.replicas[0].arguments == ["1", "--password", "***", "--db=redis://***@h"])
+        for words in ["HEADERS='***'", "DB='redis://***@h'", "LINE='***'", "X_TOKEN=1024"] {
+            #expect(shown.contains(words), "\(words)")
+        }
+    }
+
     @Test func etcdIsForEtcdOnly() throws {
         let text =
             "name: demo\ndiscovery: {backend: etcd, endpoints: [\"http://a:2379\", \"http://b:2379/\"]}\nprocesses:\n  f: {builtin: frontend}\n"

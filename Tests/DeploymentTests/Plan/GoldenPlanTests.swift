@@ -62,7 +62,7 @@ import Testing
     func all() throws {
         let launch = Fixtures.repository.appending(path: "launch")
         let paths = try FileManager.default.subpathsOfDirectory(atPath: launch.path()).filter { $0.hasSuffix(".yaml") }
-        #expect(paths.count >= 19)
+        #expect(paths.count >= 41)
         for path in paths {
             var planned = ManifestCase(path: "launch/\(path)", bytes: try Fixtures.bytes("launch/\(path)"))
             planned.environment["MODEL_PATH"] = "/models/tiny"

@@ -150,7 +150,7 @@ import Testing
 
     @Test func relativePathsBeginAtTheManifest() throws {
         let text = "name: demo\ndiscovery: {backend: file, directory: kv}\nprocesses:\n  f: {builtin: frontend}\n"
-        #expect(try ManifestCase(text, path: "sub/demo.yaml").plan().discovery == .file(directory: "/srv/work/sub/kv"))
+        #expect(try ManifestCase(text, path: "sub/demo.yaml").plan().discovery == .file(directory: "/srv/demo/sub/kv"))
         #expect(try ManifestCase(text, path: "/etc/demo.yaml").plan().discovery == .file(directory: "/etc/kv"))
     }
 

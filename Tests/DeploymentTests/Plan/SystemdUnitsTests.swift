@@ -68,6 +68,22 @@ import Testing
             "RuntimeDirectory=dynamo-launch/chat",
         ] { #expect(lines.contains(line), "\(line)") }
         #expect(try Self.service(Self.plan(grace: 100.5)).contains("TimeoutStopSec=241s"))
+        #expect(lines.contains("TimeoutStartSec=120s"))
+        let waiting = try Self.service(Self.plan(), Self.options { $0.preflightTime = 45 })
+        #expect(waiting.contains("TimeoutStartSec=165s"))
+    }
+
+    @Test func `the unit lets the launcher set the limits of processes`() throws {
+        let lines = try Self.service()
+        #expect(lines.contains("LimitNOFILE=65536"))
+        #expect(lines.contains("ProtectControlGroups=yes"))
+        #expect(!lines.contains { $0.hasPrefix("Delegate=") || $0.hasPrefix("LimitNICE=") })
+        var plan = Self.plan()
+        plan.replicas[0].limits = ProcessLimits(openFiles: 200_000, memory: 1 << 30, nice: -3)
+        let limited = try Self.service(plan)
+        for line in ["LimitNOFILE=200000", "LimitNICE=-3", "Delegate=memory", "ProtectControlGroups=no"] {
+            #expect(limited.contains(line), "\(line)")
+        }
     }
 
     @Test func `nothing closes the devices, so that GPUs stay reachable`() throws {
@@ -223,5 +239,17 @@ import Testing
         }
         #expect(error?.diagnostics.first?.location.file == "--set env.API_KEY")
         #expect(error?.description.contains("hunter2") == false)
+        let looks = #expect(throws: ManifestErrors.self) {
+            try SystemdUnits(
+                Self.plan(),
+                Self.options {
+                    $0.arguments = ["--set", "env.DB=redis://u:hunter2@h"]
+                    $0.extra = ["-v", "--password", "hunter2"]
+                }
+            )
+        }
+        #expect(looks?.diagnostics.count == 2)
+        #expect(looks?.description.contains("argument 3 after '--' ('--password') has a secret in it") == true)
+        #expect(looks?.description.contains("hunter2") == false)
     }
 }

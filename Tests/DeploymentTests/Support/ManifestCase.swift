@@ -11,6 +11,8 @@ struct ManifestCase {
     var overrides = ManifestOverrides()
     var release: DynamoRelease? = DynamoRelease(1, 2, 1)
     var arguments: [String] = []
+    /// What preflights gave; nil: they were not run.
+    var preflight: [String: String]?
 
     init(path: String, bytes: [UInt8]) {
         self.path = path
@@ -61,7 +63,7 @@ struct ManifestCase {
         let release = self.release
         return PlanFacts(
             environment: self.environment,
-            workingDirectory: "/srv/work",
+            workingDirectory: "/srv/demo",
             homeDirectory: "/home/ada",
             builtinDirectory: "/opt/dynamo-launch/bin",
             userID: 1000,
@@ -69,7 +71,7 @@ struct ManifestCase {
                 path.hasPrefix("/usr/bin/") && programs.contains(String(path.dropFirst("/usr/bin/".count)))
                     || path.hasPrefix("/opt/dynamo-launch/bin/")
             },
-            directoryExists: { $0 == "/srv/work" || $0 == "/tmp" },
+            directoryExists: { $0 == "/srv/demo" || $0 == "/tmp" },
             detectRelease: { _ in
                 release.map { .success($0) } ?? .failure(ReleaseProblem(reason: "No module named 'dynamo'"))
             },
@@ -78,7 +80,8 @@ struct ManifestCase {
                 defer { next += 1 }
                 return next
             },
-            passthroughArguments: self.arguments
+            passthroughArguments: self.arguments,
+            preflight: self.preflight
         )
     }
 }

@@ -34,6 +34,27 @@ struct FileDiscoveryTests {
         }
     }
 
+    @Test("what nobody renews is a leftover, by its key")
+    func leftovers() async throws {
+        try await withTemporaryDirectory { directory in
+            let client = FileDiscovery(
+                directory: directory.path,
+                instanceID: InstanceID(rawValue: 10),
+                logger: Self.quiet
+            )
+            let records = DiscoveryConformance.records(namespace: "dynamo", id: client.instanceID())
+            try await client.publish(records)
+            #expect(try await client.leftovers().isEmpty)
+            let file = directory.appending(path: "v1/instances/dynamo%2Fbackend%2Fgenerate%2Fa").path
+            let old = Date(timeIntervalSinceNow: -61)
+            try FileManager.default.setAttributes([.modificationDate: old], ofItemAtPath: file)
+            let leftovers = try await client.leftovers()
+            #expect(leftovers.map(\.key) == ["v1/instances/dynamo/backend/generate/a"])
+            #expect((.seconds(60)...(.seconds(90))).contains(try #require(leftovers.first).age))
+            #expect(FileManager.default.fileExists(atPath: file), "it is only named")
+        }
+    }
+
     @Test("a directory that does not exist holds nothing, and is not created by reading")
     func missing() async throws {
         try await withTemporaryDirectory { directory in

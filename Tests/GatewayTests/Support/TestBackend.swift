@@ -11,6 +11,8 @@ final class TestBackend: Sendable {
         var parts: [String] = []
         /// Between two parts.
         var pause = TimeAmount.zero
+        /// Before each part after the first, instead of ``pause``.
+        var pauses: [TimeAmount] = []
         /// After the last part.
         var closes = false
         /// Waits before the first part.
@@ -44,10 +46,17 @@ final class TestBackend: Sendable {
     private let state = Mutex(State())
     private let listener: Mutex<(any Channel)?> = Mutex(nil)
     let id: String
+    let generation: Int
     let port: Int
 
-    init(id: String = "frontend-0", port: Int = 0, _ respond: @escaping @Sendable (Seen) -> Answer) async throws {
+    init(
+        id: String = "frontend-0",
+        generation: Int = 1,
+        port: Int = 0,
+        _ respond: @escaping @Sendable (Seen) -> Answer
+    ) async throws {
         self.id = id
+        self.generation = generation
         self.respond = respond
         let owner = Owner()
         let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -69,7 +78,7 @@ final class TestBackend: Sendable {
         let backend = Mutex<TestBackend?>(nil)
     }
 
-    var backend: Backend { Backend(id: self.id, generation: 1, host: "127.0.0.1", port: self.port) }
+    var backend: Backend { Backend(id: self.id, generation: self.generation, host: "127.0.0.1", port: self.port) }
     var seen: [Seen] { self.state.withLock { $0.seen } }
     var openConnections: Int { self.state.withLock { $0.open } }
     var acceptedConnections: Int { self.state.withLock { $0.accepted } }
@@ -199,6 +208,7 @@ private final class BackendHandler: ChannelInboundHandler {
             return
         }
         context.writeAndFlush(self.wrapOutboundOut(ByteBuffer(string: first)), promise: nil)
-        self.write(parts.dropFirst(), answer, context, after: parts.count > 1 ? answer.pause : .zero)
+        let pause = answer.pauses.isEmpty ? answer.pause : answer.pauses[min(parts.startIndex, answer.pauses.count - 1)]
+        self.write(parts.dropFirst(), answer, context, after: parts.count > 1 ? pause : .zero)
     }
 }

@@ -59,14 +59,16 @@ enum Launcher {
         return (output, exit)
     }
 
-    /// Starts `up` and gives the deployment to a body; afterwards it is stopped, and nothing of it may be left.
+    /// Starts `up` in a folder of its own, which can be prepared, and gives the deployment to a body; afterwards it is stopped, and nothing of it may be left.
     static func up<Value: Sendable>(
         _ arguments: [String] = [],
         environment: [String: String?] = [:],
+        prepare: (_ directory: URL) throws -> Void = { _ in },
         _ body: (LaunchedDeployment) async throws -> Value
     ) async throws -> (value: Value, exit: ProgramExit) {
         try await withTemporaryDirectory { directory in
-            let port = try FreePort.next()
+            try prepare(directory)
+            let port = try freePort()
             var variables: [String: String?] = [
                 "XDG_STATE_HOME": directory.path(),
                 "XDG_RUNTIME_DIR": directory.path(),
@@ -97,26 +99,6 @@ enum Launcher {
             }
             return result
         }
-    }
-}
-
-/// Ports that nobody listens on.
-enum FreePort {
-    /// A port of the loopback interface that was free a moment ago.
-    static func next() throws -> Int {
-        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-        defer { close(descriptor) }
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_addr.s_addr = inet_addr("127.0.0.1")
-        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-        let bound = withUnsafeMutablePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, length) == 0 && getsockname(descriptor, $0, &length) == 0
-            }
-        }
-        guard bound else { throw POSIXError(.EADDRINUSE) }
-        return Int(UInt16(bigEndian: address.sin_port))
     }
 }
 

@@ -14,6 +14,7 @@ import Testing
     private static var deployment: DeploymentStatus {
         DeploymentStatus(
             deployment: "demo",
+            generation: 1,
             state: .ready,
             planes: PlaneSet(request: .tcp, events: .none),
             namespace: "demo",
@@ -102,6 +103,6 @@ import Testing
 
     @Test func `without a gateway there is the deployment`() async throws {
         let metrics = try await PrometheusReader.read(LauncherMetrics.text(Self.deployment, nil))
-        #expect(metrics.kinds.count == 4 && metrics.kinds.keys.allSatisfy { !$0.contains("gateway") })
+        #expect(metrics.kinds.count == 5 && metrics.kinds.keys.allSatisfy { !$0.contains("gateway") })
     }
 }

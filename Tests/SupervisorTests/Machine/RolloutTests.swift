@@ -76,7 +76,7 @@ import Testing
     @Test func `a frontend is let go by the public port, ended, started, and only then the next one`() {
         var running = Running(Self.frontends(2), gateway: true)
         #expect(running.machine.phase == .ready)
-        let first = running.feed(.rolloutRequested(Rollout(restarting: ["frontend-0", "frontend-1"])))
+        let first = running.feed(.rolloutRequested(Rollout(.restart, ["frontend-0", "frontend-1"])))
         #expect(first == [Self.progress("frontend-0", .draining), .release("frontend-0")])
         // The port lets go of something else: nothing follows.
         #expect(running.feed(.released("frontend-1")) == [])
@@ -99,12 +99,12 @@ import Testing
 
     @Test func `without a public port of the launcher nothing is waited for`() {
         var running = Running(Self.frontends(1), gateway: false)
-        #expect(Self.signals(running.feed(.rolloutRequested(Rollout(restarting: ["frontend-0"])))) == [0])
+        #expect(Self.signals(running.feed(.rolloutRequested(Rollout(.restart, ["frontend-0"])))) == [0])
     }
 
     @Test func `a process that must never be restarted is, when a person asks for it`() {
         var running = Running(Self.frontends(1, never: true), gateway: false)
-        running.feed(.rolloutRequested(Rollout(restarting: ["frontend-0"])))
+        running.feed(.rolloutRequested(Rollout(.restart, ["frontend-0"])))
         #expect(Self.spawns(running.ends(0, run: 1)) == [0])
         #expect(running.feed(.spawned(replica: 0, run: 2, pid: 3)).contains(.rolloutEnded(nil)))
     }
@@ -114,22 +114,73 @@ import Testing
         running.feed(.exited(replica: 0, run: 1, .exited(3)))
         running.feed(.cleared(replica: 0, run: 1))
         #expect(running.machine.replicas[0].state == .backingOff)
-        #expect(Self.spawns(running.feed(.rolloutRequested(Rollout(restarting: ["frontend-0"])))) == [0])
+        #expect(Self.spawns(running.feed(.rolloutRequested(Rollout(.restart, ["frontend-0"])))) == [0])
         // The timer of the backoff that was cut short does nothing any more.
         #expect(Self.spawns(running.feed(.timerFired(replica: 0, .backoff))) == [])
     }
 
+    @Test func `a process that a person stops stays away until a person starts it`() {
+        var running = Running(Self.frontends(2), gateway: true)
+        #expect(running.feed(.rolloutRequested(Rollout(.stop, ["frontend-0"]))).contains(.release("frontend-0")))
+        #expect(Self.signals(running.feed(.released("frontend-0"))) == [0])
+        let end = running.ends(0, run: 1)
+        #expect(end.contains(Self.progress("frontend-0", .stopped)) && end.contains(.rolloutEnded(nil)))
+        #expect(Self.spawns(end) == [])
+        #expect(running.machine.phase == .degraded && running.machine.replicas[0].shownState == .stopped)
+        #expect(running.machine.replicas[0].waitingFor == "a person: 'dynamo-launch start frontend-0'")
+        // The last one too: the deployment waits for its person, and is not done.
+        running.feed(.rolloutRequested(Rollout(.stop, ["frontend-1"])))
+        running.feed(.released("frontend-1"))
+        running.ends(1, run: 1)
+        #expect(running.machine.phase == .degraded)
+
+        #expect(Self.spawns(running.feed(.rolloutRequested(Rollout(.start, ["frontend-0"])))) == [0])
+        #expect(running.feed(.spawned(replica: 0, run: 2, pid: 20)).contains(.rolloutEnded(nil)))
+        #expect(running.machine.phase == .degraded)
+        // A restart is a start too.
+        #expect(Self.spawns(running.feed(.rolloutRequested(Rollout(.restart, ["frontend-1"])))) == [1])
+        #expect(running.feed(.spawned(replica: 1, run: 2, pid: 21)).suffix(2) == [.rolloutEnded(nil), .recovered])
+        #expect(running.machine.replicas.map(\.restarts) == [0, 1])
+    }
+
+    @Test func `a process that a person stopped is not there for those that depend on it`() {
+        var replicas = Self.frontends(1) + [ReplicaPlan.shell("worker", "", role: .worker)]
+        replicas[0].dependencies = [Dependency(process: "worker", layer: .alive)]
+        var running = Running(replicas, gateway: false)
+        running.feed(.spawned(replica: 0, run: 1, pid: 10))
+        running.feed(.verified([]))
+        #expect(running.machine.phase == .ready)
+        running.feed(.rolloutRequested(Rollout(.stop, ["worker"])))
+        #expect(Self.signals(running.ends(1, run: 1)) == [], "the other one goes on")
+        running.feed(.exited(replica: 0, run: 1, .exited(3)))
+        running.feed(.cleared(replica: 0, run: 1))
+        #expect(Self.spawns(running.feed(.timerFired(replica: 0, .backoff))) == [], "what it needs is not there")
+        #expect(Self.spawns(running.feed(.rolloutRequested(Rollout(.start, ["worker"])))) == [1])
+        #expect(Self.spawns(running.feed(.spawned(replica: 1, run: 2, pid: 12))) == [0])
+    }
+
+    @Test func `one that cannot be killed is said, and the deployment goes on`() {
+        var running = Running(Self.frontends(2), gateway: false)
+        running.feed(.rolloutRequested(Rollout(.stop, ["frontend-0"])))
+        running.feed(.timerFired(replica: 0, .grace))
+        let end = running.feed(.timerFired(replica: 0, .killLimit))
+        let words = "frontend-0 was stopped, and not even SIGKILL ended it"
+        #expect(end.contains(.replica(0, .warning(words))))
+        #expect(end.contains(.rolloutEnded("\(words); what was not reached is as it was")))
+        #expect(running.machine.phase == .degraded)
+    }
+
     @Test func `a second change is refused while one is under way`() {
         var running = Running(Self.frontends(2), gateway: true)
-        running.feed(.rolloutRequested(Rollout(restarting: ["frontend-0"])))
-        let second = running.feed(.rolloutRequested(Rollout(restarting: ["frontend-1"])))
+        running.feed(.rolloutRequested(Rollout(.restart, ["frontend-0"])))
+        let second = running.feed(.rolloutRequested(Rollout(.restart, ["frontend-1"])))
         #expect(second == [.rolloutEnded("another change is under way")])
         #expect(Self.signals(running.feed(.released("frontend-0"))) == [0], "the first goes on")
     }
 
     @Test func `stopping ends a rollout, and what was let go is stopped like all`() {
         var running = Running(Self.frontends(2), gateway: true)
-        running.feed(.rolloutRequested(Rollout(restarting: ["frontend-0", "frontend-1"])))
+        running.feed(.rolloutRequested(Rollout(.restart, ["frontend-0", "frontend-1"])))
         let stopping = running.feed(.stopRequested(now: false))
         #expect(stopping.contains(.rolloutEnded("the deployment is being stopped")))
         #expect(running.feed(.released("frontend-0")) == [])
@@ -138,7 +189,7 @@ import Testing
 
     @Test func `what is being ended for a restart is not started when the deployment stops`() {
         var running = Running(Self.frontends(1), gateway: false)
-        running.feed(.rolloutRequested(Rollout(restarting: ["frontend-0"])))
+        running.feed(.rolloutRequested(Rollout(.restart, ["frontend-0"])))
         running.feed(.stopRequested(now: false))
         let last = running.ends(0, run: 1)
         #expect(Self.spawns(last) == [])
@@ -300,7 +351,7 @@ import Testing
         replica.timing.startupTimeout = 60
         var running = Running([replica], gateway: false)
         running.feed(.probeFinished(replica: 0, run: 1, index: 1, .success))
-        running.feed(.rolloutRequested(Rollout(restarting: ["frontend"])))
+        running.feed(.rolloutRequested(Rollout(.restart, ["frontend"])))
         running.ends(0, run: 1)
         running.feed(.spawned(replica: 0, run: 2, pid: 5))
         let late = running.feed(.timerFired(replica: 0, .startup)).compactMap { action -> String? in

@@ -22,39 +22,34 @@ import Testing
 
 @Suite(.serialized) struct PortLeasesTests {
     @Test func leasesAreDistinctAndInTheirRange() throws {
-        let folder = ScratchFolder()
-        let leases = PortLeases(directory: folder.path)
+        let (a, b) = (PortLeases(holder: "a"), PortLeases(holder: "b"))
         let requests = (0..<20).map { PortLeases.Request(name: "worker-\($0)/system", kind: .system) }
-        let ports = try leases.lease(requests, deployment: "a")
+        let ports = try requests.map { try a.lease($0) }
         #expect(Set(ports).count == 20)
         #expect(ports.allSatisfy { (10_000...32_767).contains($0) })
         // Another deployment with the same names gets others.
-        let other = try leases.lease(requests, deployment: "b")
-        #expect(Set(other).isDisjoint(with: ports))
+        #expect(Set(try requests.map { try b.lease($0) }).isDisjoint(with: ports))
     }
 
     @Test func theSameDeploymentGetsItsPortsAgain() throws {
-        let folder = ScratchFolder()
-        let leases = PortLeases(directory: folder.path)
-        let first = try leases.lease([.init(name: "w/system")], deployment: "a")
-        try leases.release(deployment: "a")
-        #expect(try leases.lease([.init(name: "w/system")], deployment: "a") == first)
+        let leases = PortLeases(holder: "a")
+        let first = try leases.lease(.init(name: "w/system"))
+        leases.release()
+        #expect(try leases.lease(.init(name: "w/system")) == first)
     }
 
     @Test func blocksAreConsecutiveAndAvoidWhatIsTaken() throws {
-        let folder = ScratchFolder()
-        let leases = PortLeases(directory: folder.path)
-        let first = try leases.lease([.init(name: "w", count: 4)], deployment: "a")[0]
-        try leases.release(deployment: "a")
-        let second = try leases.lease([.init(name: "w", count: 4)], deployment: "a", avoiding: [first + 2])[0]
+        let leases = PortLeases(holder: "a")
+        let first = try leases.lease(.init(name: "w", count: 4))
+        leases.release()
+        let second = try leases.lease(.init(name: "w", count: 4), avoiding: [first + 2])
         #expect(!(second...(second + 3)).contains(first + 2))
     }
 
     @Test func aPortThatIsBoundIsNotGiven() throws {
-        let folder = ScratchFolder()
-        let leases = PortLeases(directory: folder.path)
-        let first = try leases.lease([.init(name: "w")], deployment: "a")[0]
-        try leases.release(deployment: "a")
+        let leases = PortLeases(holder: "a")
+        let first = try leases.lease(.init(name: "w"))
+        leases.release()
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         defer { close(descriptor) }
         var address = sockaddr_in()
@@ -65,31 +60,26 @@ import Testing
             pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, 16) }
         }
         try #require(bound == 0)
-        #expect(try leases.lease([.init(name: "w")], deployment: "a")[0] != first)
+        #expect(try leases.lease(.init(name: "w")) != first)
+    }
+
+    @Test func aLeaseIsSeenByEveryLauncher() throws {
+        // Of the same name, with other folders: what they look at is the system's.
+        let (first, second) = (PortLeases(holder: "a"), PortLeases(holder: "a"))
+        let port = try first.lease(.init(name: "w"))
+        #expect(try second.lease(.init(name: "w")) != port)
+        second.release()
+        #expect(try second.preview(.init(name: "w")) != port)
+        // What was only looked at is free.
+        first.release()
+        #expect(try second.preview(.init(name: "w")) == port)
+        #expect(try first.lease(.init(name: "w")) == port)
     }
 
     @Test func leasesOfTheDeadExpire() throws {
-        let folder = ScratchFolder()
-        let leases = PortLeases(directory: folder.path)
-        let first = try leases.lease([.init(name: "w")], deployment: "a")[0]
-        // The same number, another process: the start time tells them apart.
-        let path = "\(folder.path)/ports.json"
-        let text = try String(contentsOfFile: path, encoding: .utf8)
-        let changed = text.replacing(/"startTime":\d+/, with: "\"startTime\":1")
-        #expect(changed != text)
-        try changed.write(toFile: path, atomically: true, encoding: .utf8)
-        #expect(try leases.lease([.init(name: "w")], deployment: "a")[0] == first)
-    }
-
-    @Test func aBrokenRegistryIsReplaced() throws {
-        let folder = ScratchFolder()
-        try "{".write(toFile: "\(folder.path)/ports.json", atomically: true, encoding: .utf8)
-        _ = try PortLeases(directory: folder.path).lease([.init(name: "w")], deployment: "a")
-    }
-
-    @Test func aFolderThatCannotBeMadeIsNamed() {
-        #expect(throws: PortLeases.Failure.self) {
-            try PortLeases(directory: "/proc/nowhere").lease([.init(name: "w")], deployment: "a")
-        }
+        var leases: PortLeases? = PortLeases(holder: "a")
+        let port = try leases?.lease(.init(name: "w"))
+        leases = nil
+        #expect(try PortLeases(holder: "a").lease(.init(name: "w")) == port)
     }
 }

@@ -57,7 +57,7 @@ import Testing
 
 @Suite struct StrayFinderTests {
     private let finder = StrayFinder(
-        deployment: "d",
+        prefix: "d/",
         keeper: 2,
         leaders: [10, 11],
         sessions: [10: 0, 11: 1, 12: 0],

@@ -45,4 +45,37 @@ struct NATSPingTests {
         #expect(outcome == .failure("the server says -ERR 'Authorization Violation'"))
         withExtendedLifetime(server) {}
     }
+
+    @Test func whatAServerSaysOfItselfNeedsNoCredentials() async throws {
+        let port = "\(20_000 + Int.random(in: 0..<10_000))"
+        let server = try self.server(
+            "-l",
+            "/dev/null",
+            "-a",
+            "127.0.0.1",
+            "-p",
+            port,
+            "--user",
+            "me",
+            "--pass",
+            "secret"
+        )
+        var answer = DoctorFacts.NATSAnswer.silence("not asked")
+        try await eventually("answers") {
+            answer = await NATSPing.info(url: "nats://127.0.0.1:\(port)", timeout: .seconds(1))
+            if case .server = answer { return true }
+            return false
+        }
+        guard case .server(let info) = answer else { return }
+        #expect(info.version.hasPrefix("2.") && info.maxPayload == 1 << 20 && info.hasHeaders && !info.hasJetStream)
+        let silence = await NATSPing.info(url: "nats://127.0.0.1:1", timeout: .seconds(1))
+        #expect(silence == .silence("connection refused"))
+        withExtendedLifetime(server) {}
+    }
+
+    @Test func anOldServerSaysLess() {
+        let info = NATSPing.server(info: #"INFO {"version":"2.1.9","max_payload":1048576} "#)
+        #expect(info == .init(version: "2.1.9", maxPayload: 1 << 20, hasHeaders: false, hasJetStream: false))
+        #expect(NATSPing.server(info: "HTTP/1.1 400 Bad Request") == nil)
+    }
 }

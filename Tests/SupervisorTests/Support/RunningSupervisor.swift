@@ -33,7 +33,8 @@ final class RunningSupervisor: Sendable {
         options: SupervisorOptions,
         requestPlane: @escaping RequestPlaneProbe,
         verification: Supervisor.Verification?,
-        metrics: @escaping @Sendable (DeploymentStatus) -> String
+        metrics: @escaping @Sendable (DeploymentStatus) -> String,
+        migrations: (any MigrationControl)?
     ) {
         self.plan = plan
         let box = WeakBox()
@@ -45,6 +46,7 @@ final class RunningSupervisor: Sendable {
             logs: { line in box.value.withLock { $0 }?.lines.withLock { $0.append(line) } },
             notices: { notice in box.value.withLock { $0 }?.notices.withLock { $0.append(notice) } },
             metrics: metrics,
+            migrations: migrations,
             logger: Logger(label: "test")
         )
         box.value.withLock { $0 = self }
@@ -62,6 +64,7 @@ final class RunningSupervisor: Sendable {
         requestPlane: RequestPlaneProbe? = nil,
         verification: Supervisor.Verification? = nil,
         metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
+        migrations: (any MigrationControl)? = nil,
         body: (RunningSupervisor) async throws -> Void
     ) async throws -> SupervisorOutcome {
         let running = RunningSupervisor(
@@ -69,7 +72,8 @@ final class RunningSupervisor: Sendable {
             options: options,
             requestPlane: requestPlane ?? { _, _, _ in .success },
             verification: verification,
-            metrics: metrics
+            metrics: metrics,
+            migrations: migrations
         )
         return try await withThrowingTaskGroup(of: SupervisorOutcome.self) { group in
             group.addTask {

@@ -12,6 +12,7 @@ package final class HeldHandler: Sendable {
     private let startedCount = Atomic(0)
     private let producedCount = Atomic(0)
     private let cancelledCount = Atomic(0)
+    private let waitingCount = Atomic(0)
 
     /// Creates a handler.
     ///
@@ -27,6 +28,8 @@ package final class HeldHandler: Sendable {
     package var started: Int { self.startedCount.load(ordering: .relaxed) }
     /// Items that were pulled.
     package var produced: Int { self.producedCount.load(ordering: .relaxed) }
+    /// Requests that wait for `end`.
+    package var waiting: Int { self.waitingCount.load(ordering: .relaxed) }
     /// Requests whose cancellation the handler has seen.
     package var cancelled: Int { self.cancelledCount.load(ordering: .relaxed) }
 
@@ -36,6 +39,7 @@ package final class HeldHandler: Sendable {
             try await self.wait(self.acceptance)
             return Script { index in
                 if index == self.count {
+                    self.waitingCount.add(1, ordering: .relaxed)
                     try await self.wait(self.end)
                     return nil
                 }

@@ -67,6 +67,10 @@ extension ConformanceCheck {
                     try await isThere.wait()
                 }
                 if state == .heldBack { _ = try await flood.settled() }
+                // One that is between two items would be ended without being asked.
+                if state == .accepted || state == .streaming {
+                    try await eventually("the handler waits") { held.waiting == 1 }
+                }
                 switch reason {
                 case .deadline: await pair.drainServer(deadline: .milliseconds(10))
                 case .cancelled: break

@@ -1,0 +1,91 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// `doctor` on real processes, with a launcher and without.
+@Suite(.serialized) struct DoctorTests {
+    private struct Report: Decodable {
+        struct Finding: Decodable {
+            var kind: String
+            var severity: String
+            var evidence: [String]
+        }
+        struct Case: Decodable { var findings: [Finding] }
+        var cases: [Case]
+        var errors: Int
+
+        var kinds: [String] { self.cases.flatMap(\.findings).map { "\($0.severity) \($0.kind)" } }
+    }
+
+    @Test func `a deployment in good health has no findings`() async throws {
+        _ = try await Launcher.up { deployment in
+            try await deployment.waitUntilReady()
+            let (output, exit) = try await deployment.command("doctor", "embedded")
+            #expect(exit == .code(0), "\(output)")
+            #expect(
+                output.hasPrefix("deployment embedded: frontend (pid ") && output.contains(", worker (pid "),
+                "\(output)"
+            )
+            #expect(output.hasSuffix("\nnothing is wrong\n"))
+            let unknown = try await deployment.command("doctor", "embeded")
+            #expect(unknown.exit == .code(1) && unknown.output.contains("did you mean 'embedded'?"))
+        }
+    }
+
+    @Test func `a worker on another plane and the record that it leaves are explained`() async throws {
+        try await withTemporaryDirectory { directory in
+            let shared: [String: String?] = [
+                "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": directory.path(), "DYN_NAMESPACE": nil,
+                "DYN_REQUEST_PLANE": "tcp", "NATS_SERVER": nil, "DYN_SYSTEM_PORT": nil, "DYN_TCP_RPC_HOST": nil,
+            ]
+            func doctor(_ pids: Int32...) async throws -> (report: Report, text: String) {
+                let flags = pids.flatMap { ["--pid", "\($0)"] }
+                let text = try await Launcher.run(["doctor"] + flags)
+                let json = try await Launcher.run(["doctor", "--json"] + flags)
+                #expect(text.exit == .code(1) && json.exit == .code(1), "\(text.output)")
+                return (try JSONDecoder().decode(Report.self, from: Data(json.output.utf8)), text.output)
+            }
+            func program(_ name: String) -> String { TestEnvironment.products.appending(path: name).path() }
+            let port = try freePort()
+            _ = try await withProgram(
+                program("dynamo-frontend"),
+                ["--http-port", "\(port)"],
+                environment: shared
+            ) { frontend in
+                try await eventually("the frontend listens") { SystemProcesses.isListening(port: port) }
+                _ = try await withProgram(
+                    program("dynamo-worker"),
+                    environment: shared.merging(["DYN_REQUEST_PLANE": "http"]) { $1 }
+                ) { worker in
+                    let records = directory.appending(path: "v1/instances").path()
+                    try await eventually("the worker registers") {
+                        ((try? FileManager.default.contentsOfDirectory(atPath: records)) ?? []).isEmpty == false
+                    }
+                    let (report, text) = try await doctor(frontend.pid, worker.pid)
+                    #expect(report.kinds == ["warning request-planes-differ"], "\(text)")
+                    #expect(
+                        text.contains("  evidence: worker (pid \(worker.pid)): http (DYN_REQUEST_PLANE)\n"),
+                        "\(text)"
+                    )
+                    #expect(text.contains("  remedy: ") && text.hasSuffix("\n0 errors, 1 warning, 0 notes\n"))
+                    // Nobody of these two sees the other.
+                    let apart = try await withProgram(
+                        program("dynamo-frontend"),
+                        ["--http-port", "\(try freePort())", "--namespace", "elsewhere"],
+                        environment: shared
+                    ) { try await doctor($0.pid, worker.pid) }.value
+                    #expect(apart.report.kinds.contains("error frontend-without-workers"), "\(apart.text)")
+                    #expect(apart.text.contains("namespace elsewhere (--namespace)\n"), "\(apart.text)")
+                    worker.send(SIGKILL)
+                    try await worker.waitForExit()
+                    // Within the 10 s that its records live.
+                    let after = try await doctor(frontend.pid)
+                    #expect(after.report.kinds == ["error stale-record"], "\(after.text)")
+                    #expect(after.text.contains(": http at http://") && after.text.contains(", where nobody listens\n"))
+                }
+            }
+            let gone = try await Launcher.run(["doctor", "--pid", "1"])
+            #expect(gone.exit == .code(1) && gone.output.contains("pid 1 is no Dynamo process of this user"))
+        }
+    }
+}

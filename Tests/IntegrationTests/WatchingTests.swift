@@ -1,0 +1,88 @@
+import Foundation
+import Supervisor
+import TestSupport
+import Testing
+
+/// A launcher in the background, and what is kept of what it said.
+@Suite(.serialized) struct WatchingTests {
+    @Test func `up --detach returns when the deployment serves, and events and logs tell what happened`() async throws {
+        try await withTemporaryDirectory { directory in
+            let environment: [String: String?] = [
+                "XDG_STATE_HOME": directory.path(), "XDG_RUNTIME_DIR": directory.path(), "NO_COLOR": "1",
+                "DYN_HTTP_PORT": "\(try freePort())",
+            ]
+            func run(_ arguments: String...) async throws -> (output: String, exit: ProgramExit) {
+                try await Launcher.run(arguments, environment: environment)
+            }
+            let up = try await run("-d", "--set", "gateway=true")
+            // Nothing that a test does may leave a launcher behind.
+            let result: Result<Void, any Error>
+            do {
+                #expect(up.exit == .code(0) && up.output.contains("  curl -s http://127.0.0.1:"), "\(up.output)")
+                #expect(try await run("status").output.contains("embedded: ready, 2 of 2 ready"))
+                let again = try await run("up", "--detach")
+                #expect(again.exit == .code(1) && again.output.contains("is already running"), "\(again.output)")
+
+                #expect(try await run("signal", "KILL", "worker").exit == .code(0))
+                try await eventually(within: .seconds(10), "it is said") {
+                    try await run("events", "--process", "worker", "--level", "warning").output
+                        .contains("  warning  worker: killed by SIGKILL; restart 1 of at most 5 in ")
+                }
+                try await eventually(within: .seconds(10), "it is back") {
+                    try await run("events", "--lines", "1").output.hasSuffix("  ready again\n")
+                }
+                let lines = try await run(
+                    "logs",
+                    "--process",
+                    "worker",
+                    "--grep",
+                    "system server LISTENS|(?i)SYSTEM SERVER"
+                ).output
+                #expect(
+                    lines.split(separator: "\n").allSatisfy { $0.contains("system server listens") } && !lines.isEmpty
+                )
+                #expect(
+                    try await run("logs", "--since", "2020-01-01T00:00:00Z").output.contains("system server listens")
+                )
+                #expect(try await run("logs", "--since", "0s").output == "")
+                result = .success(())
+            } catch {
+                result = .failure(error)
+            }
+            let stopped = try await run("stop")
+            try result.get()
+            #expect(stopped.output == "embedded: stopped\n")
+            // They stay, and the next start adds to them.
+            let (_, exit) = try await withProgram(Launcher.path, ["up"], environment: environment) { program in
+                try await program.waitForOutput("ready in")
+                program.send(SIGTERM)
+                try await program.waitForExit()
+            }
+            #expect(exit == .code(0))
+            let json = try await run("events", "embedded", "--json", "--grep", "^ready").output
+            let events = try json.split(separator: "\n").map {
+                try JSONDecoder().decode(LaunchEvent.self, from: Data($0.utf8))
+            }
+            #expect(events.map { $0.message.prefix(8) } == ["ready in", "ready ag", "ready in"], "\(json)")
+        }
+    }
+
+    @Test func `a launcher that cannot start in the background says why, and its code is passed on`() async throws {
+        try await withTemporaryDirectory { directory in
+            let environment: [String: String?] = [
+                "XDG_STATE_HOME": directory.path(), "XDG_RUNTIME_DIR": directory.path(), "NO_COLOR": "1",
+                "DYN_HTTP_PORT": "\(try freePort())",
+            ]
+            let nothing = try await Launcher.run(["events"], environment: environment)
+            #expect(nothing.exit == .code(1) && nothing.output.contains("error: nothing was started here"))
+            let failing = "processes.worker={command: [/bin/sh, -c, 'exit 3'], role: worker, restart: never}"
+            let up = try await Launcher.run(["up", "-d", "--set", failing], environment: environment)
+            #expect(up.exit == .code(1), "\(up.output)")
+            #expect(up.output.contains("error: worker: exit code 3; log: "), "\(up.output)")
+            let kept = try await Launcher.run(["events", "--level", "error"], environment: environment).output
+            #expect(kept.contains("  error    failed: worker: exit code 3; log: "), "\(kept)")
+            let wrong = try await Launcher.run(["up", "--ready-fd", "77"], environment: environment)
+            #expect(wrong.output == "error: --ready-fd 77 is not open for writing; nothing was started\n")
+        }
+    }
+}

@@ -1,0 +1,48 @@
+import Foundation
+import Glibc
+import TestSupport
+import Testing
+
+@testable import Supervisor
+
+/// Programs that are run to their end before anything is started.
+@Suite(.serialized, .timeLimit(.minutes(1)))
+struct SingleCommandTests {
+    private func run(_ words: [String], timeout: Double = 20) async -> SingleCommand.Result {
+        await SingleCommand(
+            words,
+            environment: ["PATH": "/usr/bin:/bin", "X": "y"],
+            directory: "/tmp",
+            timeout: timeout
+        )
+        .run()
+    }
+
+    @Test func whatItWritesAndHowItEndsIsKnown() async {
+        let good = await self.run(["sh", "-c", "echo $X; pwd; echo aside >&2"])
+        #expect(good.failure == nil)
+        #expect(good.output == "y\n/tmp\n")
+        #expect(good.errors == "aside\n")
+        let bad = await self.run(["sh", "-c", "echo no room >&2; exit 3"])
+        #expect(bad.failure == "exit code 3")
+        #expect(bad.errors == "no room\n")
+        #expect(await self.run(["sh", "-c", "kill -9 $$"]).failure == "killed by SIGKILL")
+    }
+
+    @Test func oneThatCannotBeStartedSaysWhy() async {
+        #expect(await self.run(["no-such-program"]).failure == "no-such-program is not on PATH")
+        #expect(await self.run(["/nowhere"]).failure == "cannot execute /nowhere: No such file or directory")
+    }
+
+    @Test func oneThatTakesTooLongIsKilledWithAllThatItStarted() async throws {
+        let folder = ScratchFolder()
+        let script = "setsid sh -c 'echo $$ > \(folder.path)/pid; exec sleep 1000' & sleep 1000; true"
+        let before = ContinuousClock.now
+        let result = await self.run(["sh", "-c", script], timeout: 2)
+        #expect(result.failure == "no end within 2s")
+        #expect(ContinuousClock.now - before < .seconds(10))
+        let text = try String(contentsOfFile: "\(folder.path)/pid", encoding: .utf8)
+        let pid = try #require(Int32(text.split(separator: "\n")[0]))
+        #expect(!isRunning(pid))
+    }
+}
