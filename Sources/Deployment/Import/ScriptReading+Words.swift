@@ -214,14 +214,21 @@ extension ScriptReading {
     /// Whether `[ ... ]` or `[[ ... ]]` holds when nobody sets anything; nil: not known, which has been said.
     mutating func holds(_ words: [ShellWord], line: Int) -> Bool? {
         for (sign, isAnd) in [("||", false), ("&&", true)] {
-            guard let index = words.firstIndex(where: { $0.keyword == sign }) else { continue }
-            let first = self.holds(Array(words[..<index]), line: line)
-            if first == !isAnd { return first }
-            let second = self.holds(Array(words[(index + 1)...]), line: line)
-            if second == !isAnd { return second }
-            return first == nil || second == nil ? nil : isAnd
+            // Not one within the other: a condition may have thousands of parts.
+            let parts = words.split(omittingEmptySubsequences: false) { $0.keyword == sign }
+            guard parts.count > 1 else { continue }
+            var isKnown = true
+            for part in parts {
+                let holds = self.holds(Array(part), line: line)
+                if holds == !isAnd { return holds }
+                isKnown = isKnown && holds != nil
+            }
+            return isKnown ? isAnd : nil
         }
-        if words.first?.keyword == "!" { return self.holds(Array(words.dropFirst()), line: line).map { !$0 } }
+        let negations = words.prefix { $0.keyword == "!" }.count
+        if negations > 0 {
+            return self.holds(Array(words.dropFirst(negations)), line: line).map { $0 == negations.isMultiple(of: 2) }
+        }
         let values = words.map { self.text($0) }
         func operand(_ index: Int) -> String? { values[index].assumed }
         var result: Bool?

@@ -42,9 +42,19 @@ enum ShellArithmetic {
         guard isPlain else {
             return ScriptText(text: "{{\(pieces.joined(separator: " "))}}", plain: nil, assumed: nil)
         }
+        guard !Self.isTooDeep(pieces) else { return nil }
         var tokens = pieces[...]
         guard let number = Self.sum(&tokens), tokens.isEmpty else { return nil }
         return ScriptText(literal: String(number))
+    }
+
+    /// Whether reading it could take more of the stack than there is.
+    private static func isTooDeep(_ tokens: [String]) -> Bool {
+        var depth = 0
+        return tokens.contains { token in
+            depth += token == "(" ? 1 : token == ")" ? -1 : 0
+            return depth > 64
+        }
     }
 
     private static func sum(_ tokens: inout ArraySlice<String>) -> Int? {
@@ -78,15 +88,18 @@ enum ShellArithmetic {
     }
 
     private static func factor(_ tokens: inout ArraySlice<String>) -> Int? {
-        guard let token = tokens.popFirst() else { return nil }
-        switch token {
-        case "-": return self.factor(&tokens).flatMap { $0 == .min ? nil : -$0 }
-        case "+": return self.factor(&tokens)
-        case "(":
-            guard let value = self.sum(&tokens), tokens.popFirst() == ")" else { return nil }
-            return value
-        default: return Int(token)
+        var isNegative = false
+        while let sign = tokens.first, sign == "-" || sign == "+" {
+            tokens.removeFirst()
+            if sign == "-" { isNegative.toggle() }
         }
+        guard let token = tokens.popFirst() else { return nil }
+        var value = Int(token)
+        if token == "(" {
+            value = self.sum(&tokens)
+            guard tokens.popFirst() == ")" else { return nil }
+        }
+        return isNegative ? value.flatMap { $0 == .min ? nil : -$0 } : value
     }
 
     /// The variable and the numbers of `i=0; i<4; i++`.

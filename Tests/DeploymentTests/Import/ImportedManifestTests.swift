@@ -127,6 +127,24 @@ import Testing
         #expect(lost.contains("7: 'break' is not followed: what stands after it is read too"), "\(lost)")
     }
 
+    @Test func nestingAndLengthTakeNoStack() throws {
+        let worker = "python3 -m dynamo.mocker --model-path /m &\npython3 -m dynamo.frontend"
+        let signs = String(repeating: "- ", count: 20_000)
+        let parentheses = String(repeating: "(", count: 20_000)
+        let deep = """
+            even=$((\(signs)7))
+            deep=$((\(parentheses)1\(String(repeating: ")", count: 20_000))))
+            if [[ \(String(repeating: "! ", count: 20_000))a = a ]]; then cd /negated; fi
+            if [[ \(String(repeating: "a = a && ", count: 20_000))a = b ]]; then cd /all; fi
+            if [[ \(String(repeating: "a = b || ", count: 20_000))a = a ]]; then export PORT=$even; fi
+            \(worker) --http-port $PORT
+            """
+        let imported = try ImportedManifest(deep, file: "deep.sh")
+        #expect(imported.processes == 2)
+        #expect(imported.text.contains("workingDirectory: /negated") && imported.text.contains("port: 7\n"))
+        #expect(!imported.text.contains("/all"))
+    }
+
     @Test func notesWhatTheLauncherDoesItself() throws {
         let notes = try Self.lines(Self.imported("planes"), .note)
         #expect(notes.contains { $0.hasPrefix("4: 'trap'") })
