@@ -37,6 +37,9 @@ final class MigrationLoop {
         self.publish = publish
     }
 
+    /// Whether something has to be looked at as time goes by.
+    var needsTicks: Bool { self.current != nil || self.missingEnd != nil }
+
     // MARK: Inputs
 
     func take(_ input: MigrationRunner.Input) async {

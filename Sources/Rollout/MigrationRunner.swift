@@ -59,8 +59,10 @@ package final class MigrationRunner: MigrationControl {
                     for await job in jobs { work.addTask { await job() } }
                 }
             }
+            let (alarms, alarm) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
             group.addTask {
-                while !Task.isCancelled {
+                // Without a migration there is nothing to look at, and an idle launcher is not to wake up.
+                for await _ in alarms {
                     try? await Task.sleep(for: .seconds(1))
                     self.sender.yield(.tick)
                 }
@@ -74,7 +76,10 @@ package final class MigrationRunner: MigrationControl {
             ) { status in
                 self.last.withLock { $0 = status }
             }
-            for await input in self.inputs { await loop.take(input) }
+            for await input in self.inputs {
+                await loop.take(input)
+                if loop.needsTicks { alarm.yield() }
+            }
             await loop.end()
             worker.finish()
             group.cancelAll()
