@@ -25,12 +25,15 @@ extension DeploymentMachine {
             let index = self.add(plan)
             self.rollout?.stage = .changing(run: self.replicas[index].runs)
             return [.progress(RolloutProgress(replica: name, .starting))] + self.startWaiting(at: now)
+        case .shelve(let plan) where self.activeIndex(of: name) == nil:
+            let index = self.add(plan)
+            return self.apply(index, self.replicas[index].halt(at: now), at: now) + self.nextStep(at: now)
         case .start:
             guard let index = self.activeIndex(of: name) else { return self.nextStep(at: now) }
             self.rollout?.stage = .changing(run: self.replicas[index].runs)
             return [.progress(RolloutProgress(replica: name, .starting))]
                 + self.apply(index, self.replicas[index].resume(), at: now)
-        case .replace, .remove, .stop:
+        case .replace, .remove, .stop, .shelve:
             guard let index = self.activeIndex(of: name) else { return self.nextStep(at: now) }
             // A process that serves the public port answers what it was given before it is told to end.
             guard self.servesPublicPort(index), self.replicas[index].hasServingProcess else {
@@ -57,20 +60,24 @@ extension DeploymentMachine {
 
     private mutating func change(_ index: Int, _ step: Rollout.Step, at now: ContinuousClock.Instant) -> [Action] {
         let plan = self.replicas[index].plan
+        let isHalted = self.replicas[index].isHalted
         self.rollout?.stage = .changing(run: self.replicas[index].runs)
         if case .remove = step {
-            self.rollout?.began(inverse: .add(plan))
+            self.rollout?.began(inverse: isHalted ? .shelve(plan) : .add(plan))
             self.retire(index)
             return [.progress(RolloutProgress(replica: plan.name, .removing))]
                 + self.apply(index, self.replicas[index].stop(at: now), at: now)
         }
-        if case .stop = step {
+        var successor: ReplicaPlan?
+        switch step {
+        case .stop, .shelve:
             return [.progress(RolloutProgress(replica: plan.name, .stopping))]
                 + self.apply(index, self.replicas[index].halt(at: now), at: now)
+        case .replace(_, with: let new): successor = new
+        default: break
         }
-        var successor: ReplicaPlan?
-        if case .replace(_, with: let new) = step { successor = new }
-        self.rollout?.began(inverse: .replace(plan.name, with: successor == nil ? nil : plan))
+        let back = Rollout.Step.replace(plan.name, with: successor == nil ? nil : plan)
+        self.rollout?.began(inverse: isHalted ? .shelve(plan) : back)
         return [.progress(RolloutProgress(replica: plan.name, .restarting))]
             + self.apply(index, self.replicas[index].replace(with: successor, at: now), at: now)
     }
@@ -79,7 +86,8 @@ extension DeploymentMachine {
     mutating func continueRollout(at now: ContinuousClock.Instant) -> [Action] {
         guard let rollout, let step = rollout.current, case .changing(let run) = rollout.stage else { return [] }
         switch step {
-        case .remove(let name), .stop(let name):
+        case .remove, .stop, .shelve:
+            let name = step.replica
             let isRemoval = if case .remove = step { true } else { false }
             guard let index = self.replicas.firstIndex(where: { $0.plan.name == name }), self.replicas[index].isGone
             else { return [] }
@@ -94,7 +102,9 @@ extension DeploymentMachine {
                 ]
             }
             let end: RolloutProgress.Phase = isRemoval ? .removed : .stopped
-            return [.progress(RolloutProgress(replica: name, end))] + self.nextStep(at: now)
+            var actions: [Action] = [.progress(RolloutProgress(replica: name, end))]
+            if case .shelve(let plan) = step { actions += self.apply(index, self.replicas[index].take(plan), at: now) }
+            return actions + self.nextStep(at: now)
         case .replace, .add, .start:
             guard let index = self.activeIndex(of: step.replica), self.replicas[index].runs > run,
                 self.replicas[index].isReadyOrDone

@@ -135,6 +135,12 @@ extension ReplicaMachine {
         self.state = .waiting
     }
 
+    /// By this plan it is started, once it is; there is no process of it.
+    mutating func take(_ plan: ReplicaPlan) -> [Action] {
+        self.successor = plan
+        return self.takeSuccessor()
+    }
+
     private mutating func takeSuccessor() -> [Action] {
         guard let plan = self.successor else { return [] }
         self.successor = nil

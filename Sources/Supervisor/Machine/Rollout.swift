@@ -13,11 +13,13 @@ struct Rollout: Sendable, Equatable {
         /// Ended, until a person starts it.
         case stop(String)
         case start(String)
+        /// As a person had left it, by this plan: without a process.
+        case shelve(ReplicaPlan)
 
         var replica: String {
             switch self {
             case .replace(let name, _), .remove(let name), .stop(let name), .start(let name): name
-            case .add(let plan): plan.name
+            case .add(let plan), .shelve(let plan): plan.name
             }
         }
     }
