@@ -88,7 +88,7 @@ package final class EventLog: Sendable {
     ) -> (events: [LaunchEvent], reader: EventReader) {
         var reader = EventReader(path: path)
         let current = reader.next()
-        let older = FileManager.default.contents(atPath: "\(path).1").map { EventReader.decode($0) } ?? []
+        let older = reader.putAway()
         return (Array((older + current).filter(isWanted).suffix(count)), reader)
     }
 }
@@ -125,6 +125,16 @@ package struct EventReader: Sendable {
         }
         self.identity = identity
         return rest + self.read(descriptor, to: end)
+    }
+
+    /// The events of the file that was put away before the one that is read; none when that is the one itself, by now.
+    func putAway() -> [LaunchEvent] {
+        let (descriptor, identity, end) = Self.open("\(self.path).1")
+        guard descriptor >= 0 else { return [] }
+        defer { close(descriptor) }
+        guard identity != self.identity else { return [] }
+        var reader = EventReader(path: self.path)
+        return reader.read(descriptor, to: end)
     }
 
     private static func open(_ path: String) -> (descriptor: Int32, identity: UInt64, size: Int) {

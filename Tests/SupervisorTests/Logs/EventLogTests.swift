@@ -38,6 +38,20 @@ import Testing
         #expect(all.count == 6 && all.first?.message == "first")
     }
 
+    @Test func `a file that is put away between two looks is not read twice`() throws {
+        let folder = ScratchFolder()
+        let (path, older) = (Self.path(folder), "\(Self.path(folder)).1")
+        try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+        _ = EventLog(path: path).append(LaunchEvent("one", level: .info, generation: 1))
+        var reader = EventReader(path: path)
+        #expect(reader.next().map(\.message) == ["one"])
+        try FileManager.default.moveItem(atPath: path, toPath: older)
+        #expect(reader.putAway() == [])
+        _ = EventLog(path: path).append(LaunchEvent("two", level: .info, generation: 1))
+        #expect(reader.next().map(\.message) == ["two"])
+        #expect(reader.putAway().map(\.message) == ["one"])
+    }
+
     @Test func `half a line is read when it is whole, and what is no event is left out`() throws {
         let folder = ScratchFolder()
         let event = try JSONEncoder().encode(LaunchEvent("late", level: .info, generation: 1))
