@@ -134,23 +134,22 @@ ssize_t dynamo_notify_receive(int descriptor, char *text, size_t capacity, pid_t
     return size;
 }
 
-// Code is never written, so that its pages can be let go: those that are needed come back from the file.
-static int let_code_go(struct dl_phdr_info *info, size_t size, void *context) {
+// What is never written can be let go: the pages that are needed come back from the file.
+static int let_file_go(struct dl_phdr_info *info, size_t size, void *context) {
     (void)size;
     (void)context;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
     for (int index = 0; index < info->dlpi_phnum; index++) {
         const ElfW(Phdr) *header = &info->dlpi_phdr[index];
-        if (header->p_type != PT_LOAD || !(header->p_flags & PF_X) || (header->p_flags & PF_W)) continue;
+        if (header->p_type != PT_LOAD || (header->p_flags & PF_W)) continue;
         uintptr_t start = (info->dlpi_addr + header->p_vaddr + page - 1) & ~(page - 1);
         uintptr_t end = (info->dlpi_addr + header->p_vaddr + header->p_memsz) & ~(page - 1);
         if (end > start) madvise((void *)start, end - start, MADV_DONTNEED);
     }
-    // The program itself comes first; libraries are small.
-    return 1;
+    return 0;
 }
 
 void dynamo_trim_memory(void) {
     malloc_trim(0);
-    dl_iterate_phdr(let_code_go, NULL);
+    dl_iterate_phdr(let_file_go, NULL);
 }

@@ -14,10 +14,10 @@ extension SupervisorLoop {
         case .lookForContradictions:
             self.lookForContradictions(in: &group)
         case .ready(let seconds):
-            // What only the start needed.
-            dynamo_trim_memory()
+            self.timers.arm(.trim, at: self.clock.now + .seconds(1))
             self.notices(.ready(seconds: seconds, model: self.servingModel))
         case .recovered:
+            self.timers.arm(.trim, at: self.clock.now + .seconds(1))
             self.notices(.recovered)
         case .degraded(let replicas):
             self.notices(.degraded(replicas: replicas))

@@ -1,3 +1,4 @@
+internal import CProcess
 internal import Deployment
 internal import Glibc
 internal import NIOCore
@@ -14,6 +15,7 @@ final class SupervisorLoop {
         case verification
         case query(Int)
         case heartbeat
+        case trim
     }
 
     /// What a program that the keeper was asked for belongs to.
@@ -227,6 +229,9 @@ final class SupervisorLoop {
             if let query = self.queries.removeValue(forKey: id) { query.reply(self.status()) }
         case .heartbeat:
             self.beat()
+        case .trim:
+            // What only the start needed, and the summary that followed it.
+            dynamo_trim_memory()
         }
     }
 

@@ -120,7 +120,8 @@ int dynamo_leave_first_process(void);
 // A pipe whose ends are not inherited and whose reading end does not block. Returns 0 or an errno.
 int dynamo_pipe(int *reading, int *writing);
 
-// Gives back to the system what only the start needed: memory that nothing holds any more, and code that is not run again.
+// Gives back to the system what only the start needed: memory that nothing holds any more, and pages of the program
+// and its libraries that are not looked at again.
 void dynamo_trim_memory(void);
 
 // A file in memory, not inherited; -1 on failure.
