@@ -18,15 +18,9 @@ import Testing
             let backend = RawClient(accepted: listener.accept())
             try backend.send("HTTP/1.1 200 OK\r\ncontent-length: \(size)\r\n\r\n")
             let bytes = [UInt8](repeating: 120, count: 1 << 20)
-            var (sent, still) = (0, 0)
-            while sent < size, still < 50 {
-                let count = backend.sendSome(Array(bytes.prefix(size - sent)))
-                sent += count
-                still = count == 0 ? still + 1 : 0
-                if count == 0 { try await Task.sleep(for: .milliseconds(10)) }
-            }
             // What the kernel's buffers hold, and not the answer.
-            #expect(still == 50 && sent < 24 << 20, "\(sent) bytes went to a client that does not read")
+            var sent = try await backend.sendUntilStuck(most: size)
+            #expect(sent < 24 << 20, "\(sent) bytes went to a client that does not read")
             async let read = client.receiveCount(within: .seconds(20)) { $0 >= size }
             try await eventually(within: .seconds(20), "the rest follows") {
                 while case let count = backend.sendSome(Array(bytes.prefix(size - sent))), count > 0 { sent += count }
@@ -106,15 +100,8 @@ import Testing
             gateway.setBackends([Backend(id: "x", generation: 1, host: "127.0.0.1", port: listener.port)])
             let client = try RawClient(port: port)
             try client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60000000\r\n\r\n")
-            let bytes = [UInt8](repeating: 120, count: 1 << 20)
-            var (sent, still) = (0, 0)
-            while sent < 60_000_000, still < 50 {
-                let count = client.sendSome(bytes)
-                sent += count
-                still = count == 0 ? still + 1 : 0
-                if count == 0 { try await Task.sleep(for: .milliseconds(10)) }
-            }
-            #expect(still == 50 && sent < 40_000_000, "\(sent) bytes went into nothing")
+            let sent = try await client.sendUntilStuck(most: 60_000_000)
+            #expect(sent < 40_000_000, "\(sent) bytes went into nothing")
             #expect(gateway.status.inFlight == 1)
         }
     }
@@ -227,6 +214,26 @@ import Testing
             }
         }
         await backend.kill()
+    }
+}
+
+extension RawClient {
+    /// Sends for as long as anything is taken, and for half a second more.
+    ///
+    /// - Parameter limit: how much at most.
+    /// - Returns: how many bytes were taken.
+    /// - Throws: when the test is cancelled.
+    fileprivate func sendUntilStuck(most limit: Int) async throws -> Int {
+        let bytes = [UInt8](repeating: 120, count: 1 << 20)
+        var (sent, looks) = (0, 0)
+        while sent < limit, looks < 50 {
+            let count = self.sendSome(Array(bytes.prefix(limit - sent)))
+            sent += count
+            looks = count == 0 ? looks + 1 : 0
+            // The pace of the looks: that nothing happens for a while is what is looked for.
+            if count == 0 { try await Task.sleep(for: .milliseconds(10)) }
+        }
+        return sent
     }
 }
 

@@ -8,16 +8,17 @@ import Testing
 /// A real nats-server; the tests are started with one on the PATH.
 @Suite(.serialized, .timeLimit(.minutes(1)))
 struct NATSPingTests {
-    private func server(_ arguments: String...) throws -> Stranger {
+    private func server(_ port: String, _ arguments: String...) throws -> Stranger {
         let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
         let program = path.split(separator: ":").map { "\($0)/nats-server" }
             .first { FileManager.default.isExecutableFile(atPath: $0) }
-        return try Stranger([try #require(program, "nats-server is not on the PATH")] + arguments)
+        let command = [try #require(program, "nats-server is not on the PATH"), "-l", "/dev/null"]
+        return try Stranger(command + ["-a", "127.0.0.1", "-p", port] + arguments)
     }
 
     @Test func aServerAnswers() async throws {
         let port = "\(20_000 + Int.random(in: 0..<10_000))"
-        let server = try self.server("-l", "/dev/null", "-a", "127.0.0.1", "-p", port)
+        let server = try self.server(port)
         try await eventually("answers") {
             await NATSPing.ask(url: "nats://127.0.0.1:\(port)", timeout: .seconds(1)) == .success
         }
@@ -26,18 +27,7 @@ struct NATSPingTests {
 
     @Test func credentialsOfTheURLAreGiven() async throws {
         let port = "\(20_000 + Int.random(in: 0..<10_000))"
-        let server = try self.server(
-            "-l",
-            "/dev/null",
-            "-a",
-            "127.0.0.1",
-            "-p",
-            port,
-            "--user",
-            "me",
-            "--pass",
-            "secret"
-        )
+        let server = try self.server(port, "--user", "me", "--pass", "secret")
         try await eventually("answers") {
             await NATSPing.ask(url: "nats://me:secret@127.0.0.1:\(port)", timeout: .seconds(1)) == .success
         }
@@ -48,18 +38,7 @@ struct NATSPingTests {
 
     @Test func whatAServerSaysOfItselfNeedsNoCredentials() async throws {
         let port = "\(20_000 + Int.random(in: 0..<10_000))"
-        let server = try self.server(
-            "-l",
-            "/dev/null",
-            "-a",
-            "127.0.0.1",
-            "-p",
-            port,
-            "--user",
-            "me",
-            "--pass",
-            "secret"
-        )
+        let server = try self.server(port, "--user", "me", "--pass", "secret")
         var answer = DoctorFacts.NATSAnswer.silence("not asked")
         try await eventually("answers") {
             answer = await NATSPing.info(url: "nats://127.0.0.1:\(port)", timeout: .seconds(1))
