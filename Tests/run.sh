@@ -79,9 +79,9 @@ ln -sf "$d121/bin/nats-server" "$cache/bin/nats-server"
 export PATH="$cache/bin:$PATH"
 nats-server --version
 
-# How long each of the eight families of decoders and machines is fed with damaged input: three minutes in all.
-export DYNAMO_FUZZ_SECONDS=${DYNAMO_FUZZ_SECONDS:-30}
+# How long each of the eight families of decoders and machines is fed with damaged input: a minute and a half in all.
+export DYNAMO_FUZZ_SECONDS=${DYNAMO_FUZZ_SECONDS:-10}
 
 swift build --build-tests
 # One test at a time: many start whole deployments, and two cores are few. A test that hangs shows where, and fails.
-exec python3 Tests/with_limits.py 300 3600 swift test --skip-build --no-parallel "$@"
+exec python3 Tests/with_limits.py 300 4500 swift test --skip-build --no-parallel "$@"
