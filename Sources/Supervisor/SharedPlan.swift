@@ -7,6 +7,7 @@ final class SharedPlan: Sendable {
         var slots: Plan
         var active: Plan
         var isChanging = false
+        var isRetiring = false
     }
 
     private let state: Mutex<State>
@@ -22,6 +23,11 @@ final class SharedPlan: Sendable {
     var isChanging: Bool { self.state.withLock { $0.isChanging } }
 
     func set(slots: Plan, active: Plan) { self.state.withLock { ($0.slots, $0.active) = (slots, active) } }
+
+    /// Whether another generation takes its place.
+    var isRetiring: Bool { self.state.withLock { $0.isRetiring } }
+
+    func retire() { self.state.withLock { $0.isRetiring = true } }
 
     func set(isChanging: Bool) { self.state.withLock { $0.isChanging = isChanging } }
 }

@@ -13,6 +13,9 @@ package final class Supervisor: Sendable {
     /// The plan of the manifest as it is now, or, with numbers of replicas for processes, of the one that runs with these.
     package typealias Replan = @Sendable (_ counts: [String: Int]) async throws(ReplanFailure) -> Plan
 
+    /// The plan that runs, with other ports in the place of some that are taken.
+    package typealias RenewPorts = @Sendable ([PortRenewal]) async throws(ReplanFailure) -> Plan
+
     /// When discovery is compared with the plan.
     package enum VerificationStage: Sendable, Hashable {
         /// All but frontends are ready: what is there must not contradict the plan; it need not be complete.
@@ -41,6 +44,7 @@ package final class Supervisor: Sendable {
     private let heartbeat: Heartbeat?
     /// Reads the manifest again.
     let replan: Replan?
+    private let renewPorts: RenewPorts?
     private let migrations: (any MigrationControl)?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
@@ -59,6 +63,7 @@ package final class Supervisor: Sendable {
         metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
         heartbeat: Heartbeat? = nil,
         replan: Replan? = nil,
+        renewPorts: RenewPorts? = nil,
         migrations: (any MigrationControl)? = nil,
         logger: Logger
     ) {
@@ -74,6 +79,7 @@ package final class Supervisor: Sendable {
         self.metrics = metrics
         self.heartbeat = heartbeat
         self.replan = replan
+        self.renewPorts = renewPorts
         self.migrations = migrations
         self.logger = logger
         let (events, sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
@@ -88,6 +94,12 @@ package final class Supervisor: Sendable {
     /// Asks for the end: everything is stopped in reverse order, or, with `now` or when asked again with it, killed at once.
     package func requestStop(now: Bool) {
         self.sender.yield(.stop(now: now))
+    }
+
+    /// Another generation takes the place of this one: it is stopped, and has ended when it has given back what it held of the machine.
+    package func retire() {
+        self.shared.retire()
+        self.requestStop(now: false)
     }
 
     /// Runs the deployment as its only generation, with its lock and its control socket; returns when nothing of it is left.
@@ -195,6 +207,7 @@ package final class Supervisor: Sendable {
                 relays: self.relays,
                 publicPort: self.publicPort,
                 heartbeat: self.heartbeat,
+                renewPorts: self.renewPorts,
                 sender: sender
             )
             // Probes and the like are no longer of interest when the loop has ended.

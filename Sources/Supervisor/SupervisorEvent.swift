@@ -12,7 +12,13 @@ enum SupervisorEvent: Sendable {
     case wake
     case strays([Stray])
     /// The keeper is gone and what it left behind was killed.
-    case abandonedKilled(survivors: [String])
+    case abandonedKilled(survivors: [Stray])
+    /// The processes of a replica, with their start times.
+    case processesSeen(replica: Int, leader: Int32, [Int32: UInt64])
+    /// Who of a run that has ended holds memory of GPUs; nil: nobody tells.
+    case memorySeen(replica: Int, run: Int, [GPUTool.User]?)
+    /// The plan with other ports in the place of those that are taken.
+    case portsRenewed(replica: Int, run: Int, [TakenPort], Result<Plan, ReplanFailure>)
     /// The model that serves, and what of discovery contradicts the plan.
     case verified([String], model: String?)
     case contradictionsFound([String])

@@ -63,6 +63,7 @@ extension SupervisorLoop {
         case .cancel(let timer):
             self.timers.cancel(.replica(index, timer))
         case .signal(_, let signal):
+            self.rememberProcesses(of: index, in: &group)
             if let launch = self.launchOfReplica[index] { self.keeper.signal(launch, signal) }
         case .kill:
             if let launch = self.launchOfReplica[index] { self.keeper.signal(launch, SIGKILL) }
@@ -70,6 +71,7 @@ extension SupervisorLoop {
             self.cleanupQueue.append((index, run, grace))
             self.lookForStrays(in: &group)
         case .layerReached(let layer, let seconds):
+            self.rememberProcesses(of: index, in: &group)
             self.notices(.layerReached(replica: replica.name, layer: layer, seconds: seconds))
         case .stateChanged(let detail):
             let state = self.machine.replicas[index].shownState
@@ -94,9 +96,12 @@ extension SupervisorLoop {
             )
         case .warning(let text):
             self.warn(text)
+        case .portsRenewed(let text):
+            self.notices(.portsRenewed(replica: replica.name, text))
         case .said(let text):
             self.notices(.said(replica: replica.name, text))
         case .planTaken:
+            self.sharePlan()
             self.notices(.replicaPlanned(self.machine.replicas[index].plan))
         case .hopeless, .late, .backoffOver:
             break
@@ -135,19 +140,6 @@ extension SupervisorLoop {
 
     // MARK: Starting
 
-    /// Who is in the way of replicas, in words.
-    func takenPorts(of replicas: [ReplicaPlan]) -> [String] {
-        let ports = replicas.flatMap { replica in replica.ports.map { (replica, $0) } }
-        guard !ports.isEmpty else { return [] }
-        let listeners = PortListeners()
-        return ports.compactMap { replica, port in
-            guard !self.held.ports.contains(port.port), listeners.isTaken(port.port) else { return nil }
-            let holder = listeners.holder(of: port.port)?.words ?? "a process that this user may not see"
-            return "\(replica.name): port \(port.port) (\(port.name)) is already in use by \(holder); "
-                + "stop it, or give \(replica.name) another port"
-        }
-    }
-
     private func spawn(_ index: Int, run: Int, in group: inout DiscardingTaskGroup) {
         let replica = self.plan.replicas[index]
         let now = self.clock.now
@@ -155,7 +147,8 @@ extension SupervisorLoop {
         let isFresh = self.portsCheckedAt.map { now - $0 < .seconds(1) } ?? false
         let taken = isFresh && run == 1 ? [] : self.takenPorts(of: [replica])
         guard taken.isEmpty else {
-            let reason = taken.joined(separator: "; ")
+            if self.renew(taken, of: index, run: run, in: &group) { return }
+            let reason = taken.map(\.words).joined(separator: "; ")
             return self.feed(.notStarted(replica: index, run: run, reason: reason, permanent: run == 1), in: &group)
         }
         do {
@@ -179,6 +172,7 @@ extension SupervisorLoop {
                     throw error
                 }
             }
+            self.linesBefore[index] = self.pump.lineCount(of: index)
             self.lastLaunch += 1
             let id = self.lastLaunch
             self.launches[id] = .replica(index, run: run)
@@ -258,6 +252,7 @@ extension SupervisorLoop {
             switch self.launches[id] {
             case .replica(let index, let run):
                 self.sessions[pid] = index
+                self.remember(pid, of: index)
                 self.notices(.started(replica: self.plan.replicas[index].name, pid: pid))
                 self.feed(.spawned(replica: index, run: run, pid: pid), in: &group)
             case .exec, nil:

@@ -51,6 +51,9 @@ extension SupervisorLoop {
 
     func strayFound(_ strays: [Stray], in group: inout DiscardingTaskGroup) {
         self.isLookingForStrays = false
+        for stray in strays {
+            if let owner = stray.owner { self.remember(stray.pid, startTime: stray.startTime, of: owner) }
+        }
         for action in self.cleanup.evaluate(strays, at: self.clock.now) {
             switch action {
             case .signal(let stray, let signal):
@@ -63,8 +66,7 @@ extension SupervisorLoop {
                     )
                 }
                 if !survivors.isEmpty {
-                    let names = survivors.map { "\($0.command) (pid \($0.pid))" }.joined(separator: ", ")
-                    self.warn("\(name) left processes behind that cannot be killed: \(names)")
+                    self.warn(of: survivors, "\(name) left processes behind that cannot be killed: ", in: &group)
                     self.survivors += survivors.map { (name, $0) }
                 }
                 // Its last lines may still be in the pipes.
@@ -91,12 +93,14 @@ extension SupervisorLoop {
                 "\(name): what \(who) says to its NOTIFY_SOCKET (start \(run)) does not count: it is none of its processes"
             )
         case .drained(let index, let run):
+            let isUnasked = self.exits[index] != nil
             if let status = self.exits.removeValue(forKey: index) {
                 let name = self.plan.replicas[index].name
                 let lines = self.pump.lastLines(of: index, 10)
                 self.notices(.exited(replica: name, exit: status.words, lastLines: lines))
             }
-            self.feed(.cleared(replica: index, run: run), in: &group)
+            if self.renewAfterExit(index, run: run, isUnasked: isUnasked, in: &group) { return }
+            self.finishRun(index, run: run, in: &group)
         case .trouble(let index, let text?):
             guard self.logTroubles.updateValue(text, forKey: index) == nil else { return }
             self.notices(.warning(text))
@@ -123,8 +127,8 @@ extension SupervisorLoop {
         }
     }
 
-    func abandonedKilled(_ survivors: [String], in group: inout DiscardingTaskGroup) {
-        if !survivors.isEmpty { self.warn("processes that cannot be killed: \(survivors.joined(separator: ", "))") }
+    func abandonedKilled(_ survivors: [Stray], in group: inout DiscardingTaskGroup) {
+        if !survivors.isEmpty { self.warn(of: survivors, "processes that cannot be killed: ", in: &group) }
         for index in self.plan.replicas.indices {
             guard let run = self.machine.replicas[index].run?.number else { continue }
             self.feed(.exited(replica: index, run: run, .signalled(SIGKILL)), in: &group)

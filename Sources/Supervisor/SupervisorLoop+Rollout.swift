@@ -204,8 +204,8 @@ extension SupervisorLoop {
                 return replica
             }
         )
-        guard taken.isEmpty else {
-            let text = "\(taken.joined(separator: "\n"))\nnothing was changed"
+        guard taken.isEmpty || self.canRenew(taken) else {
+            let text = "\(taken.map(\.words).joined(separator: "\n"))\nnothing was changed"
             return request.reply(.failure(RolloutRefusal(cause: .conflict, description: text)))
         }
         let renewed = Set((change.changed + change.added).map(\.name))

@@ -85,6 +85,7 @@ extension SupervisorLoop {
             restarts: replica.restarts,
             lastExit: replica.lastExit,
             ports: replica.plan.ports,
+            gpus: replica.plan.gpus.isEmpty ? nil : replica.plan.gpus,
             logFile: self.plan.logFile(of: replica.plan),
             uptime: replica.run.map { (now - $0.startedAt).inSeconds },
             kvEvents: relays[replica.plan.name]

@@ -39,6 +39,7 @@ final class SupervisorLoop {
     let relays: @Sendable () -> [String: KVRelayStatus]
     let publicPort: (any PublicPortControl)?
     let heartbeat: Heartbeat?
+    let renewPorts: Supervisor.RenewPorts?
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
     let startedAt = ContinuousClock.now
@@ -64,6 +65,12 @@ final class SupervisorLoop {
     var isKeeperLost = false
     /// Exits that are said once the output of the run was read to the end.
     var exits: [Int: ProcessExit] = [:]
+    /// How many lines a replica had written before its run.
+    var linesBefore: [Int: Int] = [:]
+    /// The processes of each replica that has GPUs, of its run, with their start times.
+    var gpuProcesses: [Int: [Int32: UInt64]] = [:]
+    /// The runs that have ended and may still hold memory of GPUs.
+    var memoryWaits: [Int: Int] = [:]
 
     var cleanup = TreeCleanup()
     /// Replicas whose leader ended after the last look at /proc began.
@@ -105,6 +112,7 @@ final class SupervisorLoop {
         relays: @escaping @Sendable () -> [String: KVRelayStatus],
         publicPort: (any PublicPortControl)?,
         heartbeat: Heartbeat?,
+        renewPorts: Supervisor.RenewPorts?,
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
         self.shared = shared
@@ -119,6 +127,7 @@ final class SupervisorLoop {
         self.relays = relays
         self.publicPort = publicPort
         self.heartbeat = heartbeat
+        self.renewPorts = renewPorts
         self.sender = sender
         self.machine = DeploymentMachine(
             plan: plan,
@@ -131,8 +140,12 @@ final class SupervisorLoop {
     func run(_ events: AsyncStream<SupervisorEvent>, in group: inout DiscardingTaskGroup) async -> SupervisorOutcome {
         self.beat()
         let taken = self.takenPorts(of: self.plan.replicas)
-        self.portsCheckedAt = self.clock.now
-        self.feed(taken.isEmpty ? .begin : .portsTaken(taken), in: &group)
+        if taken.isEmpty { self.portsCheckedAt = self.clock.now }
+        // Who can get other ports gets them when it is started.
+        self.feed(
+            taken.isEmpty || self.canRenew(taken) ? .begin : .portsTaken(taken.map(\.words)),
+            in: &group
+        )
         self.schedule()
         if self.outcome == nil {
             for await event in events {
@@ -144,6 +157,7 @@ final class SupervisorLoop {
         self.scheduled?.task.cancel()
         self.held.keep([])
         await self.nameLeftovers()
+        await self.completeSurvivors()
         let outcome = self.outcome ?? SupervisorOutcome(exitCode: 1, reason: .requested)
         self.answerQueries()
         self.sender.finish()
@@ -179,6 +193,12 @@ final class SupervisorLoop {
             self.strayFound(strays, in: &group)
         case .abandonedKilled(let survivors):
             self.abandonedKilled(survivors, in: &group)
+        case .processesSeen(let index, let leader, let processes):
+            self.processesSeen(of: index, leader: leader, processes)
+        case .memorySeen(let index, let run, let users):
+            self.memorySeen(index, run: run, users, in: &group)
+        case .portsRenewed(let index, let run, let taken, let result):
+            self.portsRenewed(index, run: run, taken, result, in: &group)
         case .contradictionsFound(let contradictions):
             self.feed(.contradictionsFound(contradictions), in: &group)
         case .verified(let mismatches, let model):

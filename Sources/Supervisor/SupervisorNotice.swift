@@ -16,6 +16,8 @@ package enum SupervisorNotice: Sendable, Hashable {
     case exited(replica: String, exit: String, lastLines: [String])
     /// A replica is started again after a delay; `maximum` is nil when it is never given up.
     case restarting(replica: String, reason: String, delay: Double, restart: Int, maximum: Int?)
+    /// Ports of a replica turned out to be taken; in words, who has them and what it gets instead.
+    case portsRenewed(replica: String, String)
     /// The first exit ends the deployment, as asked for.
     case firstExit(replica: String, code: Int32)
     /// The deployment serves, so many seconds after it was started; the model is the one that was asked for a token.
@@ -110,16 +112,24 @@ package struct SupervisorOptions: Sendable, Hashable {
     package var verificationTimeout: Double
     /// How many probes may be under way at the same time.
     package var concurrentProbes: Int
+    /// Tells who holds memory of GPUs; nil: nobody is asked.
+    package var gpuTool: GPUTool?
+    /// How long a replica that had GPUs waits, before it is started again, for the memory that its last run had.
+    package var gpuMemoryLimit: Duration
 
     package init(
         exitOnFirst: Bool = false,
         deploymentStart: ContinuousClock.Instant? = nil,
         verificationTimeout: Double = 30,
-        concurrentProbes: Int = 32
+        concurrentProbes: Int = 32,
+        gpuTool: GPUTool? = nil,
+        gpuMemoryLimit: Duration = .seconds(30)
     ) {
         self.exitOnFirst = exitOnFirst
         self.deploymentStart = deploymentStart
         self.verificationTimeout = verificationTimeout
         self.concurrentProbes = concurrentProbes
+        self.gpuTool = gpuTool
+        self.gpuMemoryLimit = gpuMemoryLimit
     }
 }

@@ -121,6 +121,8 @@ struct ForegroundOutput: Sendable {
                 as: .warning,
                 about: replica
             )
+        case .portsRenewed(let replica, let text):
+            self.tell("\(replica): \(text)", as: .notice, about: replica)
         case .firstExit(_, let code):
             // Log scrapers match this line of upstream's scripts byte for byte, so nothing stands in front of it.
             let text = "A background process exited with code \(code)"

@@ -6,6 +6,9 @@ import Supervisor
 struct Preflight {
     let environment: [String: String]
 
+    /// What commands of a migration's new generation see besides: a device that the old one has is not free yet.
+    static let migration = ["DYNAMO_LAUNCH_MIGRATION": "1"]
+
     /// Runs those that were not run for this start yet, one after another in the order of the manifest.
     ///
     /// - Returns: the values by name.

@@ -4,7 +4,6 @@ import FoundationEssentials
 import Glibc
 import Rollout
 import Supervisor
-import Synchronization
 import Systemd
 
 /// From the command line to a plan: finds the manifest, reads it, and looks at the machine.
@@ -27,6 +26,8 @@ struct Preparation {
     let generation: Int
     let manifest: Manifest
     let environment: [String: String]
+    /// Whether the generation before still runs, and has what this one will get.
+    var isMigration = false
 
     /// Why there is no plan.
     struct Failure: Error {
@@ -159,7 +160,7 @@ struct Preparation {
     /// Where ports of the plan come from; the same source gives the same process the same port again.
     func ports(_ leases: Leases) -> PortSource {
         let name = self.manifest.name.value
-        return PortSource(leases, holder: self.generation == 1 ? name : "\(name)@\(self.generation)")
+        return PortSource(leases, deployment: name, generation: self.generation)
     }
 
     /// The plan of this machine.
@@ -171,6 +172,8 @@ struct Preparation {
         var releases: [String: Result<DynamoRelease, ReleaseProblem>] = [:]
         // Run once it is known that nothing else is wrong.
         var preflight: [String: String]?
+        let machine = await self.machineDevices()
+        var races = 0
         while true {
             var unknown: Set<String> = []
             let facts = self.facts(
@@ -180,7 +183,8 @@ struct Preparation {
                     return .failure(ReleaseProblem(reason: "not asked yet"))
                 },
                 leasePort: ports.port,
-                preflight: preflight
+                preflight: preflight,
+                devices: self.deviceFacts(machine, ports)
             )
             let plan = Result { () throws(ManifestErrors) in try Planner.plan(self.manifest, facts: facts) }
             if unknown.isEmpty {
@@ -188,11 +192,19 @@ struct Preparation {
                     do throws(ManifestErrors) { return try plan.get() } catch { throw Failure(error) }
                 }
                 var checked = try self.checkingLimits(of: try plan.get(), isStarted: ports.isHeld)
+                if ports.isHeld, let machine, try await !self.take(checked, machine, ports, mayFail: races < 5) {
+                    // Another launcher was faster: there may be other devices.
+                    races += 1
+                    continue
+                }
                 if ports.isHeld, preflight == nil, !self.manifest.preflight.isEmpty {
-                    let commands = Preflight(environment: self.environment)
+                    let commands = Preflight(
+                        environment: self.environment.merging(self.isMigration ? Preflight.migration : [:]) { $1 }
+                    )
                     preflight = try await commands.values(self.manifest.preflight, ports)
                     continue
                 }
+                checked.notes += [machine?.note].compactMap(\.self)
                 checked.notes += self.manifest.preflight.map { Preflight.note(of: $0, preflight) }
                 return checked
             }
@@ -220,7 +232,8 @@ struct Preparation {
     private func facts(
         detectRelease: @escaping (String) -> Result<DynamoRelease, ReleaseProblem>,
         leasePort: @escaping (PortRequest) throws -> Int,
-        preflight: [String: String]? = nil
+        preflight: [String: String]? = nil,
+        devices: DeviceFacts = DeviceFacts()
     ) -> PlanFacts {
         PlanFacts(
             environment: self.environment,
@@ -242,7 +255,8 @@ struct Preparation {
             leasePort: leasePort,
             passthroughArguments: self.source.arguments,
             preflight: preflight,
-            generation: self.generation
+            generation: self.generation,
+            devices: devices
         )
     }
 
@@ -261,50 +275,5 @@ struct Preparation {
             Terminal.printError(failure.lines.count > 1 ? "\(last); \(consequence)" : last)
         }
         return ExitCode(1)
-    }
-}
-
-/// Gives out ports, the same one when asked again for the same purpose.
-final class PortSource: Sendable {
-    private let leases: PortLeases
-    let isHeld: Bool
-    private let given: Mutex<[String: Int]> = Mutex([:])
-    /// What preflights of this start gave: a change of the manifest does not run them again, or every process would be another.
-    private let preflights: Mutex<[[String]: String]> = Mutex([:])
-
-    /// - Parameters:
-    ///   - mode: whether the ports are kept from others.
-    ///   - holder: in whose name: a generation of a deployment.
-    init(_ mode: Preparation.Leases, holder: String) {
-        self.leases = PortLeases(holder: holder)
-        self.isHeld = mode == .held
-    }
-
-    /// The port is to be this one, whoever holds it: clients know it.
-    func give(_ port: Int, for process: String, _ name: String) {
-        self.given.withLock { $0["\(process)-0/\(name)"] = port }
-    }
-
-    func preflight(_ command: [String]) -> String? { self.preflights.withLock { $0[command] } }
-
-    func setPreflight(_ command: [String], _ value: String) { self.preflights.withLock { $0[command] = value } }
-
-    /// Gives everything back: a lease that stays costs a port for as long as the launcher runs.
-    func release() { self.leases.release() }
-
-    func port(_ request: PortRequest) throws -> Int {
-        let name = "\(request.process)-\(request.index)/\(request.name)"
-        return try self.given.withLock { try self.port(request, name, &$0) }
-    }
-
-    private func port(_ request: PortRequest, _ name: String, _ given: inout [String: Int]) throws -> Int {
-        if let port = given[name] { return port }
-        let wanted = PortLeases.Request(name: name, kind: request.name == "system" ? .system : .general)
-        let taken = request.avoiding.union(given.values)
-        let port =
-            self.isHeld
-            ? try self.leases.lease(wanted, avoiding: taken) : try self.leases.preview(wanted, avoiding: taken)
-        given[name] = port
-        return port
     }
 }

@@ -161,7 +161,11 @@ struct UpCommand: AsyncParsableCommand {
     ) async -> SupervisorOutcome {
         let plan = start.plan
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
-        var options = SupervisorOptions(exitOnFirst: self.exitOnFirst, deploymentStart: .now)
+        var options = SupervisorOptions(
+            exitOnFirst: self.exitOnFirst,
+            deploymentStart: .now,
+            gpuTool: GPUTool(environment: start.preparation.environment)
+        )
         // After the comparison with discovery the public port is asked.
         options.verificationTimeout += port?.proofTime ?? 0
         let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }

@@ -69,6 +69,8 @@ struct FidelityRules {
             "kubernetes", "canary", "migration":
             return .kept
         case "unset": return Self.unset
+        case "gpuSharing":
+            return use.text == "shared" ? .lost("in a cluster every pod has its devices for itself") : .kept
         case "preflight": return Self.preflight
         case "discovery": return self.discovery(use)
         case "namespace":

@@ -14,6 +14,8 @@ package struct Manifest: Sendable, Hashable {
     /// What the gateway listens on beside the public port.
     var gatewayPorts: [GatewayPort]
     var device: Device
+    /// Whether other deployments of the machine may have its devices too.
+    package var gpuSharing = GPUSharing.exclusive
     var environment: [EnvironmentEntry]
     var unset: [Located<String>]
     var inherit: InheritPolicy
@@ -40,6 +42,22 @@ package struct Manifest: Sendable, Hashable {
     var neededVariables: Set<String> = []
     /// The keys that it uses, for reports of what becomes of them.
     package var uses: [ManifestUse] = []
+
+    /// The kind of its devices, `cuda` or `xpu`; nil: no process mentions any.
+    package var deviceKind: String? {
+        self.processes.contains { $0.gpus != nil && $0.replicas > 0 } ? self.device.rawValue : nil
+    }
+
+    /// The devices that it names.
+    package var deviceNames: [String] {
+        self.processes.flatMap { process -> [String] in
+            switch process.gpus?.selection {
+            case .devices(let devices): devices
+            case .lists(let lists): lists.flatMap(\.self)
+            case .count, nil: []
+            }
+        }
+    }
 
     /// Whether a process is Dynamo's own, or, where the manifest states a release, a program that may start one.
     var usesDynamo: Bool {

@@ -59,6 +59,9 @@ struct ManifestDecoder {
             gateway: self.gateway(fields["gateway"]?.value, processes: decoded, shared: environment),
             gatewayPorts: self.gatewayPorts,
             device: fields["device"].flatMap { self.node.choice($0.value, "'device'", Device.self)?.value } ?? .cuda,
+            gpuSharing: fields["gpuSharing"].flatMap {
+                self.node.choice($0.value, "'gpuSharing'", GPUSharing.self)?.value
+            } ?? .exclusive,
             environment: environment,
             unset: fields["unset"].map { self.variableNames($0.value, "'unset'") } ?? [],
             inherit: fields["inherit"].flatMap { self.inherit($0.value) } ?? .all,

@@ -3,7 +3,8 @@
 /// The decoder, the JSON schema's test and the documentation's test use these lists.
 enum ManifestKey {
     static let root = [
-        "name", "model", "planes", "discovery", "namespace", "dynamo", "http", "device", "env", "unset", "inherit",
+        "name", "model", "planes", "discovery", "namespace", "dynamo", "http", "device", "gpuSharing", "env", "unset",
+        "inherit",
         "processes", "infrastructure", "preflight", "passthrough", "canary", "gateway", "migration", "kubernetes",
     ]
     static let planes = ["request", "events", "response"]

@@ -63,7 +63,10 @@ extension ManifestValidation {
                 for (index, number) in self.numbers(of: port, in: process).enumerated() {
                     let replica = process.replicas > 1 ? "replica \(index) of process" : "process"
                     let name = "\(replica) '\(process.name.value)' (\(port.name.value))"
-                    if let diagnostic = claim(number, name, port.location) {
+                    // Those of further ranks are taken too.
+                    let block = number..<(number + process.block(of: port.name.value))
+                    let problems = block.compactMap { claim($0, name, port.location) }
+                    if let diagnostic = problems.first {
                         self.append(diagnostic)
                         break
                     }

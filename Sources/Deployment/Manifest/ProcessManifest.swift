@@ -94,6 +94,13 @@ package struct ProcessManifest: Sendable, Hashable {
             || self.arguments.contains { word in flags.contains { word.value.literal?.hasPrefix($0) ?? false } }
     }
 
+    /// How many ports in a row a port is the first of: data-parallel ranks of an engine count up from that of rank 0.
+    func block(of port: String) -> Int {
+        guard let events = self.kvEvents, events.ranks > 1 else { return 1 }
+        let names = events.engine.value.names + (events.replay?.value.names ?? [])
+        return names.contains("port.\(port)") ? events.ranks : 1
+    }
+
     /// Whether the process is Dynamo's own.
     var isDynamo: Bool { self.module?.hasPrefix("dynamo.") ?? false }
 

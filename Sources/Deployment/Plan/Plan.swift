@@ -37,6 +37,8 @@ package struct Plan: Sendable, Hashable, Codable {
     package var externalServices: [ExternalService]
     /// The process that arguments after `--` go to.
     package var passthrough: String?
+    /// Whether other deployments may have its devices too.
+    package var gpuSharing: GPUSharing
     /// Things the user should know, such as a shell variable that was overridden.
     package var notes: [String]
 
@@ -57,6 +59,7 @@ package struct Plan: Sendable, Hashable, Codable {
         replicas: [ReplicaPlan],
         externalServices: [ExternalService] = [],
         passthrough: String? = nil,
+        gpuSharing: GPUSharing = .exclusive,
         notes: [String] = []
     ) {
         self.deployment = deployment
@@ -75,6 +78,7 @@ package struct Plan: Sendable, Hashable, Codable {
         self.replicas = replicas
         self.externalServices = externalServices
         self.passthrough = passthrough
+        self.gpuSharing = gpuSharing
         self.notes = notes
     }
 }

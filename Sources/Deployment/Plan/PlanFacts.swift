@@ -25,6 +25,7 @@ package struct PlanFacts {
     package var preflight: [String: String]?
     /// Which generation of the deployment is planned; see `Plan.generation`.
     package var generation: Int
+    package var devices: DeviceFacts
 
     package init(
         environment: [String: String],
@@ -39,7 +40,8 @@ package struct PlanFacts {
         leasePort: @escaping (PortRequest) throws -> Int,
         passthroughArguments: [String] = [],
         preflight: [String: String]? = [:],
-        generation: Int = 1
+        generation: Int = 1,
+        devices: DeviceFacts = DeviceFacts()
     ) {
         self.environment = environment
         self.workingDirectory = workingDirectory
@@ -54,6 +56,7 @@ package struct PlanFacts {
         self.passthroughArguments = passthroughArguments
         self.preflight = preflight
         self.generation = generation
+        self.devices = devices
     }
 
     /// The program of that name on the caller's PATH.
@@ -84,14 +87,24 @@ package struct PortRequest: Sendable, Hashable {
     package var index: Int
     /// The manifest's name of the port.
     package var name: String
+    /// So many in a row; the port is the first.
+    package var count: Int
     package var range: ClosedRange<Int>
     /// Ports that the plan uses already.
     package var avoiding: Set<Int>
 
-    package init(process: String, index: Int, name: String, range: ClosedRange<Int>, avoiding: Set<Int> = []) {
+    package init(
+        process: String,
+        index: Int,
+        name: String,
+        count: Int = 1,
+        range: ClosedRange<Int>,
+        avoiding: Set<Int> = []
+    ) {
         self.process = process
         self.index = index
         self.name = name
+        self.count = count
         self.range = range
         self.avoiding = avoiding
     }

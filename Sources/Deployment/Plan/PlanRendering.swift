@@ -34,7 +34,11 @@ extension Plan {
         for note in self.notes { lines.append("  note        \(note)") }
         for (position, replica) in self.masked.replicas.enumerated() {
             lines.append("")
-            lines += replica.rendered(position: position + 1, showsInherited: showsInherited)
+            lines += replica.rendered(
+                position: position + 1,
+                showsInherited: showsInherited,
+                sharesGPUs: self.gpuSharing == .shared
+            )
         }
         return lines.joined(separator: "\n") + "\n"
     }
@@ -75,7 +79,7 @@ extension ReplicaPlan {
         ([self.executable] + self.arguments).map(ShellText.quoted).joined(separator: " ")
     }
 
-    fileprivate func rendered(position: Int, showsInherited: Bool) -> [String] {
+    fileprivate func rendered(position: Int, showsInherited: Bool, sharesGPUs: Bool) -> [String] {
         var lines = ["\(position). \(self.name) (\(self.role.rawValue))"]
         func add(_ label: String, _ text: String) {
             lines.append("   " + label + String(repeating: " ", count: max(1, 10 - label.count)) + text)
@@ -97,7 +101,7 @@ extension ReplicaPlan {
         for listen in self.listens {
             add("passed", "\(listen.name) \(listen.address.host):\(listen.address.port), opened by the launcher")
         }
-        if !self.gpus.isEmpty { add("gpus", self.gpus.joined(separator: ", ")) }
+        if !self.gpus.isEmpty { add("gpus", self.gpus.joined(separator: ", ") + (sharesGPUs ? " (shared)" : "")) }
         if let events = self.kvEvents { add("kv events", events.rendered) }
         if let limits = self.limits { add("limits", limits.rendered) }
         for layer in self.readiness { add("ready", "\(layer.layer.rawValue): \(layer.probe.rendered)") }

@@ -1,11 +1,13 @@
 /// Makes a plan from a manifest.
 package struct Planner {
-    let manifest: Manifest
+    private(set) var manifest: Manifest
     let facts: PlanFacts
     var diagnostics: [Diagnostic] = []
     var notes: [String] = []
     /// Every port that the plan has given away.
     var usedPorts: Set<Int> = []
+    /// nil: ports are what the manifest says.
+    private var managed: ManagedPorts?
 
     /// How messages call what stands after `--`.
     static let passthroughFile = "arguments after --"
@@ -13,6 +15,7 @@ package struct Planner {
     private init(_ manifest: Manifest, _ facts: PlanFacts) {
         self.manifest = Self.manifest(manifest, ofGeneration: facts.generation)
         self.facts = facts
+        self.managed = ManagedPorts(facts.environment)
     }
 
     /// Two generations that run beside each other have namespaces of which neither begins with the other's name.
@@ -64,9 +67,11 @@ package struct Planner {
         let release = self.release(of: interpreters)
         guard let planes = self.planes(release) else { return nil }
         self.checkReleases(interpreters)
+        self.takeManagedPublicPort()
         self.reserveFixedPorts()
         let services = ServicePlanner(planner: &self, planes: planes, directories: directories)
         let ports = self.ports()
+        let gpus = self.gpus()
         let context = ReplicaContext(
             planes: planes,
             row: release.map { ReleaseKnowledge.row(for: $0).row },
@@ -77,7 +82,7 @@ package struct Planner {
             infrastructure: self.infrastructure,
             interpreters: interpreters,
             ports: ports,
-            gpus: GPUAllocation(self.manifest.processes).devices,
+            gpus: gpus,
             publicAddress: self.publicAddress(ports),
             frontendHost: self.manifest.gateway == nil ? self.manifest.http.host.value : "127.0.0.1"
         )
@@ -101,6 +106,7 @@ package struct Planner {
             replicas: Self.ordered(replicas),
             externalServices: services.external,
             passthrough: self.manifest.passthrough?.value,
+            gpuSharing: self.manifest.gpuSharing,
             notes: self.notes
         )
     }
@@ -197,6 +203,22 @@ package struct Planner {
 
     // MARK: Ports
 
+    private mutating func takeManagedPublicPort() {
+        guard self.managed != nil,
+            self.manifest.gateway != nil
+                || self.manifest.processes.contains(where: { $0.role == .frontend && $0.replicas > 0 })
+        else { return }
+        let value = self.managedValue(ManagedPorts.publicPort, for: "http", of: "the public address")
+        guard case .port(let number) = value else { return }
+        self.manifest.http.port = Located(number, Location(file: ManagedPorts.publicPort))
+    }
+
+    private mutating func managedValue(_ variable: String, for name: String, of owner: String) -> ManagedPorts.Value? {
+        let value = self.managed?.value(variable, for: name, of: owner)
+        if case .problem(let diagnostic) = value { self.diagnostics.append(diagnostic) }
+        return value
+    }
+
     private mutating func reserveFixedPorts() {
         for process in self.manifest.processes {
             for port in process.ports {
@@ -206,7 +228,7 @@ package struct Planner {
                         "index": .number(index), "replicas": .number(process.replicas),
                     ]
                     if let text = try? template.resolved(values), let number = Int(text) {
-                        self.usedPorts.insert(number)
+                        self.usedPorts.formUnion(number..<(number + process.block(of: port.name.value)))
                     }
                 }
             }
@@ -222,6 +244,7 @@ package struct Planner {
     /// The ports of every replica, by process.
     private mutating func ports() -> [String: [[PortPlan]]] {
         var result: [String: [[PortPlan]]] = [:]
+        let managed = self.managedPorts()
         // Behind a gateway no frontend has the public port.
         let public_ =
             self.manifest.gateway == nil
@@ -229,7 +252,7 @@ package struct Planner {
         for process in self.manifest.processes {
             var replicas: [[PortPlan]] = []
             for index in 0..<process.replicas {
-                var ports: [PortPlan] = []
+                var ports: [PortPlan] = managed[process.name.value]?[index] ?? []
                 if process.role == .frontend, !process.ports.contains(where: { $0.name.value == "http" }) {
                     if process.name == public_?.name, let port = self.manifest.http.port.value {
                         ports.append(PortPlan(name: "http", port: port, leased: false))
@@ -237,10 +260,14 @@ package struct Planner {
                         ports.append(port)
                     }
                 }
-                for port in process.ports {
-                    if let port = self.port(port, of: process, index) { ports.append(port) }
+                for port in process.ports where !ports.contains(where: { $0.name == port.name.value }) {
+                    if process.name == public_?.name, index == 0, port.name.value == "http", self.managed != nil {
+                        ports.append(PortPlan(name: "http", port: self.manifest.http.port.value ?? 8000, leased: false))
+                    } else if let port = self.port(port, of: process, index) {
+                        ports.append(port)
+                    }
                 }
-                if process.hasSystemServer, !process.ports.contains(where: { $0.name.value == "system" }),
+                if process.hasSystemServer, !ports.contains(where: { $0.name == "system" }),
                     let port = self.lease("system", of: process.name, index)
                 {
                     ports.append(port)
@@ -252,28 +279,66 @@ package struct Planner {
         return result
     }
 
+    /// The ports that variables give, by process and replica; what they leave to the launcher is not among them.
+    private mutating func managedPorts() -> [String: [[PortPlan]]] {
+        guard self.managed != nil else { return [:] }
+        var result: [String: [[PortPlan]]] = [:]
+        var worker = 0
+        for process in self.manifest.processes where process.role == .worker {
+            var names = process.ports.map(\.name.value)
+            if process.hasSystemServer, !names.contains("system") { names.append("system") }
+            for index in 0..<process.replicas {
+                worker += 1
+                var ports: [PortPlan] = []
+                let owner = process.replicas > 1 ? "\(process.name.value)-\(index)" : process.name.value
+                for name in names {
+                    guard let variable = ManagedPorts.variable(of: name, worker: worker) else { continue }
+                    guard case .port(let number) = self.managedValue(variable, for: name, of: owner) else { continue }
+                    ports.append(PortPlan(name: name, port: number, leased: false))
+                    self.usedPorts.formUnion(number..<(number + process.block(of: name)))
+                }
+                result[process.name.value, default: []].append(ports)
+            }
+        }
+        return result
+    }
+
     private mutating func port(_ port: PortManifest, of process: ProcessManifest, _ index: Int) -> PortPlan? {
         switch port.number {
         case .automatic:
-            return self.lease(port.name.value, of: Located(process.name.value, port.location), index)
+            let name = port.name.value
+            return self.lease(
+                name,
+                of: Located(process.name.value, port.location),
+                index,
+                count: process.block(of: name)
+            )
         case .fixed(let template):
             let values: [String: Template.Value] = ["index": .number(index), "replicas": .number(process.replicas)]
             guard let text = try? template.resolved(values), let number = Int(text) else { return nil }
+            if let other = self.managed?.owner(of: number) {
+                self.error(
+                    at: port.location,
+                    "port \(number) of process '\(process.name.value)' (\(port.name.value)) is given to \(other)",
+                    remedy: "write another number or 'auto', or set another port in the variable"
+                )
+            }
             return PortPlan(name: port.name.value, port: number, leased: false)
         }
     }
 
-    mutating func lease(_ name: String, of process: Located<String>, _ index: Int) -> PortPlan? {
+    mutating func lease(_ name: String, of process: Located<String>, _ index: Int, count: Int = 1) -> PortPlan? {
         let request = PortRequest(
             process: process.value,
             index: index,
             name: name,
+            count: count,
             range: PortRules.leased,
             avoiding: self.usedPorts
         )
         do {
             let port = try self.facts.leasePort(request)
-            self.usedPorts.insert(port)
+            self.usedPorts.formUnion(port..<(port + count))
             return PortPlan(name: name, port: port, leased: true)
         } catch {
             self.error(
@@ -295,6 +360,27 @@ package struct Planner {
         let frontend = self.manifest.processes.first { $0.role == .frontend && $0.replicas > 0 }
         let port = frontend.flatMap { ports[$0.name.value]?.first?.first { $0.name == "http" }?.port }
         return HTTPAddress(host: host, port: port ?? self.manifest.http.port.value ?? 8000)
+    }
+
+    // MARK: Devices
+
+    private mutating func gpus() -> [String: [[String]]] {
+        // A manifest that says ${CUDA_VISIBLE_DEVICES} itself has its list already.
+        let isWritten = self.manifest.variables.contains(self.manifest.device.variable)
+        let allocation = GPUAllocation(
+            self.manifest.processes,
+            device: self.manifest.device,
+            environment: isWritten ? [:] : self.facts.environment,
+            facts: self.facts.devices
+        )
+        for problem in allocation.problems {
+            if problem.isOfMachine, !self.facts.devices.isBinding {
+                self.notes.append("\(problem.message): it cannot be started so now")
+            } else {
+                self.error(at: problem.location, problem.message, remedy: problem.remedy)
+            }
+        }
+        return allocation.devices
     }
 
     // MARK: Arguments after --

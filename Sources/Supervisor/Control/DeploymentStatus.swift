@@ -82,6 +82,8 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     /// The last exit in words, for example `exit code 3` or `killed by SIGKILL`.
     package var lastExit: String?
     package var ports: [PortPlan]
+    /// Its devices, as its environment names them; nil: none.
+    package var gpus: [String]?
     package var logFile: String
     package var uptime: Double?
     /// The KV events that the launcher publishes for it; nil when it does not.

@@ -94,6 +94,14 @@ final class LogPump: Sendable {
         self.shared.withLock { $0.rings[replica].last(count) }
     }
 
+    /// How many lines a replica has written.
+    func lineCount(of replica: Int) -> Int { self.shared.withLock { $0.rings[replica].total } }
+
+    /// The lines after so many, as far as they are kept.
+    func lines(of replica: Int, since count: Int) -> [String] {
+        self.shared.withLock { $0.rings[replica].last($0.rings[replica].total - count) }
+    }
+
     /// The lines from now on; a follower that does not keep up loses lines instead of slowing the replicas down.
     ///
     /// - Parameter replicas: whose; nil: of all, also of those that come.

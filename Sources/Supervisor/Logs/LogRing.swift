@@ -5,6 +5,8 @@ struct LogRing: Sendable {
 
     private var lines: [String] = []
     private var next = 0
+    /// How many there were.
+    private(set) var total = 0
 
     mutating func append(_ line: String) {
         let line = line.utf8.count > Self.longestLine ? String(line.prefix(Self.longestLine - 3)) + "..." : line
@@ -14,6 +16,7 @@ struct LogRing: Sendable {
             self.lines[self.next] = line
         }
         self.next = (self.next + 1) % Self.capacity
+        self.total += 1
     }
 
     /// Oldest first.

@@ -20,6 +20,8 @@ struct DeploymentMachine: Sendable {
         case contradictionsFound([String])
         case stopRequested(now: Bool)
         case keeperLost(String)
+        /// A replica gets other ports, and so others that have not been started are others too.
+        case portsRenewed(replica: Int, run: Int, ReplicaPlan, others: [Int: ReplicaPlan], reason: String)
         case rolloutRequested(Rollout)
         /// The public port sends a replica nothing any more, and the replica has answered what it was given.
         case released(String)
@@ -141,6 +143,12 @@ struct DeploymentMachine: Sendable {
             let message = "the keeper process ended (\(reason)); everything it kept was killed"
             actions += self.fail(SupervisorOutcome.Failure(message: message), at: now)
             actions += self.stop(now: true, at: now)
+        case .portsRenewed(let index, let run, let plan, let others, let reason):
+            for (other, plan) in others.sorted(by: { $0.key < $1.key }) {
+                actions += self.apply(other, self.replicas[other].replace(with: plan, at: now), at: now)
+            }
+            let inner = self.replicas[index].takePorts(of: plan, run: run, reason: reason, at: now)
+            actions += self.apply(index, inner, at: now)
         case .rolloutRequested(let rollout):
             actions += self.begin(rollout, at: now)
         case .released(let name):
@@ -183,7 +191,7 @@ struct DeploymentMachine: Sendable {
             case .planTaken:
                 self.arrange()
             case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning,
-                .said:
+                .said, .portsRenewed:
                 break
             }
         }

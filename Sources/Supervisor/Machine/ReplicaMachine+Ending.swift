@@ -41,6 +41,8 @@ extension ReplicaMachine {
             return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
         case .replace:
             return self.startOver()
+        case .newPorts(let reason):
+            return self.startOnNewPorts(reason)
         case .notStarted(let reason, let permanent):
             if permanent || self.plan.restart.condition == .never { return self.fail(reason) }
             return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
@@ -94,6 +96,45 @@ extension ReplicaMachine {
         actions.append(.stateChanged(nil))
         if run.pid != nil { actions.append(.signal(run: run.number, self.plan.stop.signal)) }
         return actions + [.arm(.grace, at: now + .seconds(self.plan.stop.grace))]
+    }
+
+    /// Ports of a run turned out to be taken: the next one has others.
+    ///
+    /// Only for a run that was not started, or that has ended by itself: what is being stopped or replaced goes on so.
+    ///
+    /// - Parameters:
+    ///   - plan: with the other ports.
+    ///   - number: of the run.
+    ///   - reason: in words, which are told.
+    ///   - now: the time.
+    /// - Returns: what is to be done.
+    mutating func takePorts(
+        of plan: ReplicaPlan,
+        run number: Int,
+        reason: String,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
+        switch self.state {
+        case .starting(let run) where run.number == number && run.pid == nil:
+            self.successor = plan
+            return self.runEnded(run, .newPorts(reason), at: now)
+        case .clearing(let run, .exit, let lifetime) where run.number == number,
+            .clearing(let run, .notStarted, let lifetime) where run.number == number:
+            self.successor = plan
+            self.state = .clearing(run, .newPorts(reason), lifetime: lifetime)
+            return []
+        case .waiting, .starting, .ready, .unready, .ending, .clearing, .backingOff, .stopped, .failed:
+            return []
+        }
+    }
+
+    private mutating func startOnNewPorts(_ reason: String) -> [Action] {
+        let wasReady = self.wasReady
+        self.renewals += 1
+        self.restarts += 1
+        self.state = .waiting
+        defer { self.wasReady = wasReady }
+        return [.portsRenewed(reason)] + self.takeSuccessor() + [.stateChanged(nil), .backoffOver]
     }
 
     /// Puts a new process in the place of the one that is there, at once and whatever the restart policy says of ends.

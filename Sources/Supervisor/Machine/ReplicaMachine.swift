@@ -40,6 +40,8 @@ struct ReplicaMachine: Sendable {
         /// The plan is another one from here on.
         case planTaken
         case restarting(reason: String, delay: Duration, attempt: Int)
+        /// Starts again at once, on other ports.
+        case portsRenewed(String)
         case warning(String)
         /// It was ready in an earlier run, and this run has not become ready in time; it goes on.
         case late(String)
@@ -84,6 +86,8 @@ struct ReplicaMachine: Sendable {
         case exit(ProcessExit)
         /// It could not be started.
         case notStarted(String, permanent: Bool)
+        /// Its ports were taken, and it has others now.
+        case newPorts(String)
     }
 
     enum State: Sendable, Hashable {
@@ -114,6 +118,8 @@ struct ReplicaMachine: Sendable {
     /// How many processes there were.
     private(set) var runs = 0
     var backoff: Backoff
+    /// How often in a row it got other ports, without having been ready.
+    var renewals = 0
     /// The plan of the next run, when it is another one.
     var successor: ReplicaPlan?
     /// Was removed from the deployment; what is left of it is being ended.
@@ -212,6 +218,7 @@ struct ReplicaMachine: Sendable {
             actions += self.reach(&run, at: now)
         }
         self.wasReady = true
+        self.renewals = 0
         run.lastReason = nil
         self.state = .ready(run)
         actions += [.cancel(.startup), .cancel(.stuck), .stateChanged(nil)]

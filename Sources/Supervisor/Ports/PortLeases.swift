@@ -110,35 +110,16 @@ package final class PortLeases: Sendable {
     private static func names(_ ports: Range<Int>) throws(Failure) -> [Int32]? {
         var names: [Int32] = []
         for port in ports {
-            let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-            var reason = errno
-            if descriptor >= 0 {
-                if Self.bindName("dynamo-launch/port/\(port)", descriptor) {
-                    names.append(descriptor)
-                    continue
-                }
-                reason = errno
-                close(descriptor)
+            if let descriptor = AbstractName.bind("dynamo-launch/port/\(port)") {
+                names.append(descriptor)
+                continue
             }
+            let reason = errno
             for name in names { close(name) }
             guard reason != EADDRINUSE else { return nil }
             throw Failure(description: "port \(port) cannot be leased: \(errorText(reason))")
         }
         return names
-    }
-
-    private static func bindName(_ name: String, _ descriptor: Int32) -> Bool {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        // A name whose first byte is 0 is not a file's.
-        let bytes = [0] + Array(name.utf8)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
-        let length = MemoryLayout<sa_family_t>.size + bytes.count
-        return withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(descriptor, $0, socklen_t(length))
-            }
-        } == 0
     }
 
     /// Whether a program could listen on the port, on every interface.

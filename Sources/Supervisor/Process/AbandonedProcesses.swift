@@ -10,14 +10,16 @@ enum AbandonedProcesses {
     /// - Parameters:
     ///   - marker: the beginning of the marker's value.
     ///   - leaders: pids that are known to be meant; a dead one shows no environment, and has to be reaped.
-    /// - Returns: those that could not be killed, in words.
-    static func kill(marker: String, leaders: Set<Int32>) -> [String] {
+    /// - Returns: those that could not be killed.
+    static func kill(marker: String, leaders: Set<Int32>) -> [Stray] {
         let deadline = ContinuousClock.now + .seconds(3)
         while true {
             let left = Self.find(marker: marker, leaders: leaders, in: ProcessTable.all())
             if left.isEmpty { return [] }
             guard ContinuousClock.now < deadline else {
-                return left.map { "\(ProcessTable.command(of: $0.pid)) (pid \($0.pid))" }
+                return left.map {
+                    Stray(pid: $0.pid, startTime: $0.startTime, command: ProcessTable.command(of: $0.pid))
+                }
             }
             for entry in left { _ = dynamo_signal_process(entry.pid, entry.startTime, SIGKILL) }
             for entry in left {

@@ -4,7 +4,12 @@ package struct Survivor: Sendable, Hashable, Codable, CustomStringConvertible {
     package var replica: String
     package var pid: Int32
     package var command: String
+    /// MiB that it holds of GPUs, where that is known.
+    package var gpuMemory: Int?
 
-    /// In words: `worker (pid 12: python3 -m dynamo.vllm)`.
-    package var description: String { "\(self.replica) (pid \(self.pid): \(self.command))" }
+    /// In words: `worker (pid 12: python3 -m dynamo.vllm), which holds 20480 MiB of GPU memory`.
+    package var description: String {
+        "\(self.replica) (pid \(self.pid): \(self.command))"
+            + (self.gpuMemory.map { ", which holds \($0) MiB of GPU memory" } ?? "")
+    }
 }

@@ -102,7 +102,8 @@ extension GenerationFleet: GenerationControl {
             }
             target.requestPlane = request.requestPlane ?? target.requestPlane
             target.overrides += request.set
-            let preparation = try Preparation(target, generation: generation)
+            var preparation = try Preparation(target, generation: generation)
+            preparation.isMigration = true
             let ports = preparation.ports(isOutline ? .preview : .held)
             // A port that the launcher chose stays the one that clients know.
             ports.give(from.publicAddress.port, for: GatewayPlan.name, "http")
@@ -229,7 +230,7 @@ extension GenerationFleet: GenerationControl {
         guard let running else { return [] }
         running.life.retire()
         self.port?.retire(generation)
-        running.supervisor.requestStop(now: false)
+        running.supervisor.retire()
         await running.life.waitUntilEnded()
         return self.state.withLock { $0.outcomes[generation] }?.survivors.map(\.description) ?? []
     }

@@ -152,6 +152,7 @@ final class GenerationFleet: Sendable {
                     if self.isMigrating { throw ReplanFailure(description: RolloutRefusal.migrating.description) }
                     return plan
                 },
+                renewPorts: { number, ports throws(ReplanFailure) in try await self.sources.renew(ports, of: number) },
                 observe: { notice, number in self.observe(notice, of: number) },
                 isActive: { number in self.state.withLock { $0.active == number } },
                 isEnd: { number in
@@ -190,7 +191,10 @@ final class GenerationFleet: Sendable {
             if isEnd { Terminal.hurry() }
         // What a migration changes is in its own records.
         case .planChanged(_, isWayBack: false) where !self.isMigrating: self.sources.beginChange(number)
-        case .changeEnded(nil) where !self.isMigrating: self.sources.applied(number)
+        case .changeEnded(let failure) where !self.isMigrating:
+            if failure == nil { self.sources.applied(number) }
+            let running = self.state.withLock { $0.running[number] }
+            if let running { self.sources.settle(number, running.supervisor.activePlan) }
         case .planUnchanged where !self.isMigrating:
             self.sources.beginChange(number)
             self.sources.applied(number)

@@ -97,6 +97,30 @@ final class GenerationSources: Sendable {
         }
     }
 
+    /// The plan that runs, with other ports in the place of some that are taken; the manifest is not read again.
+    ///
+    /// - Parameters:
+    ///   - renewals: ports that are taken.
+    ///   - generation: whose.
+    /// - Returns: the plan.
+    /// - Throws: `ReplanFailure` when there is none.
+    func renew(_ renewals: [PortRenewal], of generation: Int) async throws(ReplanFailure) -> Plan {
+        let (known, ports) = self.state.withLock { state in
+            (state.changing[generation] ?? state.sources[generation], state.ports[generation])
+        }
+        guard let source = known, let ports else {
+            throw ReplanFailure(description: "generation \(generation) does not run any more")
+        }
+        ports.forget(renewals)
+        do throws(Preparation.Failure) {
+            var plan = try await Preparation(source, generation: generation).plan(ports: ports)
+            plan.publicAddress = self.address ?? plan.publicAddress
+            return plan
+        } catch {
+            throw ReplanFailure(description: error.lines.joined(separator: "\n"))
+        }
+    }
+
     /// Reads the manifest; numbers that `scale` has set for processes that it does not have any more are forgotten.
     private func preparation(
         _ source: inout GenerationSource,
@@ -125,7 +149,16 @@ final class GenerationSources: Sendable {
 
     /// The generation is being changed to what was read last.
     func beginChange(_ generation: Int) {
-        self.state.withLock { $0.changing[generation] = $0.read.removeValue(forKey: generation) }
+        let ports = self.state.withLock { state in
+            state.changing[generation] = state.read.removeValue(forKey: generation)
+            return state.ports[generation]
+        }
+        ports?.devices.beginChange()
+    }
+
+    /// A change has ended, and this is what runs.
+    func settle(_ generation: Int, _ plan: Plan) {
+        self.state.withLock { $0.ports[generation] }?.devices.settle(plan)
     }
 
     /// The change that was begun is made.

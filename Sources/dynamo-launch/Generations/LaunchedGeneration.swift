@@ -14,6 +14,8 @@ final class LaunchedGeneration: Sendable {
         let options: SupervisorOptions
         /// The plan of a generation's manifest as it is now, or as it was with other numbers of replicas.
         let replan: @Sendable (_ generation: Int, _ counts: [String: Int]) async throws(ReplanFailure) -> Plan
+        /// The same with other ports in the place of some.
+        let renewPorts: @Sendable (_ generation: Int, _ ports: [PortRenewal]) async throws(ReplanFailure) -> Plan
         /// Gets what happens to each generation, at once.
         let observe: @Sendable (SupervisorNotice, _ generation: Int) -> Void
         /// Whether what happens to a generation is what happens to the deployment.
@@ -32,7 +34,7 @@ final class LaunchedGeneration: Sendable {
         let number = plan.generation
         let output = number == surroundings.output.generation ? surroundings.output : surroundings.output.of(plan)
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
-        let check = RegistrationCheck(plan: plan, logger: logger)
+        let current = CurrentPlan(plan)
         let relays = KVRelays(
             plan: plan,
             makeLogger: { replica in
@@ -48,7 +50,7 @@ final class LaunchedGeneration: Sendable {
             options: surroundings.options,
             requestPlaneProbe: PlaneProbe(plan: plan, logger: logger).probe,
             onReady: { stage in
-                let mismatches = await check.mismatches(at: stage)
+                let mismatches = await RegistrationCheck(plan: current.plan, logger: logger).mismatches(at: stage)
                 return mismatches.isEmpty ? await port?.troubles(at: stage, of: number) ?? [] : mismatches
             },
             logs: { output.show($0) },
@@ -60,6 +62,7 @@ final class LaunchedGeneration: Sendable {
                 progress.show(notice)
             },
             observer: { notice in
+                current.observe(notice)
                 output.observe(notice)
                 relays.observe(notice)
                 port?.observe(notice, of: number)
@@ -76,6 +79,7 @@ final class LaunchedGeneration: Sendable {
             publicPort: port.map { GenerationPort(port: $0, generation: number) },
             heartbeat: service.heartbeat,
             replan: { counts throws(ReplanFailure) in try await surroundings.replan(number, counts) },
+            renewPorts: { ports throws(ReplanFailure) in try await surroundings.renewPorts(number, ports) },
             logger: logger
         )
         self.plan = plan
@@ -106,6 +110,23 @@ final class LaunchedGeneration: Sendable {
     /// Waits until the journal has what it said; only for one whose output is its own.
     func finishOutput(unless shared: ForegroundOutput) async {
         if self.output.generation != shared.generation { await self.output.finish() }
+    }
+}
+
+/// The plan as it was started, with the replicas that were planned anew since.
+private final class CurrentPlan: Sendable {
+    private let state: Mutex<Plan>
+
+    init(_ plan: Plan) { self.state = Mutex(plan) }
+
+    var plan: Plan { self.state.withLock { $0 } }
+
+    func observe(_ notice: SupervisorNotice) {
+        guard case .replicaPlanned(let replica) = notice else { return }
+        self.state.withLock { plan in
+            guard let index = plan.replicas.firstIndex(where: { $0.name == replica.name }) else { return }
+            plan.replicas[index] = replica
+        }
     }
 }
 

@@ -14,7 +14,7 @@ enum StatusRendering {
         )
         lines.append("")
         lines += self.table(
-            [["PROCESS", "STATE", "LAYER", "PID", "UP", "RESTARTS", "PORTS", "NOTE"]] + status.replicas.map(self.row)
+            self.rows(status.replicas)
         )
         let relayed = status.replicas.filter { $0.kvEvents != nil }
         if !relayed.isEmpty {
@@ -68,13 +68,25 @@ enum StatusRendering {
         return line + ", launcher pid \(status.launcherPID)"
     }
 
-    private static func row(_ replica: ReplicaStatus) -> [String] {
+    /// With a column for devices where there are any.
+    private static func rows(_ replicas: [ReplicaStatus]) -> [[String]] {
+        let hasDevices = replicas.contains { $0.gpus != nil }
+        var head = ["PROCESS", "STATE", "LAYER", "PID", "UP", "RESTARTS", "PORTS"]
+        if hasDevices { head.append("GPUS") }
+        head.append("NOTE")
+        return [head] + replicas.map { self.row($0, hasDevices: hasDevices) }
+    }
+
+    private static func row(_ replica: ReplicaStatus, hasDevices: Bool) -> [String] {
         let note = replica.state == .ready ? replica.says : replica.waitingFor ?? replica.lastExit
-        return [
+        var row = [
             replica.name, replica.state.rawValue, replica.layer?.rawValue ?? "-", replica.pid.map(String.init) ?? "-",
             replica.uptime.map(Seconds.text) ?? "-", "\(replica.restarts)",
-            replica.ports.map { "\($0.name)=\($0.port)" }.joined(separator: ","), note ?? "",
+            replica.ports.map { "\($0.name)=\($0.port)" }.joined(separator: ","),
         ]
+        if hasDevices { row.append(replica.gpus?.joined(separator: ",") ?? "-") }
+        row.append(note ?? "")
+        return row
     }
 
     /// Columns as wide as their widest cell, two spaces apart.

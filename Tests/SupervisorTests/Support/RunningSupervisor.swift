@@ -34,6 +34,7 @@ final class RunningSupervisor: Sendable {
         requestPlane: @escaping RequestPlaneProbe,
         verification: Supervisor.Verification?,
         metrics: @escaping @Sendable (DeploymentStatus) -> String,
+        renewPorts: Supervisor.RenewPorts?,
         migrations: (any MigrationControl)?
     ) {
         self.plan = plan
@@ -46,6 +47,7 @@ final class RunningSupervisor: Sendable {
             logs: { line in box.value.withLock { $0 }?.lines.withLock { $0.append(line) } },
             notices: { notice in box.value.withLock { $0 }?.notices.withLock { $0.append(notice) } },
             metrics: metrics,
+            renewPorts: renewPorts,
             migrations: migrations,
             logger: Logger(label: "test")
         )
@@ -64,6 +66,7 @@ final class RunningSupervisor: Sendable {
         requestPlane: RequestPlaneProbe? = nil,
         verification: Supervisor.Verification? = nil,
         metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
+        renewPorts: Supervisor.RenewPorts? = nil,
         migrations: (any MigrationControl)? = nil,
         body: (RunningSupervisor) async throws -> Void
     ) async throws -> SupervisorOutcome {
@@ -73,6 +76,7 @@ final class RunningSupervisor: Sendable {
             requestPlane: requestPlane ?? { _, _, _ in .success },
             verification: verification,
             metrics: metrics,
+            renewPorts: renewPorts,
             migrations: migrations
         )
         return try await withThrowingTaskGroup(of: SupervisorOutcome.self) { group in

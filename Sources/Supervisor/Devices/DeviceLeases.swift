@@ -1,0 +1,217 @@
+internal import Glibc
+internal import Synchronization
+
+/// Accelerators of the machine, leased so that no two deployments use one by accident.
+///
+/// As with ports, a lease is a socket bound to a name in Linux's abstract namespace, which the system takes back when the process dies.
+/// The name says who holds it (`@dynamo-launch/gpu/e/PID/USER/TOKEN/DEPLOYMENT/DEVICE`; `e` exclusively, `s` shared), and `/proc/net/unix`
+/// shows the names of all users. Another name, held for as long as names are read and bound, lets one launcher choose at a time.
+package final class DeviceLeases: Sendable {
+    /// Somebody who holds a device.
+    package struct Holder: Sendable, Hashable {
+        /// As ``MachineDevices/names(of:)`` calls it.
+        package var device: String
+        package var deployment: String
+        package var pid: Int32
+        package var user: UInt32
+        package var isShared: Bool
+        /// The launcher that it is.
+        var token: String
+
+        /// In words: `deployment 'chat' (pid 812, user ada)`.
+        package var words: String {
+            "deployment '\(self.deployment)' (pid \(self.pid), user \(UserName.of(self.user)))"
+                + (self.isShared ? ", which shares it" : "")
+        }
+
+        /// Whether another deployment cannot have the device too.
+        package func excludes(shared: Bool) -> Bool { !(self.isShared && shared) }
+    }
+
+    /// A lease could not be had.
+    package enum Failure: Error, Sendable, CustomStringConvertible {
+        /// Somebody was faster.
+        case held([Holder])
+        case other(String)
+
+        package var description: String {
+            switch self {
+            case .held(let holders):
+                holders.map { "GPU \($0.device) is held by \($0.words)" }.joined(separator: "; ")
+            case .other(let text): text
+            }
+        }
+    }
+
+    private struct Lease: Sendable {
+        var isShared: Bool
+        var descriptor: Int32
+    }
+
+    private static let prefix = "dynamo-launch/gpu/"
+    private static let lockName = "dynamo-launch/gpu-lock"
+    /// Longest name that an abstract socket can have.
+    private static let longestName = 107
+    /// What all leases of this process have in common.
+    private static let launcher = DeviceLeases.hexadecimal(UInt16.random(in: .min ... .max))
+    private static let count = Mutex(0)
+
+    private let deployment: String
+    private let token: String
+    private let held: Mutex<[String: Lease]> = Mutex([:])
+
+    /// - Parameter deployment: in whose name.
+    package init(deployment: String) {
+        self.deployment = deployment
+        let number = Self.count.withLock { count in
+            count += 1
+            return count
+        }
+        self.token = "\(Self.launcher)\(number)"
+    }
+
+    deinit { self.release() }
+
+    /// Leases devices until they are given back or the process ends; those that are held already stay held.
+    ///
+    /// Leases of the same launcher, which are those of its generations, do not exclude each other.
+    ///
+    /// - Parameters:
+    ///   - devices: by their names.
+    ///   - isShared: whether others that share may have them too.
+    /// - Throws: `Failure` when one cannot be had; then nothing is changed.
+    package func take(_ devices: Set<String>, isShared: Bool) async throws(Failure) {
+        let wanted = self.held.withLock { held in devices.filter { held[$0]?.isShared != isShared } }
+        guard !wanted.isEmpty else { return }
+        let lock = try await Self.lock()
+        defer { close(lock) }
+        let holders = Self.others().filter { wanted.contains($0.device) && $0.excludes(shared: isShared) }
+        guard holders.isEmpty else { throw .held(holders) }
+        var taken: [String: Lease] = [:]
+        for device in wanted.sorted() {
+            let name = self.name(of: device, isShared: isShared)
+            guard let descriptor = AbstractName.bind(name) else {
+                let reason = errorText(errno)
+                for lease in taken.values { close(lease.descriptor) }
+                throw .other("GPU \(device) cannot be leased: \(reason)")
+            }
+            taken[device] = Lease(isShared: isShared, descriptor: descriptor)
+        }
+        let replaced = self.held.withLock { held in
+            let before = taken.keys.compactMap { held[$0] }
+            held.merge(taken) { $1 }
+            return before
+        }
+        for lease in replaced { close(lease.descriptor) }
+    }
+
+    /// Gives back what is not among these.
+    package func keep(_ devices: Set<String>) {
+        let rest = self.held.withLock { held in
+            let rest = held.filter { !devices.contains($0.key) }
+            held = held.filter { devices.contains($0.key) }
+            return rest
+        }
+        for lease in rest.values { close(lease.descriptor) }
+    }
+
+    /// Gives everything back.
+    package func release() { self.keep([]) }
+
+    /// Who holds devices, this launcher excepted.
+    package static func others() -> [Holder] {
+        Self.holders(in: ProcessTable.read("/proc/net/unix") ?? []).filter {
+            !($0.pid == getpid() && $0.token.hasPrefix(Self.launcher))
+        }
+    }
+
+    /// Takes the text of such a file.
+    static func holders(in table: [UInt8]) -> [Holder] {
+        table.split(separator: UInt8(ascii: "\n")).compactMap { line in
+            let text = String(decoding: line, as: UTF8.self)
+            guard let start = text.firstRange(of: "@\(Self.prefix)") else { return nil }
+            let parts = text[start.upperBound...]
+                .split(separator: "/", maxSplits: 5, omittingEmptySubsequences: false).map(String.init)
+            guard parts.count == 6, let pid = Int32(parts[1]), let user = UInt32(parts[2]) else { return nil }
+            return Holder(
+                device: parts[5],
+                deployment: parts[4],
+                pid: pid,
+                user: user,
+                isShared: parts[0] == "s",
+                token: parts[3]
+            )
+        }
+    }
+
+    private func name(of device: String, isShared: Bool) -> String {
+        let begin = "\(Self.prefix)\(isShared ? "s" : "e")/\(getpid())/\(getuid())/\(self.token)/"
+        let room = Self.longestName - begin.utf8.count - device.utf8.count - 1
+        let deployment =
+            self.deployment.utf8.count <= room ? self.deployment : "\(self.deployment.prefix(max(0, room - 1)))~"
+        return "\(begin)\(deployment)/\(device)"
+    }
+
+    /// Only one launcher of the machine reads and binds at a time.
+    private static func lock() async throws(Failure) -> Int32 {
+        let deadline = ContinuousClock.now + .seconds(10)
+        while true {
+            if let descriptor = AbstractName.bind(Self.lockName) { return descriptor }
+            let reason = errno
+            guard reason == EADDRINUSE, ContinuousClock.now < deadline else {
+                throw .other(
+                    reason == EADDRINUSE
+                        ? "another launcher has been choosing GPUs for 10 s (the socket @\(Self.lockName)); "
+                            + "see whether it is suspended, and try again"
+                        : "GPUs cannot be leased: \(errorText(reason))"
+                )
+            }
+            do { try await Task.sleep(for: .milliseconds(5)) } catch { throw .other("interrupted") }
+        }
+    }
+
+    private static func hexadecimal(_ number: UInt16) -> String {
+        let text = String(number, radix: 16)
+        return String(repeating: "0", count: 4 - text.count) + text
+    }
+}
+
+/// Names of Linux's abstract namespace.
+enum AbstractName {
+    /// A socket that holds a name; nil, with `errno`, when there is none to be had.
+    static func bind(_ name: String) -> Int32? {
+        let descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        // A name whose first byte is 0 is not a file's.
+        let bytes = [0] + Array(name.utf8)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes.prefix($0.count)) }
+        let length = MemoryLayout<sa_family_t>.size + bytes.count
+        let result = withUnsafePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                Glibc.bind(descriptor, $0, socklen_t(length))
+            }
+        }
+        if result == 0 { return descriptor }
+        let reason = errno
+        close(descriptor)
+        errno = reason
+        return nil
+    }
+}
+
+/// Users for people.
+enum UserName {
+    /// The name of a user, or the number where it has none.
+    static func of(_ user: UInt32) -> String {
+        var entry = passwd()
+        var found: UnsafeMutablePointer<passwd>?
+        var buffer = [CChar](repeating: 0, count: 4096)
+        guard getpwuid_r(user, &entry, &buffer, buffer.count, &found) == 0, found != nil, let name = entry.pw_name
+        else {
+            return "\(user)"
+        }
+        return String(cString: name)
+    }
+}

@@ -1,0 +1,112 @@
+import Deployment
+import Glibc
+import Supervisor
+import Synchronization
+
+/// The accelerators that one generation of a deployment holds.
+final class DeviceSource: Sendable {
+    private struct State: Sendable {
+        var machine = MachineDevices(kind: "cuda")
+        /// By `process-index`: a plan that is made again is the same.
+        var given: [String: [String]] = [:]
+        /// The names of what runs, and of what it is being changed to; nil: nothing was planned yet.
+        var running: Set<String>?
+        /// Of the last plan, which may never be made.
+        var planned: Set<String> = []
+    }
+
+    private let leases: DeviceLeases
+    private let state: Mutex<State> = Mutex(State())
+
+    /// - Parameter deployment: in whose name.
+    init(deployment: String) { self.leases = DeviceLeases(deployment: deployment) }
+
+    /// What replicas were given.
+    var given: [String: [String]] { self.state.withLock { $0.given } }
+
+    /// Leases the devices of a plan; what an earlier plan took that was not made is given back.
+    ///
+    /// - Throws: `DeviceLeases.Failure` when one cannot be had.
+    func take(_ plan: Plan, _ machine: MachineDevices) async throws(DeviceLeases.Failure) {
+        let names = Self.names(plan, machine)
+        if let running = self.state.withLock({ $0.running }) { self.leases.keep(running.union(names)) }
+        try await self.leases.take(names, isShared: plan.gpuSharing == .shared)
+        self.state.withLock { state in
+            state.machine = machine
+            state.running = state.running ?? names
+            state.planned = names
+            for replica in plan.replicas where !replica.gpus.isEmpty {
+                state.given["\(replica.process)-\(replica.index)"] = replica.gpus
+            }
+        }
+    }
+
+    /// What was planned last is being made.
+    func beginChange() { self.state.withLock { $0.running?.formUnion($0.planned) } }
+
+    /// This is what runs now: nothing else is needed.
+    func settle(_ plan: Plan) {
+        let names = self.state.withLock { state -> Set<String>? in
+            guard state.running != nil else { return nil }
+            let names = Self.names(plan, state.machine)
+            state.running = names
+            return names
+        }
+        if let names { self.leases.keep(names) }
+    }
+
+    /// Gives everything back.
+    func release() { self.leases.release() }
+
+    private static func names(_ plan: Plan, _ machine: MachineDevices) -> Set<String> {
+        Set(plan.replicas.flatMap(\.gpus).flatMap { machine.names(of: $0) })
+    }
+}
+
+extension Preparation {
+    /// The accelerators of this machine; nil: no process mentions any.
+    func machineDevices() async -> MachineDevices? {
+        guard let kind = self.manifest.deviceKind else { return nil }
+        return await MachineDevices.survey(kind, environment: self.environment)
+    }
+
+    /// What the planner needs to know of them at this moment.
+    func deviceFacts(_ machine: MachineDevices?, _ ports: PortSource) -> DeviceFacts {
+        guard let machine else { return DeviceFacts(isBinding: ports.isHeld) }
+        return DeviceFacts(
+            known: machine.devices?.map(\.index),
+            taken: machine.taken(
+                // A plan that is only shown may be that of the deployment that runs.
+                DeviceLeases.others().filter {
+                    ports.isHeld || $0.deployment != self.manifest.name.value || $0.user != getuid()
+                },
+                isShared: self.manifest.gpuSharing == .shared,
+                written: self.manifest.deviceNames
+            ),
+            given: ports.devices.given,
+            isBinding: ports.isHeld
+        )
+    }
+
+    /// Leases the devices of a plan.
+    ///
+    /// - Parameters:
+    ///   - plan: that is to be started.
+    ///   - machine: what there is.
+    ///   - ports: who holds them.
+    ///   - mayFail: whether to try again when another launcher was faster.
+    /// - Returns: whether it has them.
+    /// - Throws: `Failure` when they cannot be had.
+    func take(
+        _ plan: Plan,
+        _ machine: MachineDevices,
+        _ ports: PortSource,
+        mayFail: Bool
+    ) async throws(Failure) -> Bool {
+        do throws(DeviceLeases.Failure) { try await ports.devices.take(plan, machine) } catch {
+            if case .held = error, mayFail { return false }
+            throw Failure(["\(self.path): error: \(error)", "1 error"])
+        }
+        return true
+    }
+}

@@ -1,0 +1,73 @@
+import Deployment
+import Supervisor
+import Synchronization
+
+/// Gives out ports and devices, the same ones when asked again for the same purpose.
+final class PortSource: Sendable {
+    private let leases: PortLeases
+    /// The accelerators.
+    let devices: DeviceSource
+    let isHeld: Bool
+    private let given: Mutex<[String: Int]> = Mutex([:])
+    /// Ports that others have taken.
+    private let lost: Mutex<Set<Int>> = Mutex([])
+    /// What preflights of this start gave: a change of the manifest does not run them again, or every process would be another.
+    private let preflights: Mutex<[[String]: String]> = Mutex([:])
+
+    /// - Parameters:
+    ///   - mode: whether what is given out is kept from others.
+    ///   - deployment: in whose name.
+    ///   - generation: of it.
+    init(_ mode: Preparation.Leases, deployment: String, generation: Int) {
+        self.leases = PortLeases(holder: generation == 1 ? deployment : "\(deployment)@\(generation)")
+        self.devices = DeviceSource(deployment: deployment)
+        self.isHeld = mode == .held
+    }
+
+    /// The port is to be this one, whoever holds it: clients know it.
+    func give(_ port: Int, for process: String, _ name: String) {
+        self.given.withLock { $0["\(process)-0/\(name)"] = port }
+    }
+
+    /// These are somebody else's: who asks for them gets others, and nobody gets these.
+    func forget(_ renewals: [PortRenewal]) {
+        self.given.withLock { given in
+            for renewal in renewals {
+                let name = "\(renewal.process)-\(renewal.index)/\(renewal.name)"
+                guard given[name] == renewal.port else { continue }
+                given[name] = nil
+            }
+        }
+        self.lost.withLock { $0.formUnion(renewals.map(\.port)) }
+    }
+
+    func preflight(_ command: [String]) -> String? { self.preflights.withLock { $0[command] } }
+
+    func setPreflight(_ command: [String], _ value: String) { self.preflights.withLock { $0[command] = value } }
+
+    /// Gives everything back: a lease that stays costs a port for as long as the launcher runs.
+    func release() {
+        self.leases.release()
+        self.devices.release()
+    }
+
+    func port(_ request: PortRequest) throws -> Int {
+        let name = "\(request.process)-\(request.index)/\(request.name)"
+        return try self.given.withLock { try self.port(request, name, &$0) }
+    }
+
+    private func port(_ request: PortRequest, _ name: String, _ given: inout [String: Int]) throws -> Int {
+        if let port = given[name] { return port }
+        let wanted = PortLeases.Request(
+            name: name,
+            kind: request.name == "system" ? .system : .general,
+            count: request.count
+        )
+        let taken = request.avoiding.union(given.values).union(self.lost.withLock { $0 })
+        let port =
+            self.isHeld
+            ? try self.leases.lease(wanted, avoiding: taken) : try self.leases.preview(wanted, avoiding: taken)
+        given[name] = port
+        return port
+    }
+}
