@@ -81,6 +81,16 @@ extension SupervisorLoop {
             self.notices(
                 .stuck(replica: replica.name, layer: layer, seconds: seconds, reason: reason, lastLines: lines)
             )
+        case .holding(let seconds, let left):
+            self.notices(
+                .holding(
+                    replica: replica.name,
+                    pid: self.machine.replicas[index].run?.pid ?? 0,
+                    signal: self.machine.replicas[index].plan.stop.signalName,
+                    seconds: seconds,
+                    left: left
+                )
+            )
         case .exited(let status):
             // Said when its output was read to the end.
             self.exits[index] = status

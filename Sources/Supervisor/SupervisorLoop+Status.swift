@@ -68,7 +68,7 @@ extension SupervisorLoop {
         at now: ContinuousClock.Instant
     ) -> ReplicaStatus {
         let replica = self.machine.replicas[index]
-        var waitingFor = replica.waitingFor
+        var waitingFor = replica.waitingFor(at: now)
         if replica.state == .waiting, let missing = self.machine.missingDependency(of: index) {
             waitingFor = "\(missing.process) to reach \(missing.layer.rawValue)"
         }

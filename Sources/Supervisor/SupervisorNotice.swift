@@ -10,6 +10,8 @@ package enum SupervisorNotice: Sendable, Hashable {
     case layerReached(replica: String, layer: ReadinessLayer, seconds: Double)
     /// A replica has been waiting for a layer for so long; the reason is what the probe said last.
     case stuck(replica: String, layer: ReadinessLayer, seconds: Double, reason: String?, lastLines: [String])
+    /// A replica was told to end so many seconds ago, still runs, and is killed when so many more have passed.
+    case holding(replica: String, pid: Int32, signal: String, seconds: Double, left: Double)
     /// A replica said what it does, on its `NOTIFY_SOCKET`.
     case said(replica: String, String)
     /// A replica ended that was not asked to.

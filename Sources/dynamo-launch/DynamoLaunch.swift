@@ -20,6 +20,7 @@ struct DynamoLaunch: AsyncParsableCommand {
               dynamo-launch check my.yaml               print a manifest's errors
               dynamo-launch plan my.yaml --json         show what would be started
               dynamo-launch status --wait               wait until it serves
+              dynamo-launch top                         watch it, and restart or stop what it runs
               dynamo-launch restart frontend            start it anew, losing no request
               dynamo-launch scale worker=3              change the number of its replicas
               dynamo-launch migrate --to nats           move it to another plane
@@ -34,7 +35,7 @@ struct DynamoLaunch: AsyncParsableCommand {
             """,
         version: version,
         subcommands: [
-            UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, ApplyCommand.self,
+            UpCommand.self, CheckCommand.self, PlanCommand.self, StatusCommand.self, TopCommand.self, ApplyCommand.self,
             RestartCommand.self, ScaleCommand.self, MigrateCommand.self, RollbackCommand.self,
             StopCommand.self, StartCommand.self, SignalCommand.self, AdoptCommand.self, ImportCommand.self,
             DoctorCommand.self,

@@ -108,6 +108,12 @@ struct ForegroundOutput: Sendable {
                 about: replica
             )
             self.quote(lastLines, of: replica)
+        case .holding(let replica, let pid, let signal, let seconds, let left):
+            self.tell(
+                "\(replica): pid \(pid) has not ended \(Seconds.text(seconds)) after \(signal); it is killed in \(Seconds.text(left))",
+                as: .notice,
+                about: replica
+            )
         case .said:
             // Shown by `status`, and where a layer is waited for.
             break

@@ -34,10 +34,15 @@ package struct ControlClient: Sendable {
     /// - Parameters:
     ///   - wait: what to wait for; nil answers at once.
     ///   - timeout: the longest wait; the status is then answered as it is.
+    ///   - measures: whether to say what processes use.
     /// - Returns: the status.
     /// - Throws: `Failure` when no launcher answers.
-    package func status(waitingFor wait: Wait? = nil, timeout: Duration? = nil) async throws -> DeploymentStatus {
-        var query: [String] = []
+    package func status(
+        waitingFor wait: Wait? = nil,
+        timeout: Duration? = nil,
+        measures: Bool = false
+    ) async throws -> DeploymentStatus {
+        var query: [String] = measures ? ["use=true"] : []
         if let wait { query.append("wait=\(wait.rawValue)") }
         if let timeout { query.append("timeout=\(timeout.inSeconds)") }
         // A launcher that is alive answers at once; one that is suspended must not hold its callers up.

@@ -17,7 +17,8 @@ struct ControlRoutes: Sendable {
     ].merging(Self.migrationMethods) { $1 }
     private static let descriptions =
         [
-            "GET /v1/status[?wait=ready&timeout=SECONDS]", "GET /v1/plan", "POST /v1/stop[?wait=false] {\"now\": bool}",
+            "GET /v1/status[?wait=ready&timeout=SECONDS&use=true]", "GET /v1/plan",
+            "POST /v1/stop[?wait=false] {\"now\": bool}",
             "POST /v1/restart[?dryRun=true] {\"processes\": [NAME, ...]}",
             "POST /v1/stop-processes[?dryRun=true] {\"processes\": [NAME, ...]}",
             "POST /v1/start[?dryRun=true] {\"processes\": [NAME, ...]}",
@@ -79,6 +80,10 @@ struct ControlRoutes: Sendable {
             }
             limit = .seconds(seconds)
         }
+        let use = query["use"].map(String.init) ?? "false"
+        guard let measures = Bool(use) else {
+            return Self.error(.badRequest, "use is 'true' or 'false', not '\(use)'")
+        }
         let moment: StatusQuery.Moment =
             switch wait {
             case "ready": .readyOrEnded
@@ -87,6 +92,14 @@ struct ControlRoutes: Sendable {
             }
         guard var status = await supervisor.status(moment, limit: limit) else {
             return Self.error(.serviceUnavailable, "the deployment has ended")
+        }
+        if measures {
+            let plain = status
+            status = try await NIOThreadPool.singleton.runIfActive {
+                var measured = plain
+                measured.measure()
+                return measured
+            }
         }
         status.migration = await self.server.migrations?.status()
         return try Self.json(status)

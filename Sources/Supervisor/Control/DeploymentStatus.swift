@@ -42,6 +42,18 @@ package struct DeploymentStatus: Sendable, Hashable, Codable {
     package var warnings: [String]
     /// When the deployment has ended: processes that could not be killed.
     package var survivors: [Survivor]
+
+    /// Adds what the running processes use.
+    ///
+    /// Reads /proc.
+    mutating func measure() {
+        let uses = ProcessUse.measure(Set(self.replicas.compactMap(\.pid)))
+        for index in self.replicas.indices {
+            let use = self.replicas[index].pid.flatMap { uses[$0] }
+            self.replicas[index].cpuSeconds = use?.cpuSeconds
+            self.replicas[index].memoryBytes = use?.memoryBytes
+        }
+    }
 }
 
 /// One replica at one moment.
@@ -86,6 +98,10 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     package var gpus: [String]?
     package var logFile: String
     package var uptime: Double?
+    /// Processor time of the running process and of all that it has started, since its start; nil when nobody asked for it.
+    package var cpuSeconds: Double?
+    /// Resident memory of the same; nil when nobody asked for it.
+    package var memoryBytes: Int?
     /// The KV events that the launcher publishes for it; nil when it does not.
     package var kvEvents: KVRelayStatus?
 }

@@ -190,7 +190,8 @@ struct DeploymentMachine: Sendable {
                 actions.append(.lookForContradictions)
             case .planTaken:
                 self.arrange()
-            case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .exited, .restarting, .warning,
+            case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .holding, .exited, .restarting,
+                .warning,
                 .said, .portsRenewed:
                 break
             }

@@ -91,10 +91,15 @@ extension ReplicaMachine {
     }
 
     mutating func beginEnding(_ run: Run, _ ending: Ending, at now: ContinuousClock.Instant) -> [Action] {
+        var run = run
+        run.endingSince = now
         self.state = .ending(run, ending)
         var actions: [Action] = [.cancel(.probe), .cancel(.startup), .cancel(.stuck)]
         actions.append(.stateChanged(nil))
         if run.pid != nil { actions.append(.signal(run: run.number, self.plan.stop.signal)) }
+        if .seconds(self.plan.stop.grace) > Self.holdingAfter {
+            actions.append(.arm(.holding, at: now + Self.holdingAfter))
+        }
         return actions + [.arm(.grace, at: now + .seconds(self.plan.stop.grace))]
     }
 

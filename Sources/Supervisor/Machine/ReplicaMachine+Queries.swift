@@ -83,8 +83,8 @@ extension ReplicaMachine {
         }
     }
 
-    /// The layer that is being waited for and what its probe said last, in words.
-    var waitingFor: String? {
+    /// The layer that is being waited for and what its probe said last, or the end, in words.
+    func waitingFor(at now: ContinuousClock.Instant) -> String? {
         switch self.state {
         case .starting(let run):
             guard run.next < self.schedule.layers.count else { return nil }
@@ -94,8 +94,20 @@ extension ReplicaMachine {
             return run.lastReason
         case .stopped where self.isHalted:
             return "a person: 'dynamo-launch start \(self.plan.name)'"
-        case .waiting, .ready, .ending, .clearing, .backingOff, .stopped, .failed:
+        case .ending(let run, _):
+            guard let since = run.endingSince else { return nil }
+            if run.killed { return "its end after SIGKILL" }
+            let waited = (now - since).inSeconds
+            let left = max(0, self.plan.stop.grace - waited)
+            return
+                "its end: \(self.plan.stop.signalName) \(waited.inWholeSeconds) s ago, SIGKILL in \(left.inWholeSeconds) s"
+        case .waiting, .ready, .clearing, .backingOff, .stopped, .failed:
             return nil
         }
     }
+}
+
+extension Double {
+    /// `3`, for people who watch.
+    fileprivate var inWholeSeconds: Int { Int(self.rounded()) }
 }

@@ -21,6 +21,15 @@ extension ReplicaMachine {
                 .stuck(layer: layer, seconds: waited.inSeconds, reason: run.lastReason ?? run.status),
                 .arm(.stuck, at: now + max(waited, Self.stuckAfter)),
             ]
+        case (.holding, .ending(let run, _)):
+            guard !run.killed, let since = run.endingSince else { return [] }
+            let waited = now - since
+            let left = self.plan.stop.grace - waited.inSeconds
+            guard left > 0 else { return [] }
+            return [
+                .holding(seconds: waited.inSeconds, left: left),
+                .arm(.holding, at: now + max(waited, Self.holdingAfter)),
+            ]
         case (.grace, .ending(var run, let ending)):
             run.killed = true
             self.state = .ending(run, ending)
@@ -38,7 +47,8 @@ extension ReplicaMachine {
             self.restarts += 1
             self.state = .waiting
             return [.backoffOver]
-        case (.probe, _), (.startup, _), (.stuck, _), (.grace, _), (.killLimit, _), (.backoff, _):
+        case (.probe, _), (.startup, _), (.stuck, _), (.holding, _), (.grace, _), (.killLimit, _),
+            (.backoff, _):
             return []
         }
     }

@@ -18,7 +18,7 @@ internal import Deployment
 ///   with `never` the work is done.
 struct ReplicaMachine: Sendable {
     enum Timer: Hashable, Sendable, CaseIterable {
-        case probe, startup, stuck, grace, killLimit, backoff
+        case probe, startup, stuck, holding, grace, killLimit, backoff
     }
 
     enum Action: Equatable {
@@ -34,6 +34,8 @@ struct ReplicaMachine: Sendable {
         case layerReached(ReadinessLayer, seconds: Double)
         case stateChanged(String?)
         case stuck(layer: ReadinessLayer, seconds: Double, reason: String?)
+        /// It was told to end so long ago, and is killed when so many seconds more have passed.
+        case holding(seconds: Double, left: Double)
         case exited(ProcessExit)
         /// Waits for its dependencies, as before the first start.
         case backoffOver
@@ -70,6 +72,8 @@ struct ReplicaMachine: Sendable {
         var steadyPosition = 0
         var failedRounds = 0
         var failedOwnRounds = 0
+        /// When it was told to end.
+        var endingSince: ContinuousClock.Instant?
         /// SIGKILL was sent: what is left behind gets no grace either.
         var killed = false
     }
@@ -132,6 +136,8 @@ struct ReplicaMachine: Sendable {
     /// How long a process may take to go after SIGKILL.
     static let killLimit: Duration = .seconds(5)
     static let stuckAfter: Duration = .seconds(10)
+    /// Whoever waits for an end is told after so long what they wait for.
+    static let holdingAfter: Duration = .seconds(3)
 
     init(plan: ReplicaPlan, seed: UInt64) {
         self.plan = plan

@@ -60,7 +60,9 @@ struct StopCommand: AsyncParsableCommand {
             )
         }
         let survivors = try await deployment.ask { client in
-            let survivors = try await client.stop(now: self.now).survivors
+            let survivors = try await StopWatch.sayingWhoHolds(client) {
+                try await client.stop(now: self.now).survivors
+            }
             // With some that cannot be killed the launcher goes on trying for a while; there is no use in waiting for that.
             if survivors.isEmpty { try await client.waitUntilReleased() }
             return survivors

@@ -54,7 +54,8 @@ final class KVRelays: Sendable {
         // Before the servers that it needs are stopped.
         case .stopping: self.sender.finish()
         case .planChanged(let plan, _): self.plan.withLock { $0 = plan }
-        case .layerReached, .stuck, .said, .exited, .restarting, .portsRenewed, .firstExit, .ready, .replicaPlanned,
+        case .layerReached, .stuck, .holding, .said, .exited, .restarting, .portsRenewed, .firstExit, .ready,
+            .replicaPlanned,
             .planUnchanged,
             .changeEnded,
             .recovered,

@@ -45,7 +45,7 @@ struct StatusCommand: AsyncParsableCommand {
         if self.watches { return try await self.watch(deployment) }
         let limit = self.timeout.map { Duration.seconds($0) }
         let status = try await deployment.ask { client in
-            try await client.status(waitingFor: self.wait ? .ready : nil, timeout: limit)
+            try await client.status(waitingFor: self.wait ? .ready : nil, timeout: limit, measures: self.json)
         }
         Terminal.print(self.json ? try JSONText.pretty(status) : StatusRendering.text(status))
         if status.state == .failed || (self.wait && status.state != .ready) { throw ExitCode(1) }
@@ -57,7 +57,7 @@ struct StatusCommand: AsyncParsableCommand {
         let environment = ProcessInfo.processInfo.environment
         let isLive = isatty(STDOUT_FILENO) == 1 && environment["TERM", default: "dumb"] != "dumb" && !self.json
         while true {
-            let status = try await deployment.ask { try await $0.status() }
+            let status = try await deployment.ask { try await $0.status(measures: self.json) }
             if self.json {
                 Terminal.print(try JSONText.line(status))
             } else {

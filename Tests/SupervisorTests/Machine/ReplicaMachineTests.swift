@@ -110,7 +110,7 @@ let serving = LayerProbe(
         _ = driver.start()
         _ = driver.spawned()
         #expect(driver.probe(.failure("refused")) == [.arm(.probe, at: driver.now + .milliseconds(25))])
-        #expect(driver.machine.waitingFor == "live: refused")
+        #expect(driver.machine.waitingFor(at: driver.now) == "live: refused")
         driver.pass(.seconds(2))
         #expect(driver.fire(.probe) == [.probe(run: 1, index: 1)])
         #expect(driver.probe(.failure("refused")) == [.arm(.probe, at: driver.now + .milliseconds(40))])
@@ -270,7 +270,7 @@ let serving = LayerProbe(
             _ = driver.probe(.failure("500"))
         }
         #expect(driver.shown == .unready)
-        #expect(driver.machine.waitingFor == "live: 500")
+        #expect(driver.machine.waitingFor(at: driver.now) == "live: 500")
         _ = driver.fire(.probe)
         #expect(driver.probe(.success).contains(.stateChanged("its probes succeed again")))
         #expect(driver.shown == .ready)
@@ -401,6 +401,34 @@ let serving = LayerProbe(
         #expect(driver.exit(.signalled(9)).contains(.clear(run: 1, grace: .zero)))
         #expect(driver.cleared() == [.stateChanged("killed by SIGKILL")])
         #expect(driver.machine.isGone)
+    }
+
+    @Test func oneThatHoldsTheEndUpIsNamedWithTheTimeThatIsLeft() {
+        var driver = Driver(stop: StopPlan(grace: 20))
+        driver.becomeReady()
+        #expect(driver.machine.stop(at: driver.now).contains(.arm(.holding, at: driver.now + .seconds(3))))
+        driver.pass(.seconds(3))
+        #expect(
+            driver.fire(.holding) == [
+                .holding(seconds: 3, left: 17), .arm(.holding, at: driver.now + .seconds(3)),
+            ]
+        )
+        #expect(driver.machine.waitingFor(at: driver.now) == "its end: SIGTERM 3 s ago, SIGKILL in 17 s")
+        driver.pass(.seconds(3))
+        // Less and less often.
+        #expect(
+            driver.fire(.holding) == [
+                .holding(seconds: 6, left: 14), .arm(.holding, at: driver.now + .seconds(6)),
+            ]
+        )
+        driver.pass(.seconds(14))
+        _ = driver.fire(.grace)
+        #expect(driver.fire(.holding) == [])
+        #expect(driver.machine.waitingFor(at: driver.now) == "its end after SIGKILL")
+        // Who is killed before anybody would be told, is not told of.
+        var quick = Driver(stop: StopPlan(grace: 2))
+        quick.becomeReady()
+        #expect(!quick.machine.stop(at: quick.now).contains(.arm(.holding, at: quick.now + .seconds(3))))
     }
 
     @Test func oneThatCannotBeKilledIsASurvivor() {
