@@ -64,8 +64,8 @@ package protocol GenerationControl: Sendable {
     /// - Returns: how many requests it still has.
     func waitUntilIdle(_ generation: Int, within limit: Duration) async -> Int
 
-    /// What was counted of a generation's requests.
-    func figures(of generation: Int) -> TrafficFigures
+    /// What was counted of a generation's requests; every one that had ended is in it.
+    func figures(of generation: Int) async -> TrafficFigures
 
     /// How many replicas of a generation are ready, and how many it has.
     func readiness(of generation: Int) -> (ready: Int, replicas: Int)

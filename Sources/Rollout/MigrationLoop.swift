@@ -53,17 +53,17 @@ final class MigrationLoop {
         case .follow(let watcher):
             guard self.current != nil else { return watcher.finish() }
             self.current?.watchers.append(watcher)
-            self.tell()
+            await self.tell()
         case .event(let event, let id):
             guard self.current?.id == id else { return }
             // What a shift has changed is told before what comes after it.
-            if case .workFinished(.shifting, _) = event { self.tell() }
+            if case .workFinished(.shifting, _) = event { await self.tell() }
             await self.feed(event)
         case .ended(let generation, let reason): await self.generationEnded(generation, reason)
         case .note(let text, let id):
             guard self.current?.id == id else { return }
             self.note(text)
-            self.tell()
+            await self.tell()
         case .waiting(let words, let id):
             guard self.current?.id == id else { return }
             self.current?.waitingFor = words
@@ -74,7 +74,7 @@ final class MigrationLoop {
                 self.current?.warmEnd = nil
                 await self.feed(.warmOver)
             } else {
-                self.tell()
+                await self.tell()
             }
         case .stop(let reply):
             self.isStopping = true
@@ -141,7 +141,12 @@ final class MigrationLoop {
         }
         self.writeMissingEnd()
         let sender = self.sender
-        let work = MigrationWork(migration, self.control, canary: self.canary) { sender.yield(.note($0, id: id)) }
+        let work = MigrationWork(
+            migration,
+            self.control,
+            oldFigures: await self.control.figures(of: migration.from.generation),
+            canary: self.canary
+        ) { sender.yield(.note($0, id: id)) }
         self.current = RunningMigration(
             id: id,
             migration: migration,
@@ -198,7 +203,7 @@ final class MigrationLoop {
         let refusal = await self.feed(.command(command))
         if let refusal {
             reply(.failure(MigrationRefusal(cause: .conflict, description: refusal)))
-        } else if let status = self.tell() {
+        } else if let status = await self.tell() {
             reply(.success(status))
         } else {
             reply(.failure(MigrationRefusal(cause: .conflict, description: "the migration has ended")))
@@ -226,7 +231,7 @@ final class MigrationLoop {
     private func feed(_ event: MigrationMachine.Event) async -> String? {
         guard let actions = self.current?.machine.handle(event) else { return nil }
         let refusal = await self.perform(actions)
-        self.tell()
+        await self.tell()
         return refusal
     }
 
@@ -310,7 +315,7 @@ final class MigrationLoop {
             }
         // Its reason is the stop.
         self.say(outcome + (stops ? "" : reason.map { " (\($0))" } ?? ""), isWarning: step != .done && !stops)
-        self.tell()
+        await self.tell()
         let watchers = self.current?.watchers ?? []
         self.current = nil
         if step == .failed { self.control.giveUp(reason ?? "the migration failed") }
@@ -378,9 +383,9 @@ final class MigrationLoop {
     private static func words(_ plan: Plan) -> String { MigrationPlan.Side(number: plan.generation, plan: plan).words }
 
     @discardableResult
-    private func tell() -> MigrationStatus? {
+    private func tell() async -> MigrationStatus? {
         guard let current = self.current else { return nil }
-        let status = MigrationReport(control: self.control).status(
+        let status = await MigrationReport(control: self.control).status(
             id: current.id,
             migration: current.migration,
             machine: current.machine,

@@ -17,13 +17,13 @@ struct MigrationReport: Sendable {
         stepAt: ContinuousClock.Instant,
         warmEnd: ContinuousClock.Instant?,
         isStopped: Bool
-    ) -> MigrationStatus {
+    ) async -> MigrationStatus {
         let now = ContinuousClock.now
         let next = machine.step.isEnd || machine.step == .rollingBack ? nil : machine.remaining.first
         return MigrationStatus(
             id: id,
-            from: self.generation(migration.from, work.oldFigures),
-            to: self.generation(migration.to, work.newFigures),
+            from: self.generation(migration.from, await work.oldFigures),
+            to: self.generation(migration.to, await work.newFigures),
             strategy: migration.plan.strategy,
             step: machine.step,
             stage: machine.step == .shifting || machine.step == .observing ? machine.stage + 1 : nil,

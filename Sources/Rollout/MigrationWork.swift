@@ -34,6 +34,7 @@ final class MigrationWork: Sendable {
     init(
         _ migration: PlannedMigration,
         _ control: any GenerationControl,
+        oldFigures: TrafficFigures,
         canary: @escaping MigrationRunner.CanaryRun,
         note: @escaping @Sendable (String) -> Void
     ) {
@@ -41,8 +42,7 @@ final class MigrationWork: Sendable {
         self.control = control
         self.canary = canary
         self.note = note
-        let figures = control.figures(of: migration.from.generation)
-        self.state = Mutex(State(old: migration.from, new: nil, oldAtStart: figures))
+        self.state = Mutex(State(old: migration.from, new: nil, oldAtStart: oldFigures))
     }
 
     private var from: Plan { self.migration.from }
@@ -62,11 +62,14 @@ final class MigrationWork: Sendable {
 
     /// What the old generation was sent since the migration began.
     var oldFigures: TrafficFigures {
-        self.control.figures(of: self.from.generation).subtracting(self.state.withLock { $0.oldAtStart })
+        get async {
+            let start = self.state.withLock { $0.oldAtStart }
+            return await self.control.figures(of: self.from.generation).subtracting(start)
+        }
     }
 
     /// What the new generation was sent.
-    var newFigures: TrafficFigures { self.control.figures(of: self.to.generation) }
+    var newFigures: TrafficFigures { get async { await self.control.figures(of: self.to.generation) } }
 
     /// Does what a step is there for; to be called for one step at a time.
     ///
@@ -182,8 +185,8 @@ final class MigrationWork: Sendable {
             new: self.to.generation,
             old: self.from.generation
         )
-        let before = self.newFigures
-        let oldBefore = self.oldFigures
+        let before = await self.newFigures
+        let oldBefore = await self.oldFigures
         // After a gap everything that was held comes at once; the times are those of what comes later.
         var settled = self.settings.strategy == .recreate ? nil : before
         let stability = await self.stability()
@@ -191,22 +194,24 @@ final class MigrationWork: Sendable {
         var isWaiting = false
         while true {
             let seconds = (ContinuousClock.now - start) / .seconds(1)
-            let figures = self.newFigures
+            let figures = await self.newFigures
             if settled == nil, seconds >= window / 2 { settled = figures }
             var new = GenerationFigures(figures.subtracting(before))
             // A moment in which the machine stood still is not held against a generation whose window has only begun.
             let times = seconds >= window / 2 ? settled.map { GenerationFigures(figures.subtracting($0)) } : nil
             (new.firstToken, new.betweenTokens) = (times?.firstToken, times?.betweenTokens)
+            let oldFigures = await self.oldFigures
+            let oldLifetime = await self.control.figures(of: self.from.generation)
             let old = judge.baseline(
-                recent: GenerationFigures(self.oldFigures),
-                lifetime: GenerationFigures(self.control.figures(of: self.from.generation)),
-                meanwhile: GenerationFigures(self.oldFigures.subtracting(oldBefore))
+                recent: GenerationFigures(oldFigures),
+                lifetime: GenerationFigures(oldLifetime),
+                meanwhile: GenerationFigures(oldFigures.subtracting(oldBefore))
             )
             let verdict = judge.verdict(new: new, old: old, after: seconds)
             if case .broken(let reason) = verdict { throw MigrationFailure(reason) }
             let condition = stability.verdict(await self.control.conditions(of: self.to.generation))
             if case .broken(let reason) = condition { throw MigrationFailure(reason) }
-            let waiting = stall.verdict(self.newFigures, usual: self.usualDuration, after: seconds)
+            let waiting = stall.verdict(await self.newFigures, usual: self.usualDuration(oldLifetime), after: seconds)
             if case .broken(let reason) = waiting { throw MigrationFailure(reason) }
             if seconds >= window {
                 let words: String
@@ -229,8 +234,8 @@ final class MigrationWork: Sendable {
     }
 
     /// What nearly all requests to the old generation take, in seconds; nil: too few were answered.
-    private var usualDuration: Double? {
-        let durations = self.control.figures(of: self.from.generation).duration
+    private func usualDuration(_ old: TrafficFigures) -> Double? {
+        let durations = old.duration
         return durations.count >= self.settings.thresholds.minimumRequests ? durations.quantile(0.99) : nil
     }
 

@@ -1,7 +1,7 @@
 /// Whoever serves the public port in front of the frontends, as the supervisor sees it.
 package protocol PublicPortControl: Sendable {
     /// What happens there, for `status`.
-    var report: GatewayReport { get }
+    var report: GatewayReport { get async }
 
     /// Sends a frontend no more requests.
     ///

@@ -9,7 +9,10 @@ extension Supervisor {
     ///   - limit: the longest wait; the status is then as it is.
     /// - Returns: it; nil when the generation has ended.
     func status(_ moment: StatusQuery.Moment, limit: Duration?) async -> DeploymentStatus? {
-        await StatusQuery.ask(self.sender, moment, limit: limit)
+        var status = await StatusQuery.ask(self.sender, moment, limit: limit)
+        // Beside the loop: who serves the port may be another process, and slow to answer.
+        if status != nil { status?.gateway = await self.publicPort?.report }
+        return status
     }
 
     /// As it is at the moment, without what was removed.

@@ -38,9 +38,9 @@ package final class Supervisor: Sendable {
     /// What is known of the KV events that are relayed for each replica, by its name.
     private let relays: @Sendable () -> [String: KVRelayStatus]
     /// Nil when a frontend has the public port.
-    private let publicPort: (any PublicPortControl)?
+    let publicPort: (any PublicPortControl)?
     /// What the launcher says about itself in the text format of Prometheus.
-    let metrics: @Sendable (DeploymentStatus) -> String
+    let metrics: @Sendable (DeploymentStatus) async -> String
     private let heartbeat: Heartbeat?
     /// Reads the manifest again.
     let replan: Replan?
@@ -60,7 +60,7 @@ package final class Supervisor: Sendable {
         observer: @escaping @Sendable (SupervisorNotice) -> Void = { _ in },
         relays: @escaping @Sendable () -> [String: KVRelayStatus] = { [:] },
         publicPort: (any PublicPortControl)? = nil,
-        metrics: @escaping @Sendable (DeploymentStatus) -> String = { _ in "" },
+        metrics: @escaping @Sendable (DeploymentStatus) async -> String = { _ in "" },
         heartbeat: Heartbeat? = nil,
         replan: Replan? = nil,
         renewPorts: RenewPorts? = nil,

@@ -56,7 +56,6 @@ extension SupervisorLoop {
             replicas: self.machine.replicas.indices.filter { !self.machine.replicas[$0].isRetired }.map {
                 self.replicaStatus($0, relays, at: now)
             },
-            gateway: self.publicPort?.report,
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []
         )

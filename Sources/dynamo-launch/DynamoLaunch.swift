@@ -40,7 +40,7 @@ struct DynamoLaunch: AsyncParsableCommand {
             StopCommand.self, StartCommand.self, SignalCommand.self, AdoptCommand.self, ImportCommand.self,
             DoctorCommand.self,
             LogsCommand.self, EventsCommand.self, KVCommand.self, BenchCommand.self, GenerateCommand.self,
-            CompletionCommand.self,
+            CompletionCommand.self, ServePublicPortCommand.self,
         ],
         defaultSubcommand: UpCommand.self
     )

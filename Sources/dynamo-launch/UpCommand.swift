@@ -99,6 +99,7 @@ struct UpCommand: AsyncParsableCommand {
         let port = PublicPort(
             plan: plan,
             listeners: listeners,
+            host: start.host,
             logger: Logger(label: ForegroundOutput.name) { _ in
                 LauncherLogHandler(output: output, subject: "gateway", queue: queue)
             }
@@ -176,7 +177,7 @@ struct UpCommand: AsyncParsableCommand {
         )
         let outcome = await start.host.serving(
             migrations: runner,
-            metrics: { LauncherMetrics.text($0, port?.status) },
+            metrics: { LauncherMetrics.text($0, await port?.status) },
             logger: logger,
             warn: { output.say("warning: \($0)", as: .warning) },
             {
@@ -188,7 +189,7 @@ struct UpCommand: AsyncParsableCommand {
                     }
                     if let port {
                         group.addTask {
-                            await port.run()
+                            if let trouble = await port.run() { fleet.fail(trouble) }
                             return nil
                         }
                     }
@@ -230,10 +231,12 @@ struct UpCommand: AsyncParsableCommand {
     /// A page for those who watch; nil when there is nothing to say any more.
     private static func answer(_ page: WatchPage, _ fleet: GenerationFleet, _ port: PublicPort?) async -> WatchAnswer? {
         let status = await fleet.supervisor?.status()
-        return switch page {
-        case .metrics: status.map { .metrics(LauncherMetrics.text($0, port?.status)) }
-        case .live: LauncherHealth.live(status)
-        case .ready: LauncherHealth.ready(status, isStopping: fleet.isStopping)
+        switch page {
+        case .metrics:
+            guard let status else { return nil }
+            return .metrics(LauncherMetrics.text(status, await port?.status))
+        case .live: return LauncherHealth.live(status)
+        case .ready: return LauncherHealth.ready(status, isStopping: fleet.isStopping)
         }
     }
 

@@ -50,6 +50,7 @@ enum FidelityOfLauncher {
         switch use.key {
         case "inherit" where use.text != "none":
             .approximated(self.inheritOfPod)
+        case "survive": FidelityRules.survive(use)
         default: .kept
         }
     }

@@ -76,10 +76,16 @@ struct FidelityRules {
         case "namespace":
             guard self.isOperator else { return .kept }
             return .approximated(Self.operatorNamespace)
+        case "survive": return Self.survive(use)
         case "inherit": return use.text == "none" ? .kept : .lost(Self.inherit)
         case "gateway": return use.text == "false" ? .kept : Self.gateway(use)
         default: return nil
         }
+    }
+
+    static func survive(_ use: ManifestUse) -> FidelityVerdict {
+        use.text == "false"
+            ? .kept : .lost("the processes of a pod end with its launcher; in pods of their own they need none")
     }
 
     private func discovery(_ use: ManifestUse) -> FidelityVerdict {

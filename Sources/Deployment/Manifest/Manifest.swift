@@ -32,6 +32,8 @@ package struct Manifest: Sendable, Hashable {
     var canary: CanaryRequest
     /// How it moves from one generation to the next.
     package var migration: MigrationSettings
+    /// What runs goes on when the launcher ends without being told to, and the next launcher adopts it.
+    package var survive = false
     /// What it is in a cluster; without meaning on this machine.
     package var kubernetes = KubernetesSettings()
     /// What is suspicious, but no error.

@@ -5,7 +5,8 @@ enum ManifestKey {
     static let root = [
         "name", "model", "planes", "discovery", "namespace", "dynamo", "http", "device", "gpuSharing", "env", "unset",
         "inherit",
-        "processes", "infrastructure", "preflight", "passthrough", "canary", "gateway", "migration", "kubernetes",
+        "processes", "infrastructure", "preflight", "passthrough", "canary", "gateway", "migration", "survive",
+        "kubernetes",
     ]
     static let planes = ["request", "events", "response"]
     static let discovery = ["backend", "directory", "endpoints"]

@@ -65,7 +65,8 @@ extension Planner {
         _ values: [String: Template.Value]
     ) {
         let name = entry.name.value
-        let value = self.resolved(entry.value, at: entry.location, values)
+        var value = self.resolved(entry.value, at: entry.location, values)
+        if self.managed != nil, name == ManagedPorts.sideChannel, let port = values["port.nixl"] { value = port.text }
         if let owned = OwnedVariable(rawValue: name), !owned.isFree {
             if derived[name] != value {
                 self.diagnostics.append(ManifestValidation.contradiction(entry, owned, derived: derived[name]))

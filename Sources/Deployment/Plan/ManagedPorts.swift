@@ -7,6 +7,8 @@ struct ManagedPorts {
     /// What asks for it; empty is the same as not set.
     static let variable = "DYN_MANAGED_PORTS"
     static let publicPort = "DYN_HTTP_PORT"
+    /// What vLLM reads its port `nixl` from.
+    static let sideChannel = "VLLM_NIXL_SIDE_CHANNEL_PORT"
 
     /// What a variable says.
     enum Value: Equatable {

@@ -27,6 +27,8 @@ package struct Plan: Sendable, Hashable, Codable {
     package var canary: CanaryRequest
     /// How the deployment moves to this plan from another generation.
     package var migration: MigrationSettings
+    /// What runs goes on when the launcher ends without being told to, and the next launcher adopts it.
+    package var survive: Bool
     /// Where state, logs and the control socket of this deployment are.
     package var directories: DeploymentDirectories
     /// Every replica, in start order (dependencies first).
@@ -55,6 +57,7 @@ package struct Plan: Sendable, Hashable, Codable {
         model: String? = nil,
         canary: CanaryRequest = CanaryRequest(),
         migration: MigrationSettings = MigrationSettings(),
+        survive: Bool = false,
         directories: DeploymentDirectories,
         replicas: [ReplicaPlan],
         externalServices: [ExternalService] = [],
@@ -74,6 +77,7 @@ package struct Plan: Sendable, Hashable, Codable {
         self.model = model
         self.canary = canary
         self.migration = migration
+        self.survive = survive
         self.directories = directories
         self.replicas = replicas
         self.externalServices = externalServices

@@ -24,6 +24,9 @@ extension Plan {
         for (label, text) in self.migration.rendered {
             lines.append("  " + label + String(repeating: " ", count: 12 - label.count) + text)
         }
+        if self.survive {
+            lines.append("  survive     processes go on without the launcher; the next 'up' adopts them")
+        }
         lines.append("  state       \(self.directories.state)")
         lines.append("  runtime     \(self.directories.runtime)")
         for service in self.externalServices {

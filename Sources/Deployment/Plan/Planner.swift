@@ -7,7 +7,7 @@ package struct Planner {
     /// Every port that the plan has given away.
     var usedPorts: Set<Int> = []
     /// nil: ports are what the manifest says.
-    private var managed: ManagedPorts?
+    private(set) var managed: ManagedPorts?
 
     /// How messages call what stands after `--`.
     static let passthroughFile = "arguments after --"
@@ -102,6 +102,7 @@ package struct Planner {
             model: self.manifest.model,
             canary: self.manifest.canary,
             migration: self.manifest.migration,
+            survive: self.manifest.survive,
             directories: directories,
             replicas: Self.ordered(replicas),
             externalServices: services.external,
@@ -287,6 +288,9 @@ package struct Planner {
         for process in self.manifest.processes where process.role == .worker {
             var names = process.ports.map(\.name.value)
             if process.hasSystemServer, !names.contains("system") { names.append("system") }
+            // Where the manifest gives the number to vLLM itself, that is its port.
+            let givesSideChannel = process.environment.contains { $0.name.value == ManagedPorts.sideChannel }
+            if givesSideChannel, !names.contains("nixl") { names.append("nixl") }
             for index in 0..<process.replicas {
                 worker += 1
                 var ports: [PortPlan] = []

@@ -1,5 +1,5 @@
 /// What a gateway listens on, and what it allows.
-package struct GatewayConfiguration: Sendable, Hashable {
+package struct GatewayConfiguration: Sendable, Hashable, Codable {
     package var listeners: [GatewayListener]
     package var limits: GatewayLimits
     package var hold: HoldPolicy
@@ -29,7 +29,7 @@ package struct GatewayConfiguration: Sendable, Hashable {
 }
 
 /// Where clients connect.
-package enum GatewayListener: Sendable, Hashable {
+package enum GatewayListener: Sendable, Hashable, Codable {
     /// Port 0 is assigned by the system.
     case tcp(host: String, port: Int, tls: GatewayTLS? = nil)
     /// The mode is the file's, as for chmod; nil: what the umask leaves.
@@ -46,7 +46,7 @@ package enum GatewayListener: Sendable, Hashable {
 }
 
 /// Files in PEM form.
-package struct GatewayTLS: Sendable, Hashable {
+package struct GatewayTLS: Sendable, Hashable, Codable {
     /// The certificate with its issuers.
     package var certificatePath: String
     /// The private key, without a pass phrase.
@@ -59,7 +59,7 @@ package struct GatewayTLS: Sendable, Hashable {
 }
 
 /// What one client, or all of them, may use.
-package struct GatewayLimits: Sendable, Hashable {
+package struct GatewayLimits: Sendable, Hashable, Codable {
     /// Bytes of a request's head; more is answered 431.
     ///
     /// Also the limit for heads of backends.
@@ -88,7 +88,7 @@ package struct GatewayLimits: Sendable, Hashable {
 }
 
 /// How many requests wait while no backend is ready, and how long.
-package struct HoldPolicy: Sendable, Hashable {
+package struct HoldPolicy: Sendable, Hashable, Codable {
     /// Zero refuses at once.
     package var maximumRequests: Int
     /// Bytes that the waiting requests have sent, all together.
@@ -108,7 +108,7 @@ package struct HoldPolicy: Sendable, Hashable {
 }
 
 /// How backends are treated.
-package struct UpstreamPolicy: Sendable, Hashable {
+package struct UpstreamPolicy: Sendable, Hashable, Codable {
     package var connectTimeout = Duration.seconds(2)
     /// How long an idle connection is kept: shorter than backends keep theirs (uvicorn: 5 seconds), so that they seldom close first.
     package var idleLifetime = Duration.seconds(4)
@@ -127,7 +127,7 @@ package struct UpstreamPolicy: Sendable, Hashable {
 }
 
 /// A process that answers requests.
-package struct Backend: Sendable, Hashable, CustomStringConvertible {
+package struct Backend: Sendable, Hashable, Codable, CustomStringConvertible {
     /// The process and its replica, "frontend-0".
     package var id: String
     package var generation: Int

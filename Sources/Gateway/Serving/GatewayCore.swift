@@ -153,15 +153,12 @@ final class GatewayCore: Sendable {
     var status: GatewayStatus {
         let connections = self.connections.count
         return self.state.withLock { state in
-            GatewayStatus(
-                heldRequests: state.traffic.heldRequests,
-                heldBytes: state.traffic.heldBytes,
-                inFlight: state.traffic.inFlight,
-                connections: connections,
-                isDraining: state.isDraining,
-                refusals: state.refusals,
-                backends: state.traffic.statistics
-            )
+            var status = GatewayStatus()
+            (status.heldRequests, status.heldBytes) = (state.traffic.heldRequests, state.traffic.heldBytes)
+            (status.inFlight, status.connections) = (state.traffic.inFlight, connections)
+            (status.isDraining, status.refusals) = (state.isDraining, state.refusals)
+            status.backends = state.traffic.statistics
+            return status
         }
     }
 

@@ -30,7 +30,7 @@ struct GatewayListening {
         _ listener: GatewayListener,
         _ certificate: CertificateStore?
     ) async throws(GatewayError) -> (channel: any Channel, address: String) {
-        try self.check(listener)
+        try Self.check(listener)
         let bootstrap = self.bootstrap(certificate)
         let channel: any Channel
         do {
@@ -59,7 +59,7 @@ struct GatewayListening {
     ///   - mode: of the file; nil: what the umask leaves.
     /// - Returns: the descriptor.
     /// - Throws: `IOError` when the system refuses.
-    private static func bind(_ path: String, mode: UInt32?) throws -> CInt {
+    static func bind(_ path: String, mode: UInt32?) throws -> CInt {
         let address = try SocketAddress(unixDomainSocketPath: path)
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         guard descriptor >= 0 else { throw IOError(errnoCode: errno, reason: "socket") }
@@ -67,7 +67,7 @@ struct GatewayListening {
         guard isBound, mode.map({ chmod(path, $0) == 0 }) ?? true else {
             let error = IOError(errnoCode: errno, reason: "bind")
             if isBound { unlink(path) }
-            _ = Self.close(descriptor)
+            Self.close(descriptor)
             throw error
         }
         return descriptor
@@ -113,7 +113,7 @@ struct GatewayListening {
     }
 
     /// Looks at what the system would only refuse with a number.
-    private func check(_ listener: GatewayListener) throws(GatewayError) {
+    static func check(_ listener: GatewayListener) throws(GatewayError) {
         switch listener {
         case .tcp: break
         case .unix(let path, _, _):
@@ -124,7 +124,7 @@ struct GatewayListening {
                     "use a shorter one"
                 )
             }
-            try self.removeStale(path, listener)
+            try Self.removeStale(path, listener)
         case .inherited(let descriptor, _, _):
             var type: CInt = 0
             var length = socklen_t(MemoryLayout<CInt>.size)
@@ -139,7 +139,7 @@ struct GatewayListening {
     }
 
     /// Removes a socket file that nobody listens on any more.
-    private func removeStale(_ path: String, _ listener: GatewayListener) throws(GatewayError) {
+    private static func removeStale(_ path: String, _ listener: GatewayListener) throws(GatewayError) {
         var information = stat()
         guard lstat(path, &information) == 0 else { return }
         guard information.st_mode & S_IFMT == S_IFSOCK else {
@@ -147,7 +147,7 @@ struct GatewayListening {
         }
         guard let address = try? SocketAddress(unixDomainSocketPath: path) else { return }
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue), 0)
-        defer { _ = Self.close(descriptor) }
+        defer { Self.close(descriptor) }
         let result = address.withSockAddr { connect(descriptor, $0, socklen_t($1)) }
         guard result != 0, errno == ECONNREFUSED else {
             throw listener.error("another process listens there", "stop it, or choose another path")
@@ -155,7 +155,8 @@ struct GatewayListening {
         unlink(path)
     }
 
-    private static func close(_ descriptor: CInt) -> CInt {
+    @discardableResult
+    static func close(_ descriptor: CInt) -> CInt {
         #if canImport(Glibc)
         Glibc.close(descriptor)
         #elseif canImport(Musl)
@@ -165,17 +166,18 @@ struct GatewayListening {
         #endif
     }
 
-    private static func listen(_ descriptor: CInt) {
+    @discardableResult
+    static func listen(_ descriptor: CInt) -> CInt {
         #if canImport(Glibc)
-        _ = Glibc.listen(descriptor, Self.backlog)
+        Glibc.listen(descriptor, Self.backlog)
         #elseif canImport(Musl)
-        _ = Musl.listen(descriptor, Self.backlog)
+        Musl.listen(descriptor, Self.backlog)
         #else
-        _ = Darwin.listen(descriptor, Self.backlog)
+        Darwin.listen(descriptor, Self.backlog)
         #endif
     }
 
-    private static func bind(_ descriptor: CInt, _ address: UnsafePointer<sockaddr>, _ length: socklen_t) -> CInt {
+    static func bind(_ descriptor: CInt, _ address: UnsafePointer<sockaddr>, _ length: socklen_t) -> CInt {
         #if canImport(Glibc)
         Glibc.bind(descriptor, address, length)
         #elseif canImport(Musl)

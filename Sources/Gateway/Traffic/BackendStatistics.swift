@@ -57,7 +57,7 @@ package struct ExchangeResult: Sendable, Hashable {
 }
 
 /// How a backend fails a request.
-package enum BackendFailure: String, Sendable, Hashable, CaseIterable {
+package enum BackendFailure: String, Sendable, Hashable, Codable, CaseIterable {
     /// No connection could be had.
     case connect
     /// The connection ended before the head of an answer.
@@ -69,7 +69,7 @@ package enum BackendFailure: String, Sendable, Hashable, CaseIterable {
 }
 
 /// What was counted of one backend in one generation.
-package struct BackendStatistics: Sendable, Hashable {
+package struct BackendStatistics: Sendable, Hashable, Codable {
     package var backend: Backend
     package var inFlight = 0
     /// Ended ones.
@@ -127,7 +127,7 @@ package struct BackendStatistics: Sendable, Hashable {
 }
 
 /// How often a time fell below each bound.
-package struct Histogram: Sendable, Hashable {
+package struct Histogram: Sendable, Hashable, Codable {
     /// Upper bounds, in seconds.
     package static let bounds: [Double] = [
         0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
@@ -178,7 +178,7 @@ struct PastStatistics {
 }
 
 /// What a gateway does at the moment.
-package struct GatewayStatus: Sendable, Hashable {
+package struct GatewayStatus: Sendable, Hashable, Codable {
     /// Requests that wait for a backend.
     package var heldRequests = 0
     package var heldBytes = 0
@@ -191,4 +191,6 @@ package struct GatewayStatus: Sendable, Hashable {
     package var refusals: [String: Int] = [:]
     /// Those that may get requests first, then those that are gone.
     package var backends: [BackendStatistics] = []
+
+    package init() {}
 }

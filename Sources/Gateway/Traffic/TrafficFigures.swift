@@ -3,7 +3,7 @@ package import NIOCore
 /// What was counted of all backends of one generation, for whoever compares two generations.
 ///
 /// Every number but ``inFlight`` only grows, so that ``subtracting(_:)`` shows what happened between two moments.
-package struct TrafficFigures: Sendable, Hashable {
+package struct TrafficFigures: Sendable, Hashable, Codable {
     /// Requests that have ended there, in whatever way; not those that were sent elsewhere, see ``retries``.
     package var requests = 0
     /// Those that the generation failed: no whole answer, a status from 500 on, or an event stream that told an error.
@@ -64,7 +64,7 @@ package struct TrafficFigures: Sendable, Hashable {
 /// How often times fell into each of many narrow spans, from which quantiles can be told within a tenth.
 ///
 /// Each power of two of nanoseconds has eight spans, so that finding one costs nothing: they are 7 to 13 % wide.
-package struct LatencyDigest: Sendable, Hashable {
+package struct LatencyDigest: Sendable, Hashable, Codable {
     /// Exponents of the first and the last power that has spans: from 66 microseconds to 1100 seconds.
     private static let (first, last) = (16, 39)
 

@@ -113,7 +113,7 @@ struct ControlRoutes: Sendable {
         return Response(
             status: .ok,
             headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
-            body: ResponseBody(byteBuffer: ByteBuffer(string: self.server.metrics(status)))
+            body: ResponseBody(byteBuffer: ByteBuffer(string: await self.server.metrics(status)))
         )
     }
 

@@ -14,7 +14,7 @@ final class ControlServer: Sendable {
     let host: DeploymentHost
     /// Nil: the deployment has only one generation.
     let migrations: (any MigrationControl)?
-    let metrics: @Sendable (DeploymentStatus) -> String
+    let metrics: @Sendable (DeploymentStatus) async -> String
     private let logger: Logger
     private let state = Mutex(State.idle)
 
@@ -27,7 +27,7 @@ final class ControlServer: Sendable {
     init(
         host: DeploymentHost,
         migrations: (any MigrationControl)?,
-        metrics: @escaping @Sendable (DeploymentStatus) -> String,
+        metrics: @escaping @Sendable (DeploymentStatus) async -> String,
         logger: Logger
     ) {
         self.host = host

@@ -80,7 +80,7 @@ package final class DeploymentHost: Sendable {
     /// - Returns: what the body returns.
     package func serving<Value: Sendable>(
         migrations: (any MigrationControl)? = nil,
-        metrics: @escaping @Sendable (DeploymentStatus) -> String,
+        metrics: @escaping @Sendable (DeploymentStatus) async -> String,
         logger: Logger,
         warn: @escaping @Sendable (String) -> Void,
         _ body: () async -> Value

@@ -1,7 +1,9 @@
-/// The public port at one moment, when the launcher serves it itself.
+/// The public port at one moment, when a gateway serves it.
 ///
-/// Counters begin with the launcher.
+/// Counters begin with the process that has the port.
 package struct GatewayReport: Sendable, Hashable, Codable {
+    /// The process that has the port; nil: the launcher.
+    package var pid: Int32?
     /// Where clients connect.
     package var addresses: [String]
     /// Open connections of clients.
@@ -50,6 +52,7 @@ package struct GatewayReport: Sendable, Hashable, Codable {
     }
 
     package init(
+        pid: Int32? = nil,
         addresses: [String],
         connections: Int,
         held: Int,
@@ -58,6 +61,7 @@ package struct GatewayReport: Sendable, Hashable, Codable {
         refused: Int,
         backends: [Backend]
     ) {
+        self.pid = pid
         self.addresses = addresses
         self.connections = connections
         self.held = held

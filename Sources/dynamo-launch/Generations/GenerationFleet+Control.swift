@@ -255,7 +255,7 @@ extension GenerationFleet: GenerationControl {
 
     func giveUp(_ reason: String) {
         let left = self.state.withLock { state in
-            state.givenUp = reason
+            state.givenUp = "the migration failed: \(reason)"
             return state.running.values.map(\.self)
         }
         self.port?.prepareToClose()
@@ -268,10 +268,12 @@ extension GenerationFleet: GenerationControl {
 
     func waitUntilIdle(_ generation: Int, within limit: Duration) async -> Int {
         guard let port = self.port, await !port.waitUntilIdle(generation, within: limit) else { return 0 }
-        return port.figures(of: generation).inFlight
+        return await port.figures(of: generation).inFlight
     }
 
-    func figures(of generation: Int) -> TrafficFigures { self.port?.figures(of: generation) ?? TrafficFigures() }
+    func figures(of generation: Int) async -> TrafficFigures {
+        await self.port?.figures(of: generation) ?? TrafficFigures()
+    }
 
     func readiness(of generation: Int) -> (ready: Int, replicas: Int) {
         guard let running = self.state.withLock({ $0.running[generation] }) else { return (0, 0) }

@@ -25,7 +25,7 @@ final class GenerationFleet: Sendable {
         var hasSettled = false
         /// Were given up, and are ending or have ended.
         var lost: Set<Int> = []
-        /// What a migration failed of that left nothing to go on with.
+        /// Why everything is given up, although its processes could go on.
         var givenUp: String?
 
         /// How the deployment has ended; nil: it has not.
@@ -36,9 +36,9 @@ final class GenerationFleet: Sendable {
                 return self.isStopping && self.running.isEmpty
                     ? SupervisorOutcome(exitCode: 0, reason: .requested) : nil
             }
-            // The process that failed says more than the migration.
+            // The process that failed says more.
             let failed = self.outcomes.sorted { $0.key < $1.key }.lazy.map(\.value).last { $0.failure != nil }
-            return failed ?? SupervisorOutcome(failedBecause: "the migration failed: \(reason)")
+            return failed ?? SupervisorOutcome(failedBecause: reason)
         }
     }
 
@@ -246,6 +246,15 @@ final class GenerationFleet: Sendable {
             generation.supervisor.requestStop(now: false)
         }
         if let outcome { self.sender.yield(.settled(outcome)) }
+    }
+
+    /// The deployment cannot go on: everything is stopped, and the launcher ends with a failure.
+    ///
+    /// - Parameter reason: why, in words.
+    func fail(_ reason: String) {
+        self.state.withLock { $0.givenUp = $0.givenUp ?? reason }
+        self.service.observe(.failed(reason))
+        self.requestStop(now: false)
     }
 
     /// Everything is stopped; with `now`, or when asked again with it, killed at once.

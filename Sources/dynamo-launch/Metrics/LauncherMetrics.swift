@@ -8,6 +8,10 @@ enum LauncherMetrics {
         var text = PrometheusText()
         self.write(deployment, to: &text)
         if let gateway { self.write(gateway, to: &text) }
+        if let pid = deployment.gateway?.pid {
+            let help = "The process that has the public port, when it is not the launcher."
+            text.single("dynamo_launch_gateway_pid", .gauge, help, Int(pid))
+        }
         return text.text
     }
 

@@ -11,11 +11,21 @@ struct GenerationFrontends: Sendable {
     private var ready: Set<String> = []
     /// Get nothing more until a new process of them has been started.
     private var released: Set<String> = []
+    /// Serve since before this launcher, and go on until something else is heard of them than that they are looked at.
+    private var inherited: Set<String> = []
     private(set) var isClosed = false
 
-    init(_ plan: Plan) {
+    /// - Parameters:
+    ///   - plan: the generation's.
+    ///   - inherited: frontends of it that serve already.
+    init(_ plan: Plan, inherited: [Backend] = []) {
         self.plan = plan
         for replica in plan.replicas { self.frontends[replica.name] = self.backend(of: replica) }
+        for backend in inherited {
+            self.frontends[backend.id] = backend
+            self.ready.insert(backend.id)
+            self.inherited.insert(backend.id)
+        }
     }
 
     /// Those that may get requests.
@@ -34,19 +44,34 @@ struct GenerationFrontends: Sendable {
     mutating func observe(_ notice: SupervisorNotice) {
         switch notice {
         case .replicaState(let replica, .ready, _):
+            self.inherited.remove(replica)
             guard self.frontends[replica] != nil, !self.released.contains(replica) else { return }
             self.ready.insert(replica)
-        case .replicaState(let replica, _, _), .exited(let replica, _, _): self.ready.remove(replica)
+        // It serves, and is only looked at anew.
+        case .replicaState(let replica, .waiting, _) where self.inherited.contains(replica): break
+        case .replicaState(let replica, .starting, _) where self.inherited.contains(replica): break
+        case .replicaState(let replica, _, _), .exited(let replica, _, _): self.lose(replica)
         case .planChanged(let plan, _):
             self.plan = plan
             // What is there already goes on at its old place until it is started anew.
             for replica in plan.replicas where self.frontends[replica.name] == nil {
                 self.frontends[replica.name] = self.backend(of: replica)
             }
-        case .replicaPlanned(let replica): self.frontends[replica.name] = self.backend(of: replica)
-        case .started(let replica, _): self.released.remove(replica)
+        case .replicaPlanned(let replica):
+            let backend = self.backend(of: replica)
+            if self.frontends[replica.name] != backend { self.lose(replica.name) }
+            self.frontends[replica.name] = backend
+        case .started(let replica, _):
+            // Another process than the one that served.
+            if self.inherited.contains(replica) { self.lose(replica) }
+            self.released.remove(replica)
         default: break
         }
+    }
+
+    private mutating func lose(_ replica: String) {
+        self.ready.remove(replica)
+        self.inherited.remove(replica)
     }
 
     /// Nil for what is no frontend.
@@ -63,7 +88,7 @@ struct GenerationPort: PublicPortControl {
     let port: PublicPort
     let generation: Int
 
-    var report: GatewayReport { self.port.report }
+    var report: GatewayReport { get async { await self.port.report } }
 
     func release(_ replica: String) async { await self.port.release(replica, of: self.generation) }
 

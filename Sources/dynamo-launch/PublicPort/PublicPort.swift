@@ -6,9 +6,9 @@ import Supervisor
 import Synchronization
 import Systemd
 
-/// The public port of a deployment whose launcher serves it: the gateway, and which frontends of which generations it forwards to.
+/// The public port of a deployment with a gateway: the gateway, and which frontends of which generations it forwards to.
 final class PublicPort: Sendable {
-    private let gateway: Gateway
+    private let gateway: any PublicGateway
     private let certificates: CertificateWatch?
     private let port: Int
     private let isSecure: Bool
@@ -22,10 +22,12 @@ final class PublicPort: Sendable {
         var shares: [Int: Int]?
         /// No generation will serve any more.
         var isClosing = false
+        /// Of generations that ran before this launcher, and that nobody has taken over yet: they go on getting requests.
+        var inherited: [Backend] = []
 
         /// Where requests may go.
         var backends: [Backend] {
-            self.generations.sorted { $0.key < $1.key }.flatMap(\.value.backends)
+            self.generations.sorted { $0.key < $1.key }.flatMap(\.value.backends) + self.inherited
         }
     }
 
@@ -35,21 +37,57 @@ final class PublicPort: Sendable {
     private let becomeReady: AsyncStream<Void>.Continuation
 
     /// Nil when the plan leaves the public port to a frontend.
-    init?(plan: Plan, listeners: PublicListeners, logger: Logger) {
+    ///
+    /// - Parameters:
+    ///   - plan: of the generation that is started first.
+    ///   - listeners: what it listens on.
+    ///   - host: the deployment's.
+    ///   - logger: gets what people should know.
+    convenience init?(plan: Plan, listeners: PublicListeners, host: DeploymentHost, logger: Logger) {
         guard let settings = plan.gateway else { return nil }
         var configuration = GatewayConfiguration(settings, at: plan.publicAddress)
         configuration.listeners = listeners.listeners
-        let gateway = Gateway(configuration, logger: logger)
-        self.gateway = gateway
-        self.certificates = settings.tls.map { tls in
-            var logger = logger
-            logger.logLevel = .notice
-            return CertificateWatch(files: [tls.certificate, tls.key], gateway: gateway, logger: logger)
+        var notices = logger
+        notices.logLevel = .notice
+        let gateway: any PublicGateway
+        var certificates: CertificateWatch?
+        if plan.survive {
+            // Its process reads certificates again itself.
+            gateway = RemoteGateway(
+                configuration,
+                controlSocket: PublicPortPrograms.controlSocket(of: host),
+                programs: PublicPortPrograms(host: host),
+                logger: notices
+            )
+        } else {
+            let own = Gateway(configuration, logger: logger)
+            gateway = own
+            certificates = settings.tls.map { tls in
+                CertificateWatch(files: [tls.certificate, tls.key], gateway: own, logger: notices)
+            }
         }
-        self.names = listeners.names
+        self.init(
+            plan: plan,
+            gateway: gateway,
+            certificates: certificates,
+            names: listeners.names,
+            isSecure: listeners.isSecure
+        )
+    }
+
+    init(
+        plan: Plan,
+        gateway: any PublicGateway,
+        certificates: CertificateWatch? = nil,
+        names: [String?] = [],
+        isSecure: Bool = false
+    ) {
+        self.gateway = gateway
+        self.certificates = certificates
+        self.names = names
+        self.isSecure = isSecure
         (self.readiness, self.becomeReady) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         self.port = plan.publicAddress.port
-        self.isSecure = listeners.isSecure
         self.first = plan
         self.state = Mutex(State())
     }
@@ -67,6 +105,8 @@ final class PublicPort: Sendable {
             let holder = PortListeners().holder(of: self.port).map { "; \($0.words) listens there" } ?? ""
             throw Unavailable(description: "the gateway \(error)\(holder)", errno: error.errno)
         }
+        guard let inherited = self.gateway.inherited else { return }
+        self.state.withLock { ($0.inherited, $0.shares) = (inherited.backends, inherited.shares) }
     }
 
     /// Closes the port again before anything was started.
@@ -92,12 +132,14 @@ final class PublicPort: Sendable {
         }
         guard let trouble = await PublicProof(self.first, prepare: prepare)?.trouble() else { return [] }
         // Clients that waited for the port may keep the engine from answering one more request in time; they prove the port too.
-        return self.isUsed ? [] : [trouble]
+        return await self.isUsed ? [] : [trouble]
     }
 
     /// Whether a frontend has answered a request that came through the port, or has several to answer.
     private var isUsed: Bool {
-        self.gateway.status.backends.contains { $0.duration.count > $0.serverErrors || $0.inFlight > 1 }
+        get async {
+            await self.gateway.status.backends.contains { $0.duration.count > $0.serverErrors || $0.inFlight > 1 }
+        }
     }
 
     /// Leaves a copy of each socket with the service manager, if there is one: the next launcher gets it, and connections that come
@@ -111,7 +153,7 @@ final class PublicPort: Sendable {
         for case (let name?, let descriptor?) in zip(self.names, await self.gateway.descriptors()) {
             try DescriptorStore().store(descriptor, name: name)
         }
-        self.gateway.keepSocketFiles()
+        await self.gateway.keepSocketFiles()
     }
 
     /// Waits until the deployment has been ready and without a request for some time; accepts no more connections then.
@@ -124,7 +166,7 @@ final class PublicPort: Sendable {
         for await _ in self.readiness { break }
         let start = ContinuousClock.now
         while !Task.isCancelled {
-            let idle = min(self.gateway.idleTime, ContinuousClock.now - start)
+            let idle = min(await self.gateway.idleTime, ContinuousClock.now - start)
             if idle >= limit, !isBusy(), await self.gateway.pause(ifIdleFor: limit) { return true }
             // A client that is in the middle of something will soon have sent a request, or be gone.
             try? await Task.sleep(for: idle < limit ? limit - idle : min(limit, .seconds(1)))
@@ -140,10 +182,14 @@ final class PublicPort: Sendable {
     }
 
     /// Serves until the task is cancelled.
-    func run() async {
-        await withDiscardingTaskGroup { group in
+    ///
+    /// - Returns: why the port cannot be served any more, in words; nil when it was to end.
+    func run() async -> String? {
+        await withTaskGroup(of: Void.self) { group in
             if let certificates = self.certificates { group.addTask { await certificates.run() } }
-            group.addTask { await self.gateway.run() }
+            let trouble = await self.gateway.serve()
+            group.cancelAll()
+            return trouble
         }
     }
 
@@ -152,11 +198,36 @@ final class PublicPort: Sendable {
     /// A generation is about to be started; unless it is the only one, it gets nothing until it has a share.
     func add(_ plan: Plan) {
         self.change { state in
-            if state.shares == nil, !state.generations.isEmpty {
-                state.shares = Dictionary(uniqueKeysWithValues: state.generations.keys.map { ($0, 1) })
+            let inherited = state.inherited.filter { $0.generation == plan.generation }
+            state.inherited.removeAll { $0.generation == plan.generation }
+            // What an earlier launcher meant with shares is of no interest when nothing else is left to get any.
+            if state.generations.isEmpty, state.inherited.isEmpty { state.shares = nil }
+            let others = Set(state.generations.keys).union(state.inherited.map(\.generation))
+            if state.shares == nil, inherited.isEmpty, !others.isEmpty {
+                state.shares = Dictionary(uniqueKeysWithValues: others.map { ($0, 1) })
             }
-            state.generations[plan.generation] = GenerationFrontends(plan)
+            state.generations[plan.generation] = GenerationFrontends(plan, inherited: inherited)
         }
+    }
+
+    /// Backends that served before this launcher and that no generation has taken over get nothing more.
+    ///
+    /// To be called before their processes are ended, and when every generation that goes on was added; the first generation that is
+    /// ready does the same.
+    ///
+    /// - Returns: when they have answered what they have, or it takes too long.
+    func forgetInherited() async {
+        let generations = self.state.withLock { Set($0.inherited.map(\.generation)) }
+        self.change { Self.forgetInherited(&$0) }
+        for generation in generations {
+            _ = await self.gateway.waitUntilIdle(generation: generation, within: self.grace)
+        }
+    }
+
+    private static func forgetInherited(_ state: inout State) {
+        guard !state.inherited.isEmpty else { return }
+        state.inherited = []
+        if state.generations.count == 1 { state.shares = nil }
     }
 
     /// A generation is about to be stopped, and the port stays open.
@@ -185,7 +256,7 @@ final class PublicPort: Sendable {
     }
 
     /// What was counted of a generation.
-    func figures(of generation: Int) -> TrafficFigures { self.gateway.figures(of: generation) }
+    func figures(of generation: Int) async -> TrafficFigures { await self.gateway.figures(of: generation) }
 
     /// All of the deployment is about to be stopped.
     func prepareToClose() { self.state.withLock { $0.isClosing = true } }
@@ -210,8 +281,11 @@ final class PublicPort: Sendable {
 
     /// Follows which frontends are ready.
     func observe(_ notice: SupervisorNotice, of generation: Int) {
+        self.change { state in
+            state.generations[generation]?.observe(notice)
+            if case .ready = notice { Self.forgetInherited(&state) }
+        }
         if case .ready = notice { self.becomeReady.yield() }
-        self.change { $0.generations[generation]?.observe(notice) }
     }
 
     private func change(_ body: (inout State) -> Void) {
@@ -225,14 +299,16 @@ final class PublicPort: Sendable {
     }
 
     /// For metrics.
-    var status: GatewayStatus { self.gateway.status }
+    var status: GatewayStatus { get async { await self.gateway.status } }
 
     /// For `status`.
-    var report: GatewayReport {
-        let status = self.gateway.status
+    var report: GatewayReport { get async { self.report(await self.gateway.status, await self.gateway.addresses) } }
+
+    private func report(_ status: GatewayStatus, _ addresses: [String]) -> GatewayReport {
         let (ready, shares) = self.state.withLock { (Set($0.backends), $0.shares) }
         return GatewayReport(
-            addresses: self.gateway.addresses,
+            pid: self.gateway.processID,
+            addresses: addresses,
             connections: status.connections,
             held: status.heldRequests,
             heldBytes: status.heldBytes,

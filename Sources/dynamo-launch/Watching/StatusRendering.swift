@@ -37,7 +37,7 @@ enum StatusRendering {
 
     private static func lines(_ gateway: GatewayReport) -> [String] {
         let line =
-            "gateway: \(gateway.connections) connections, \(gateway.inFlight) requests in flight, \(gateway.held) held "
+            "gateway\(gateway.pid.map { " (pid \($0))" } ?? ""): \(gateway.connections) connections, \(gateway.inFlight) requests in flight, \(gateway.held) held "
             + "(\(gateway.heldBytes) bytes), \(gateway.refused) refused; listening on \(gateway.addresses.joined(separator: ", "))"
         guard !gateway.backends.isEmpty else { return [line] }
         return [line]

@@ -64,7 +64,8 @@ import Testing
             String(repeating: "é", count: long / 2),
         ]
         let keys = [
-            "name", "namespace", "model", "planes", "discovery", "device", "inherit", "passthrough", "unset", "env",
+            "name", "namespace", "model", "planes", "discovery", "device", "inherit", "passthrough", "survive", "unset",
+            "env",
             "http",
         ]
         for value in values {

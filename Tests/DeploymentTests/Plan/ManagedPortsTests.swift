@@ -41,6 +41,32 @@ import Testing
         #expect(variables.map(\.value) == ["7001"])
     }
 
+    @Test func `a side channel that the manifest gives to vLLM is that of its variable`() throws {
+        let text = """
+            name: demo
+            processes:
+              w:
+                role: worker
+                command: [sleep, 1]
+                replicas: 2
+                ports: {system: auto}
+                env: {VLLM_NIXL_SIDE_CHANNEL_PORT: "{{20096 + index}}"}
+            """
+        var planned = ManifestCase(text)
+        func values() throws -> [String?] {
+            try planned.plan().replicas.map { replica in
+                replica.environment.first { $0.name == "VLLM_NIXL_SIDE_CHANNEL_PORT" }?.value
+            }
+        }
+        #expect(try values() == ["20096", "20097"])
+        planned.environment.merge(Self.all) { $1 }
+        #expect(planned.errors.contains("DYN_VLLM_NIXL_SIDE_CHANNEL_PORT1: error: the variable is not set"))
+        planned.environment["DYN_VLLM_NIXL_SIDE_CHANNEL_PORT1"] = "7021"
+        planned.environment["DYN_VLLM_NIXL_SIDE_CHANNEL_PORT2"] = "7023"
+        #expect(try values() == ["7021", "7023"])
+        #expect(try planned.plan().replicas[1].ports.last == PortPlan(name: "nixl", port: 7023, leased: false))
+    }
+
     @Test func `unset or empty it means nothing`() throws {
         for value in [nil, ""] {
             var variables = Self.all

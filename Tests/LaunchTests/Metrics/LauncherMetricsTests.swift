@@ -64,6 +64,22 @@ import Testing
         return status
     }
 
+    @Test func `the process of the public port is named when it is not the launcher`() {
+        var deployment = Self.deployment
+        #expect(!LauncherMetrics.text(deployment, Self.gateway()).contains("dynamo_launch_gateway_pid"))
+        deployment.gateway = GatewayReport(
+            pid: 4711,
+            addresses: [],
+            connections: 0,
+            held: 0,
+            heldBytes: 0,
+            inFlight: 0,
+            refused: 0,
+            backends: []
+        )
+        #expect(LauncherMetrics.text(deployment, Self.gateway()).contains("\ndynamo_launch_gateway_pid 4711\n"))
+    }
+
     @Test func `Prometheus reads what is served`() async throws {
         let text = LauncherMetrics.text(Self.deployment, Self.gateway())
         let metrics = try await PrometheusReader.read(text)
