@@ -3,10 +3,14 @@
 
 #include <sys/types.h>
 
-enum { DYNAMO_MAXIMUM_DESCRIPTORS = 32 };
+#include <stdint.h>
 
-// Runs the keeper in a forked child; does not return.
-void dynamo_keeper_main(int channel, int lock_descriptor, pid_t launcher);
+// Runs the keeper in a forked child; `door` is -1 when nothing is to outlive the launcher. Does not return.
+void dynamo_keeper_main(int channel, int lock_descriptor, int door, pid_t launcher);
+
+// The field 22 of /proc/PID/stat, and whether a process is in the session of another. Without malloc.
+uint64_t dynamo_start_time(pid_t pid);
+int dynamo_is_in_session(pid_t pid, pid_t leader);
 
 // Signals the processes below `root`: its children only, or all descendants. What is in the session of `root` counts as a child
 // of it, since its own parent may be gone.

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -16,13 +17,16 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 int dynamo_become_subreaper(void) { return prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ? errno : 0; }
 
-int dynamo_keeper_start(int lock_descriptor, uint64_t soft_limit, int *socket, pid_t *pid) {
+int dynamo_keeper_start(int lock_descriptor, int door, uint64_t soft_limit, int *socket, pid_t *pid) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return errno;
     pid_t launcher = getpid();
@@ -37,7 +41,7 @@ int dynamo_keeper_start(int lock_descriptor, uint64_t soft_limit, int *socket, p
             limit.rlim_cur = soft_limit < limit.rlim_max ? soft_limit : limit.rlim_max;
             setrlimit(RLIMIT_NOFILE, &limit);
         }
-        dynamo_keeper_main(pair[1], lock_descriptor, launcher);
+        dynamo_keeper_main(pair[1], lock_descriptor, door, launcher);
     }
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &previous, NULL);
@@ -83,9 +87,10 @@ static int send_request(int socket, const struct dynamo_request *request, const 
 }
 
 int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, uint32_t argument_count,
-                        uint32_t environment_count, const int *descriptors, uint32_t descriptor_count,
+                        uint32_t environment_count, const int *descriptors, uint32_t descriptor_count, uint32_t kept_count,
                         const struct dynamo_limits *limits) {
-    if (descriptor_count + 1 > DYNAMO_MAXIMUM_DESCRIPTORS) return EINVAL;
+    descriptor_count += kept_count;
+    if (descriptor_count + 1 > DYNAMO_MAXIMUM_DESCRIPTORS || kept_count > DYNAMO_MAXIMUM_KEPT) return EINVAL;
     // A file in memory, because arguments and environment may be larger than a packet.
     int file = memfd_create("spawn", MFD_CLOEXEC);
     if (file < 0) return errno;
@@ -108,6 +113,7 @@ int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, 
         .argument_count = argument_count,
         .environment_count = environment_count,
         .size = size,
+        .kept_count = kept_count,
         .limits = *limits,
     };
     int error = send_request(socket, &request, all, descriptor_count + 1);
@@ -130,6 +136,11 @@ int dynamo_keeper_kill_tree(int socket, uint64_t id) {
     return send_request(socket, &request, NULL, 0);
 }
 
+int dynamo_keeper_ask(int socket, uint32_t kind, uint64_t id, int signal, uint64_t note, int descriptor) {
+    struct dynamo_request request = {.kind = kind, .id = id, .signal = signal, .note = note};
+    return send_request(socket, &request, &descriptor, descriptor < 0 ? 0 : 1);
+}
+
 int dynamo_keeper_receive(int socket, struct dynamo_report *report) {
     for (;;) {
         ssize_t size = recv(socket, report, sizeof *report, 0);
@@ -139,7 +150,85 @@ int dynamo_keeper_receive(int socket, struct dynamo_report *report) {
     }
 }
 
-void dynamo_keeper_finish(int socket) { shutdown(socket, SHUT_WR); }
+int dynamo_keeper_receive_with(int socket, struct dynamo_report *report, int *descriptors, uint32_t *count) {
+    union {
+        char bytes[CMSG_SPACE(sizeof(int) * DYNAMO_MAXIMUM_KEPT)];
+        struct cmsghdr alignment;
+    } control;
+    struct iovec part = {.iov_base = report, .iov_len = sizeof *report};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    ssize_t size;
+    while ((size = recvmsg(socket, &message, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+    }
+    if (size < 0) return errno == ECONNRESET ? 0 : errno == EAGAIN ? -ETIME : -errno;
+    *count = 0;
+    for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); size > 0 && header != NULL; header = CMSG_NXTHDR(&message, header)) {
+        if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+        *count = (uint32_t)((header->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(descriptors, CMSG_DATA(header), *count * sizeof(int));
+    }
+    if (size == 0) return 0;
+    if (size == (ssize_t)sizeof *report && !(message.msg_flags & MSG_CTRUNC)) return 1;
+    for (uint32_t index = 0; index < *count; index++) close(descriptors[index]);
+    return -EPROTO;
+}
+
+void dynamo_keeper_limit(int socket, int milliseconds) {
+    struct timeval limit = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
+    setsockopt(socket, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+}
+
+static int address_of(const char *path, struct sockaddr_un *address) {
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    if (strlen(path) >= sizeof address->sun_path) return ENAMETOOLONG;
+    strcpy(address->sun_path, path);
+    return 0;
+}
+
+int dynamo_keeper_door(const char *path, int *descriptor) {
+    struct sockaddr_un address;
+    int error = address_of(path, &address);
+    if (error != 0) return error;
+    int door = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (door < 0) return errno;
+    unlink(path);
+    if (bind(door, (const struct sockaddr *)&address, sizeof address) < 0 || chmod(path, 0600) < 0 || listen(door, 16) < 0) {
+        error = errno;
+        close(door);
+        return error;
+    }
+    *descriptor = door;
+    return 0;
+}
+
+int dynamo_keeper_knock(const char *path, int milliseconds, int *descriptor) {
+    struct sockaddr_un address;
+    int error = address_of(path, &address);
+    if (error != 0) return error;
+    int made = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    if (made < 0) return errno;
+    dynamo_keeper_limit(made, milliseconds);
+    while (connect(made, (const struct sockaddr *)&address, sizeof address) < 0) {
+        if (errno == EINTR) continue;
+        error = errno;
+        close(made);
+        return error;
+    }
+    *descriptor = made;
+    return 0;
+}
+
+int dynamo_replace_program(const char *path, char **arguments) {
+    // Those that something has made without saying so would stay open, and be waited for by others.
+    if (syscall(SYS_close_range, 3, ~0U, CLOSE_RANGE_CLOEXEC) < 0) return errno;
+    execv(path, arguments);
+    return errno;
+}
+
+void dynamo_keeper_finish(int socket) { dynamo_keeper_ask(socket, DYNAMO_REQUEST_FINISH, 0, 0, 0, -1); }
 
 static uint64_t start_time_of(pid_t pid) {
     char path[64];

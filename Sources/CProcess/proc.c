@@ -68,6 +68,18 @@ static uint64_t parse_prefix(const char *text) {
     return value;
 }
 
+static uint64_t stat_number(pid_t pid, int field) {
+    char path[32] = "/proc/";
+    char digits[16];
+    int count = 0;
+    for (pid_t rest = pid; rest > 0; rest /= 10) digits[count++] = (char)('0' + rest % 10);
+    char *cursor = path + 6;
+    while (count > 0) *cursor++ = digits[--count];
+    memcpy(cursor, "/stat", 6);
+    char line[512];
+    return read_small(AT_FDCWD, path, line, sizeof line) <= 0 ? 0 : parse_prefix(stat_field(line, field));
+}
+
 static size_t read_table(struct entry *table) {
     int proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (proc < 0) return 0;
@@ -125,6 +137,10 @@ void dynamo_signal_below(pid_t root, int signal, int children_only) {
     }
     munmap(table, bytes);
 }
+
+uint64_t dynamo_start_time(pid_t pid) { return stat_number(pid, 22); }
+
+int dynamo_is_in_session(pid_t pid, pid_t leader) { return pid > 0 && (pid_t)stat_number(pid, 6) == leader; }
 
 void dynamo_rename_self(const char *name) {
     prctl(PR_SET_NAME, name, 0, 0, 0);

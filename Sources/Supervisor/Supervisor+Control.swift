@@ -32,6 +32,9 @@ extension Supervisor {
     /// - Returns: it; nil when the generation has ended.
     package func status() async -> DeploymentStatus? { await self.status(.now, limit: nil) }
 
+    /// Waits until the generation is ready or has failed, but not for ever.
+    package func waitUntilSettled(atMost limit: Duration) async { _ = await self.status(.readyOrEnded, limit: limit) }
+
     /// Restarts, stops or starts processes.
     ///
     /// - Parameters:

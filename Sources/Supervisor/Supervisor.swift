@@ -46,6 +46,8 @@ package final class Supervisor: Sendable {
     let replan: Replan?
     private let renewPorts: RenewPorts?
     private let migrations: (any MigrationControl)?
+    /// What went on without a launcher, and is to go on under this one.
+    private let orphans: Orphans?
     private let logger: Logger
     private let events: AsyncStream<SupervisorEvent>
     let sender: AsyncStream<SupervisorEvent>.Continuation
@@ -65,6 +67,7 @@ package final class Supervisor: Sendable {
         replan: Replan? = nil,
         renewPorts: RenewPorts? = nil,
         migrations: (any MigrationControl)? = nil,
+        orphans: Orphans? = nil,
         logger: Logger
     ) {
         self.plan = plan
@@ -81,6 +84,7 @@ package final class Supervisor: Sendable {
         self.replan = replan
         self.renewPorts = renewPorts
         self.migrations = migrations
+        self.orphans = orphans
         self.logger = logger
         let (events, sender) = AsyncStream.makeStream(of: SupervisorEvent.self)
         (self.events, self.sender) = (events, sender)
@@ -133,13 +137,22 @@ package final class Supervisor: Sendable {
         do {
             try DirectoryMaker.make(self.plan.directories.runtime)
             try DirectoryMaker.make(self.plan.directories.logs)
+            let door = "\(self.plan.directories.runtime)/\(KeeperVisit.name)"
+            defer { unlink(door) }
+            if let (keeper, runs) = self.orphans?.take() {
+                return await self.ended(await self.run(with: keeper, adopting: runs))
+            }
             self.removeStaleRecords()
             if let message = await Self.externalTrouble(self.plan, self.requestPlaneProbe) {
                 self.notices(.failed(message))
                 return await self.ended(SupervisorOutcome(failedBecause: message))
             }
-            let keeper = try Keeper(lock: host.lock.descriptor, softLimit: Self.originalLimit)
-            return await self.ended(await self.run(with: keeper))
+            let keeper = try Keeper(
+                lock: host.lock.descriptor,
+                door: self.plan.survive ? door : nil,
+                softLimit: Self.originalLimit
+            )
+            return await self.ended(await self.run(with: keeper, adopting: []))
         } catch {
             self.notices(.failed("\(error)"))
             return await self.ended(SupervisorOutcome(failedBecause: "\(error)"))
@@ -171,7 +184,7 @@ package final class Supervisor: Sendable {
         try? FileManager.default.removeItem(atPath: directory)
     }
 
-    private func run(with keeper: Keeper) async -> SupervisorOutcome {
+    private func run(with keeper: Keeper, adopting runs: [Orphans.Run]) async -> SupervisorOutcome {
         Self.raiseDescriptorLimit()
         let (sender, pump) = (self.sender, self.pump)
         // Two threads that block for as long as the deployment runs, and one for short looks at files.
@@ -212,7 +225,7 @@ package final class Supervisor: Sendable {
             )
             // Probes and the like are no longer of interest when the loop has ended.
             let outcome = await withDiscardingTaskGroup { questions in
-                let outcome = await loop.run(self.events, in: &questions)
+                let outcome = await loop.run(self.events, adopting: runs, in: &questions)
                 questions.cancelAll()
                 return outcome
             }

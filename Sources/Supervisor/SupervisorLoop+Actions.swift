@@ -28,6 +28,7 @@ extension SupervisorLoop {
         case .stopping(let now):
             // From here on nobody comes who would take the connections.
             self.held.keep([])
+            self.keeper.closeSockets()
             self.notices(.stopping(now: now))
         case .finish(let outcome):
             self.outcome = self.completed(outcome)
@@ -35,6 +36,7 @@ extension SupervisorLoop {
             self.release(name, in: &group)
         case .planChanged(let plan):
             self.sharePlan()
+            self.keepPlan()
             self.servingModel = nil
             self.notices(.planChanged(plan, isWayBack: self.machine.rollout?.failure != nil))
         case .closePublicPort:
@@ -72,8 +74,10 @@ extension SupervisorLoop {
             self.lookForStrays(in: &group)
         case .layerReached(let layer, let seconds):
             self.rememberProcesses(of: index, in: &group)
+            self.noteKept(of: index)
             self.notices(.layerReached(replica: replica.name, layer: layer, seconds: seconds))
         case .stateChanged(let detail):
+            self.noteKept(of: index)
             let state = self.machine.replicas[index].shownState
             self.notices(.replicaState(replica: replica.name, state: state, detail: detail))
         case .stuck(let layer, let seconds, let reason):
@@ -163,6 +167,7 @@ extension SupervisorLoop {
         }
         do {
             // One that opens its ports itself now must be able to.
+            self.forgetKept(of: index)
             self.held.release(Set(replica.ports.map(\.port)), except: replica.listens)
             let held = try self.held.descriptors(replica.listens)
             let group = try self.memoryGroup(of: replica)
@@ -175,14 +180,25 @@ extension SupervisorLoop {
             }
             var notify: NotifySocket?
             if replica.readiness.contains(where: { $0.probe == .notify }) {
-                do { notify = try NotifySocket(path: "\(self.plan.directories.runtime)/notify.\(index).\(run)") } catch
-                {
+                do { notify = try NotifySocket(path: self.notifyPath(of: index, run: run)) } catch {
                     output.close()
                     errors.close()
                     throw error
                 }
             }
             self.linesBefore[index] = self.pump.lineCount(of: index)
+            let kept: [Int32]
+            let spools: (stdout: LogSpool, stderr: LogSpool)?
+            do {
+                let sockets = held + (notify.map { [$0.descriptor] } ?? [])
+                (kept, spools) = try self.kept(index, run: run, output: output, errors: errors, sockets: sockets)
+            } catch {
+                output.close()
+                errors.close()
+                notify?.close()
+                throw error
+            }
+            defer { if let label = kept.first { close(label) } }
             self.lastLaunch += 1
             let id = self.lastLaunch
             self.launches[id] = .replica(index, run: run)
@@ -195,8 +211,10 @@ extension SupervisorLoop {
                 patterns: replica.logPatterns,
                 notify: notify,
                 marker: self.marker(of: replica),
-                commandFile: CommandFile.make(for: replica, run: run, in: self.plan)
+                commandFile: CommandFile.make(for: replica, run: run, in: self.plan),
+                spools: spools
             )
+            if !kept.isEmpty { self.keptLaunches[index] = id }
             defer {
                 close(output.writing)
                 close(errors.writing)
@@ -212,7 +230,8 @@ extension SupervisorLoop {
                     directory: replica.workingDirectory,
                     descriptors: [output.writing, errors.writing] + held,
                     limits: replica.limits,
-                    group: group
+                    group: group,
+                    kept: kept
                 )
             )
         } catch {
@@ -237,7 +256,9 @@ extension SupervisorLoop {
         ]
     }
 
-    private func marker(of replica: ReplicaPlan) -> String { "\(self.plan.markerPrefix)\(replica.name)" }
+    func notifyPath(of index: Int, run: Int) -> String { "\(self.plan.directories.runtime)/notify.\(index).\(run)" }
+
+    func marker(of replica: ReplicaPlan) -> String { "\(self.plan.markerPrefix)\(replica.name)" }
 
     func forgetLaunch(of index: Int) {
         guard let id = self.launchOfReplica.removeValue(forKey: index) else { return }
@@ -272,6 +293,7 @@ extension SupervisorLoop {
             switch self.launches.removeValue(forKey: id) {
             case .replica(let index, let run):
                 self.forgetLaunch(of: index)
+                self.forgetKept(of: index)
                 let reason = "\(error)"
                 self.feed(
                     .notStarted(replica: index, run: run, reason: reason, permanent: error.isPermanent),

@@ -38,7 +38,7 @@ extension SupervisorLoop {
         guard let tool = self.options.gpuTool, !processes.isEmpty else {
             // Nobody waits any more when everything is to be gone at once.
             self.memoryWaits[index] = nil
-            return self.feed(.cleared(replica: index, run: run), in: &group)
+            return self.cleared(index, run: run, in: &group)
         }
         self.memoryWaits[index] = run
         // A deployment that is being stopped only has to say what it leaves; the next generation waits for this one's memory.
@@ -59,7 +59,12 @@ extension SupervisorLoop {
         } else if users == nil {
             self.warn("nvidia-smi does not answer: whether \(name) has given its GPU memory back is not known")
         }
+        self.cleared(index, run: run, in: &group)
+    }
+
+    private func cleared(_ index: Int, run: Int, in group: inout DiscardingTaskGroup) {
         self.feed(.cleared(replica: index, run: run), in: &group)
+        if self.machine.replicas[index].isRetired, self.machine.replicas[index].isGone { self.forgetKept(of: index) }
     }
 
     /// Names processes that cannot be ended, and what they hold.

@@ -279,6 +279,7 @@ extension SupervisorLoop {
 
     func rolloutEnded(_ reason: String?) {
         self.sharePlan()
+        self.keepPlan()
         if !self.machine.isStopping { self.held.keep(self.machine.activePlan.replicas.flatMap(\.listens)) }
         if self.isApplying { self.notices(.changeEnded(reason)) }
         self.isApplying = false

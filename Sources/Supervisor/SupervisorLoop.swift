@@ -58,6 +58,10 @@ final class SupervisorLoop {
     var outputs: [UInt64: LogPump.Run] = [:]
     /// The replica of each leader there was, for processes that stay in its session.
     var sessions: [Int32: Int] = [:]
+    /// The number of each replica's last process, which the keeper remembers for the next launcher.
+    var keptLaunches: [Int: UInt64] = [:]
+    /// What the keeper was told last of each.
+    var notes: [Int: KeptNote] = [:]
     /// What the launcher listens on for replicas.
     var held = HeldSockets()
     /// Made for the first replica with a memory limit.
@@ -137,15 +141,31 @@ final class SupervisorLoop {
     }
 
     /// Runs until nothing of the deployment is left.
-    func run(_ events: AsyncStream<SupervisorEvent>, in group: inout DiscardingTaskGroup) async -> SupervisorOutcome {
+    ///
+    /// - Parameters:
+    ///   - events: what happens.
+    ///   - adopted: the processes that an earlier launcher has started.
+    ///   - group: for what takes time.
+    /// - Returns: how it ended.
+    func run(
+        _ events: AsyncStream<SupervisorEvent>,
+        adopting adopted: [Orphans.Run],
+        in group: inout DiscardingTaskGroup
+    ) async -> SupervisorOutcome {
         self.beat()
-        let taken = self.takenPorts(of: self.plan.replicas)
+        self.keepPlan()
+        let running = Set(adopted.map(\.kept.replica.name))
+        let taken = self.takenPorts(of: self.plan.replicas.filter { !running.contains($0.name) })
+        // Who is in the way of those that are started now is looked for again when each of them is.
         if taken.isEmpty { self.portsCheckedAt = self.clock.now }
-        // Who can get other ports gets them when it is started.
-        self.feed(
-            taken.isEmpty || self.canRenew(taken) ? .begin : .portsTaken(taken.map(\.words)),
-            in: &group
-        )
+        if adopted.isEmpty {
+            // Who can get other ports gets them when it is started.
+            let goesOn = taken.isEmpty || self.canRenew(taken)
+            self.feed(goesOn ? .begin : .portsTaken(taken.map(\.words)), in: &group)
+        } else {
+            // Who is in the way of the others does not end those that serve: each says it when it is started.
+            self.begin(with: adopted, in: &group)
+        }
         self.schedule()
         if self.outcome == nil {
             for await event in events {

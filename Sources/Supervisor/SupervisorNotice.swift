@@ -4,6 +4,8 @@ package import Deployment
 package enum SupervisorNotice: Sendable, Hashable {
     /// A replica was started.
     case started(replica: String, pid: Int32)
+    /// A replica that an earlier launcher had started so many seconds ago goes on under this one.
+    case adopted(replica: String, pid: Int32, seconds: Double)
     /// A replica came to another state; the detail says why, when there is a reason.
     case replicaState(replica: String, state: ReplicaStatus.State, detail: String?)
     /// A replica reached a readiness layer, so many seconds after it was started.

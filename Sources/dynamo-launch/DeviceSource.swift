@@ -41,6 +41,15 @@ final class DeviceSource: Sendable {
         }
     }
 
+    /// What runs goes on with its devices.
+    func keep(_ plan: Plan) {
+        self.state.withLock { state in
+            for replica in plan.replicas where !replica.gpus.isEmpty {
+                state.given["\(replica.process)-\(replica.index)"] = replica.gpus
+            }
+        }
+    }
+
     /// What was planned last is being made.
     func beginChange() { self.state.withLock { $0.running?.formUnion($0.planned) } }
 

@@ -24,6 +24,7 @@ struct DynamoLaunch: AsyncParsableCommand {
               dynamo-launch restart frontend            start it anew, losing no request
               dynamo-launch scale worker=3              change the number of its replicas
               dynamo-launch migrate --to nats           move it to another plane
+              dynamo-launch upgrade                     let this program take over from the launcher that runs
               dynamo-launch rollback                    take that back
               dynamo-launch events --since 1h           show what happened, and why
               dynamo-launch kv --follow                 show what workers' KV caches hold
@@ -40,7 +41,7 @@ struct DynamoLaunch: AsyncParsableCommand {
             StopCommand.self, StartCommand.self, SignalCommand.self, AdoptCommand.self, ImportCommand.self,
             DoctorCommand.self,
             LogsCommand.self, EventsCommand.self, KVCommand.self, BenchCommand.self, GenerateCommand.self,
-            CompletionCommand.self, ServePublicPortCommand.self,
+            CompletionCommand.self, UpgradeCommand.self, ServePublicPortCommand.self,
         ],
         defaultSubcommand: UpCommand.self
     )

@@ -89,6 +89,9 @@ struct ForegroundOutput: Sendable {
         switch notice {
         case .started(let replica, let pid):
             self.tell("\(replica): started, pid \(pid)", about: replica)
+        case .adopted(let replica, let pid, let seconds):
+            let since = LogTime(milliseconds: LogTime.now.milliseconds - Int64(seconds * 1000))
+            self.tell("\(replica): adopted, pid \(pid), running since \(since)", about: replica)
         case .layerReached(let replica, let layer, let seconds):
             // Alive is said by `started`.
             guard layer != .alive else { return }

@@ -13,6 +13,7 @@ final class PortSource: Sendable {
     private let lost: Mutex<Set<Int>> = Mutex([])
     /// What preflights of this start gave: a change of the manifest does not run them again, or every process would be another.
     private let preflights: Mutex<[[String]: String]> = Mutex([:])
+    private let kept: Mutex<[String: String]?> = Mutex(nil)
 
     /// - Parameters:
     ///   - mode: whether what is given out is kept from others.
@@ -23,6 +24,9 @@ final class PortSource: Sendable {
         self.devices = DeviceSource(deployment: deployment)
         self.isHeld = mode == .held
     }
+
+    /// What is passed on of the environment of the deployment's start; nil: of this launcher's own.
+    var inherited: [String: String]? { self.kept.withLock { $0 } }
 
     /// The port is to be this one, whoever holds it: clients know it.
     func give(_ port: Int, for process: String, _ name: String) {
@@ -39,6 +43,32 @@ final class PortSource: Sendable {
             }
         }
         self.lost.withLock { $0.formUnion(renewals.map(\.port)) }
+    }
+
+    /// What runs goes on with its ports and devices, and with what its start had.
+    ///
+    /// - Parameter plan: what runs.
+    func keep(_ plan: Plan) {
+        self.devices.keep(plan)
+        self.given.withLock { given in
+            for replica in plan.replicas {
+                for port in replica.ports where port.leased {
+                    given["\(replica.process)-\(replica.index)/\(port.name)"] = port.port
+                    if self.isHeld { self.leases.takeBack(port.port) }
+                }
+            }
+            if plan.gateway != nil { given["\(GatewayPlan.name)-0/http"] = plan.publicAddress.port }
+        }
+        let variables = plan.replicas.flatMap(\.environment).filter { $0.source == .inherited }
+        self.kept.withLock { $0 = Dictionary(variables.map { ($0.name, $0.value) }) { first, _ in first } }
+        for preflight in plan.given?.preflights ?? [] { self.setPreflight(preflight.command, preflight.value) }
+    }
+
+    var preflightValues: [StartValues.Preflight] {
+        self.preflights.withLock { known in
+            known.map { StartValues.Preflight(command: $0, value: $1) }
+                .sorted { $0.command.lexicographicallyPrecedes($1.command) }
+        }
     }
 
     func preflight(_ command: [String]) -> String? { self.preflights.withLock { $0[command] } }

@@ -184,6 +184,7 @@ struct Preparation {
                 },
                 leasePort: ports.port,
                 preflight: preflight,
+                inherited: ports.inherited,
                 devices: self.deviceFacts(machine, ports)
             )
             let plan = Result { () throws(ManifestErrors) in try Planner.plan(self.manifest, facts: facts) }
@@ -206,6 +207,9 @@ struct Preparation {
                 }
                 checked.notes += [machine?.note].compactMap(\.self)
                 checked.notes += self.manifest.preflight.map { Preflight.note(of: $0, preflight) }
+                if checked.survive, ports.isHeld {
+                    checked.given = StartValues(preflights: ports.preflightValues, scaled: self.source.scaled)
+                }
                 return checked
             }
             for python in unknown { releases[python] = await ReleaseDetector.detect(python: python) }
@@ -233,6 +237,7 @@ struct Preparation {
         detectRelease: @escaping (String) -> Result<DynamoRelease, ReleaseProblem>,
         leasePort: @escaping (PortRequest) throws -> Int,
         preflight: [String: String]? = nil,
+        inherited: [String: String]? = nil,
         devices: DeviceFacts = DeviceFacts()
     ) -> PlanFacts {
         PlanFacts(
@@ -256,6 +261,7 @@ struct Preparation {
             passthroughArguments: self.source.arguments,
             preflight: preflight,
             generation: self.generation,
+            inherited: inherited,
             devices: devices
         )
     }

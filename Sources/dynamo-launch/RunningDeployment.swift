@@ -29,9 +29,12 @@ struct RunningDeployment {
             guard running.isEmpty || name != nil, ContinuousClock.now < deadline else { break }
             try await Task.sleep(for: .milliseconds(50))
         }
+        let orphans = self.orphans(name, under: root)
         guard let name else {
             switch running.count {
             case 1: return try running[0].answering()
+            case 0 where !orphans.isEmpty:
+                throw self.failure(orphans.map { "error: \($0.words)" }.joined(separator: "\n"))
             case 0:
                 throw self.failure(
                     "error: no deployment runs here (looked under \(root)); start one with: dynamo-launch up"
@@ -43,11 +46,30 @@ struct RunningDeployment {
                 )
             }
         }
+        if let orphan = orphans.first { throw self.failure("error: \(orphan.words)") }
         let names = running.map(\.name)
         let hint =
             Spelling.nearest(to: name, among: names).map { "did you mean '\($0)'?" }
             ?? (names.isEmpty ? "none runs here (looked under \(root))" : "running: \(names.joined(separator: ", "))")
         throw self.failure("error: no deployment '\(name)' runs; \(hint)")
+    }
+
+    /// A deployment without a launcher that `stop` is meant for.
+    ///
+    /// - Parameter name: nil: the only one there is.
+    /// - Returns: it; nil when the one that is meant has a launcher, or is not known.
+    static func orphan(_ name: String?) async -> OrphanedDeployment? {
+        let root = DeploymentDirectories.runtimeRoot(environment: ProcessInfo.processInfo.environment, userID: getuid())
+        let orphans = self.orphans(name, under: root)
+        guard orphans.count == 1 else { return nil }
+        if name == nil, await !self.all(under: root).isEmpty { return nil }
+        return orphans[0]
+    }
+
+    /// Those whose launcher is gone.
+    private static func orphans(_ name: String?, under root: String) -> [OrphanedDeployment] {
+        let names = name.map { [$0] } ?? (try? FileManager.default.contentsOfDirectory(atPath: root))?.sorted() ?? []
+        return names.compactMap { OrphanedDeployment.find($0, under: root) }
     }
 
     /// The names of those that run.

@@ -132,6 +132,9 @@ struct UpCommand: AsyncParsableCommand {
         if code != 0 { throw ExitCode(code) }
     }
 
+    /// What `ignoresHangup` was at the start: what traps signals changes what they do.
+    static let ignoredHangup = Self.ignoresHangup
+
     /// Whether the caller wants the program to outlive its terminal (nohup).
     static var ignoresHangup: Bool {
         let inherited = signal(SIGHUP, SIG_DFL)
@@ -172,8 +175,9 @@ struct UpCommand: AsyncParsableCommand {
         let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
         let fleet = GenerationFleet(start, port: port, service: service, output: output, options: options)
         let runner = MigrationRunner(fleet, journal: start.journal)
+        start.host.onUpgrade { binary in await LauncherUpgrade(start: start, fleet: fleet, output: output).run(binary) }
         let signals = await UnixSignalsSequence(
-            trapping: Self.ignoresHangup ? [.sigint, .sigterm] : [.sigint, .sigterm, .sighup]
+            trapping: Self.ignoredHangup ? [.sigint, .sigterm] : [.sigint, .sigterm, .sighup]
         )
         let outcome = await start.host.serving(
             migrations: runner,
@@ -182,7 +186,13 @@ struct UpCommand: AsyncParsableCommand {
             warn: { output.say("warning: \($0)", as: .warning) },
             {
                 await withTaskGroup(of: SupervisorOutcome?.self) { group in
-                    group.addTask { await fleet.run(plan, runner) }
+                    group.addTask { await fleet.run(plan, adopting: start.orphans, runner) }
+                    if start.isOutdated {
+                        group.addTask {
+                            await Self.catchUp(fleet, output)
+                            return nil
+                        }
+                    }
                     group.addTask {
                         await queue.run(output)
                         return nil
@@ -266,15 +276,27 @@ struct UpCommand: AsyncParsableCommand {
         }
     }
 
+    /// What an earlier launcher has started is changed to what the manifest says now, once it is known how it is.
+    private static func catchUp(_ fleet: GenerationFleet, _ output: ForegroundOutput) async {
+        // It is begun by another task.
+        while fleet.supervisor == nil, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(10)) }
+        await fleet.supervisor?.waitUntilSettled(atMost: .seconds(30))
+        await Self.apply(fleet, output, because: "adopted")
+    }
+
     /// What becomes of it is told by the supervisor's notices.
-    private static func apply(_ fleet: GenerationFleet, _ output: ForegroundOutput) async {
+    private static func apply(
+        _ fleet: GenerationFleet,
+        _ output: ForegroundOutput,
+        because reason: String = "SIGHUP"
+    ) async {
         do throws(RolloutRefusal) {
             guard let supervisor = fleet.supervisor else { throw .stopping }
             if fleet.isMigrating { throw .migrating }
             let (change, _) = try await supervisor.apply()
             output.say(ChangeRendering.text(change))
         } catch {
-            output.say("SIGHUP: \(error)")
+            output.say("\(reason): \(error)")
         }
     }
 }

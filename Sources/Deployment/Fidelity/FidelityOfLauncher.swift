@@ -8,6 +8,7 @@ enum FidelityOfLauncher {
         switch (use.context, use.key) {
         case (.root, "inherit") where use.text != "none":
             .approximated(self.inheritOfUnit)
+        case (.root, "survive") where use.text != "false": .lost("systemd ends what a launcher leaves behind")
         case (.gateway, "idleExit"):
             facts.hasSocket
                 ? .approximated("with the socket unit")

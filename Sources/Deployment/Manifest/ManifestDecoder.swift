@@ -74,24 +74,12 @@ struct ManifestDecoder {
             passthrough: fields["passthrough"].flatMap { self.node.text($0.value, "'passthrough'") },
             canary: fields["canary"].flatMap { self.canary($0.value) } ?? CanaryRequest(),
             migration: fields["migration"].map { self.migration($0.value) } ?? MigrationSettings(),
-            survive: fields["survive"].flatMap { self.survive($0.value) } ?? false,
+            survive: fields["survive"].flatMap { self.node.boolean($0.value, "'survive'") } ?? false,
             kubernetes: fields["kubernetes"].map { self.kubernetes($0.value) } ?? KubernetesSettings(),
             warnings: [],
             variables: []
         )
         return manifest
-    }
-
-    private mutating func survive(_ node: ManifestNode) -> Bool? {
-        let survive = self.node.boolean(node, "'survive'")
-        if survive == true {
-            self.node.error(
-                at: node.location,
-                "'survive: true' is not supported yet",
-                remedy: "leave it out: everything ends with the launcher"
-            )
-        }
-        return survive
     }
 
     // MARK: Names

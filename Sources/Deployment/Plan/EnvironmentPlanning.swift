@@ -43,7 +43,7 @@ extension Planner {
 
     private func inherited(except removed: Set<String>) -> [String: EnvironmentVariable] {
         var variables: [String: EnvironmentVariable] = [:]
-        for (name, value) in self.facts.environment {
+        for (name, value) in self.facts.inherited ?? self.facts.environment {
             guard !removed.contains(name), OwnedVariable(rawValue: name) == nil, self.manifest.inherit.admits(name)
             else {
                 continue

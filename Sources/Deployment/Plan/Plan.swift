@@ -29,6 +29,8 @@ package struct Plan: Sendable, Hashable, Codable {
     package var migration: MigrationSettings
     /// What runs goes on when the launcher ends without being told to, and the next launcher adopts it.
     package var survive: Bool
+    /// What the next launcher must know to make the same plan of the same manifest; nil: nothing is to outlive this one.
+    package var given: StartValues?
     /// Where state, logs and the control socket of this deployment are.
     package var directories: DeploymentDirectories
     /// Every replica, in start order (dependencies first).
@@ -84,6 +86,29 @@ package struct Plan: Sendable, Hashable, Codable {
         self.passthrough = passthrough
         self.gpuSharing = gpuSharing
         self.notes = notes
+    }
+}
+
+/// What a start had that is not in the manifest, and that another start would not have.
+package struct StartValues: Sendable, Hashable, Codable {
+    /// What a preflight gave.
+    package struct Preflight: Sendable, Hashable, Codable {
+        package var command: [String]
+        package var value: String
+
+        package init(command: [String], value: String) {
+            self.command = command
+            self.value = value
+        }
+    }
+
+    package var preflights: [Preflight]
+    /// What `scale` has set since.
+    package var scaled: [String: Int]?
+
+    package init(preflights: [Preflight] = [], scaled: [String: Int]? = nil) {
+        self.preflights = preflights
+        self.scaled = scaled
     }
 }
 

@@ -79,6 +79,9 @@ package struct PlanChange: Sendable, Hashable, Codable {
             "\(old.publicAddress.host):\(old.publicAddress.port)",
             "\(new.publicAddress.host):\(new.publicAddress.port)"
         )
+        if !old.survive, new.survive {
+            refusals.append("survive cannot be turned on while the deployment runs: nothing was kept for it")
+        }
         compare("gateway", old.gateway == new.gateway, old.gateway.words, new.gateway.words)
         let relaysOld = old.replicas.contains { $0.kvEvents != nil }
         let relaysNew = new.replicas.contains { $0.kvEvents != nil }

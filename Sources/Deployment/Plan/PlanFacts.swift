@@ -4,6 +4,8 @@
 package struct PlanFacts {
     /// The caller's environment.
     package var environment: [String: String]
+    /// What of it is passed on, when that is another one: of a deployment that goes on, that of its start.
+    package var inherited: [String: String]?
     /// The caller's working directory.
     package var workingDirectory: String
     package var homeDirectory: String
@@ -41,8 +43,10 @@ package struct PlanFacts {
         passthroughArguments: [String] = [],
         preflight: [String: String]? = [:],
         generation: Int = 1,
+        inherited: [String: String]? = nil,
         devices: DeviceFacts = DeviceFacts()
     ) {
+        self.inherited = inherited
         self.environment = environment
         self.workingDirectory = workingDirectory
         self.homeDirectory = homeDirectory

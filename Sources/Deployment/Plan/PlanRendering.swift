@@ -50,6 +50,8 @@ extension Plan {
     package var masked: Plan {
         var plan = self
         plan.replicas = self.replicas.map(\.masked)
+        // Values of preflights may be secret.
+        plan.given = nil
         return plan
     }
 }

@@ -79,7 +79,7 @@ package struct SystemdUnits: Sendable, Hashable {
     package init(_ plan: Plan, _ options: Options) throws(ManifestErrors) {
         self.plan = plan
         self.options = options
-        let diagnostics = self.hiddenPaths() + self.shownSecrets() + self.impossibleSocket()
+        let diagnostics = self.hiddenPaths() + self.shownSecrets() + self.impossibleSocket() + self.impossibleSurvival()
         guard diagnostics.isEmpty else { throw ManifestErrors(diagnostics) }
     }
 
@@ -106,6 +106,18 @@ package struct SystemdUnits: Sendable, Hashable {
     }
 
     // MARK: What cannot be a service
+
+    /// What a service leaves behind is ended by systemd, which starts it anew by itself.
+    private func impossibleSurvival() -> [Diagnostic] {
+        guard self.plan.survive else { return [] }
+        return [
+            Diagnostic(
+                at: Location(file: self.options.manifest ?? "the command line"),
+                "'survive: true' has no meaning in a service: systemd ends what a launcher leaves behind",
+                remedy: "leave 'survive' out of the manifest of a service; its public port outlives the launcher anyway"
+            )
+        ]
+    }
 
     /// A system service has folders for temporary files of its own.
     private func hiddenPaths() -> [Diagnostic] {

@@ -174,6 +174,27 @@ package struct ControlClient: Sendable {
         }
     }
 
+    /// Has the launcher put another program in its own place.
+    ///
+    /// - Parameter binary: its absolute path.
+    /// - Throws: `Failure` when it does not, with the reason.
+    package func upgrade(to binary: String) async throws {
+        let body = String(decoding: try JSONEncoder().encode(["binary": binary]), as: UTF8.self)
+        let request = HTTPRequest(
+            target: .unix(path: self.socket),
+            method: "POST",
+            path: "/v1/upgrade",
+            body: Array(body.utf8)
+        )
+        let answer: HTTPAnswer
+        do { answer = try await HTTPClient.send(request, timeout: .seconds(60)) } catch {
+            // The program that was to answer is gone: this is how it says yes.
+            if error.isEnd { return }
+            throw self.failure(error)
+        }
+        throw Self.refusal(answer)
+    }
+
     /// Waits until the launcher of the deployment has ended, so that another one may start.
     ///
     /// - Parameter limit: the longest wait.

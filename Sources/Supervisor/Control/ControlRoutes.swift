@@ -13,7 +13,7 @@ struct ControlRoutes: Sendable {
     private static let methods = [
         "/v1/status": HTTPTypes.HTTPRequest.Method.get, "/v1/plan": .get, "/v1/stop": .post, "/v1/restart": .post,
         "/v1/apply": .post, "/v1/scale": .post, "/v1/signal": .post, "/v1/start": .post, "/v1/stop-processes": .post,
-        "/v1/logs": .get, "/metrics": .get,
+        "/v1/logs": .get, "/metrics": .get, "/v1/upgrade": .post,
     ].merging(Self.migrationMethods) { $1 }
     private static let descriptions =
         [
@@ -25,6 +25,7 @@ struct ControlRoutes: Sendable {
             "POST /v1/signal {\"processes\": [NAME, ...], \"signal\": NUMBER}",
             "POST /v1/scale[?dryRun=true] {\"replicas\": {PROCESS: NUMBER, ...}}", "POST /v1/apply[?dryRun=true]",
             "GET /v1/logs[?process=NAME&lines=N&follow=true]", "GET /metrics",
+            "POST /v1/upgrade {\"binary\": PATH}",
         ] + Self.migrationDescriptions
 
     // Concurrent because of the writer: it belongs to no actor and cannot be sent to one.
@@ -62,6 +63,7 @@ struct ControlRoutes: Sendable {
         case "/v1/apply": return try await self.apply(request, to: supervisor)
         case "/v1/logs": return try await self.logs(request, of: supervisor)
         case "/metrics": return await self.metrics(of: supervisor)
+        case "/v1/upgrade": return try await self.upgrade(request)
         case let path where Self.migrationMethods[path] != nil: return try await self.migration(request)
         default: return try Self.json(supervisor.shared.active.masked)
         }
@@ -115,6 +117,21 @@ struct ControlRoutes: Sendable {
             headers: [.contentType: "text/plain; version=0.0.4; charset=utf-8"],
             body: ResponseBody(byteBuffer: ByteBuffer(string: await self.server.metrics(status)))
         )
+    }
+
+    /// The connection ends without an answer when the launcher is another program from then on.
+    private func upgrade(_ request: Request) async throws -> Response {
+        struct Body: Decodable { var binary: String }
+        let body: Body?
+        do throws(BadBody) {
+            body = try await self.body(of: request, example: "{\"binary\": \"/usr/bin/dynamo-launch\"}")
+        } catch {
+            return error.response
+        }
+        guard let binary = body?.binary, binary.hasPrefix("/") else {
+            return Self.error(.badRequest, "binary is the absolute path of a program")
+        }
+        return Self.error(.conflict, await self.server.host.upgrade(to: binary))
     }
 
     private func stop(_ request: Request, _ supervisor: Supervisor) async throws -> Response {

@@ -12,16 +12,20 @@ package final class DeploymentHost: Sendable {
     let lock: DeploymentLock
     /// The folders of the deployment, which those of the first generation are too.
     package let directories: DeploymentDirectories
+    /// The generations that went on without a launcher, and are this one's now.
+    package let orphans: [Orphans]
     private let state = Mutex(State())
 
     private struct State: Sendable {
         var current: Supervisor?
         var stop: (@Sendable (_ now: Bool) -> Void)?
         var isMigrating = false
+        var upgrade: (@Sendable (_ binary: String) async -> String)?
     }
 
-    private init(lock: DeploymentLock, directories: DeploymentDirectories) {
+    private init(lock: DeploymentLock, directories: DeploymentDirectories, orphans: [Orphans]) {
         self.lock = lock
+        self.orphans = orphans
         self.directories = directories
     }
 
@@ -39,8 +43,11 @@ package final class DeploymentHost: Sendable {
         do {
             try DirectoryMaker.make(directories.runtime)
             try DirectoryMaker.make(directories.state)
-            let lock = try await DeploymentLock.acquire(directory: directories.runtime, deployment: deployment)
-            return DeploymentHost(lock: lock, directories: directories)
+            let (lock, orphans) = try await DeploymentLock.acquire(
+                directory: directories.runtime,
+                deployment: deployment
+            )
+            return DeploymentHost(lock: lock, directories: directories, orphans: orphans)
         } catch {
             throw Unavailable(description: "\(error)")
         }
@@ -57,6 +64,19 @@ package final class DeploymentHost: Sendable {
 
     /// From now on a wish to stop goes there, and not to the current generation alone.
     package func onStop(_ stop: @escaping @Sendable (_ now: Bool) -> Void) { self.state.withLock { $0.stop = stop } }
+
+    /// From now on the launcher can put another program in its own place.
+    ///
+    /// - Parameter upgrade: does so, or returns why it was not done.
+    package func onUpgrade(_ upgrade: @escaping @Sendable (_ binary: String) async -> String) {
+        self.state.withLock { $0.upgrade = upgrade }
+    }
+
+    /// Puts another program in the place of this launcher; returns only when it does not, with the reason.
+    func upgrade(to binary: String) async -> String {
+        guard let upgrade = self.state.withLock({ $0.upgrade }) else { return "this launcher cannot be upgraded" }
+        return await upgrade(binary)
+    }
 
     /// While a migration is under way nothing else changes what runs.
     package func setMigrating(_ isMigrating: Bool) { self.state.withLock { $0.isMigrating = isMigrating } }

@@ -14,7 +14,8 @@ struct LineSplitter: Sendable {
     static let defaultLimit = 64 * 1024
 
     let limit: Int
-    private var rest: [UInt8] = []
+    /// The beginning of a line whose end has not come yet.
+    private(set) var rest: [UInt8] = []
 
     init(limit: Int = Self.defaultLimit) {
         self.limit = max(8, limit)

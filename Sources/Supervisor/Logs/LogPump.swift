@@ -34,6 +34,10 @@ final class LogPump: Sendable {
         var marker: String
         /// What is written beside the log.
         var commandFile: (path: String, content: [UInt8])?
+        /// What the keeper shares of both pipes; none when nothing is to outlive the launcher.
+        var spools: (stdout: LogSpool, stderr: LogSpool)?
+        /// An earlier launcher has read the pipes before.
+        var isAdopted = false
     }
 
     enum Command: Sendable {

@@ -11,6 +11,7 @@ struct LogPumpWorker {
         var pid: Int32?
         var stream: LogLine.Stream
         var descriptor: Int32
+        var spool: LogSpool?
         var splitter = LineSplitter()
     }
 
@@ -98,8 +99,8 @@ struct LogPumpWorker {
                     Pattern(replica: run.replica, run: run.run, index: index, expression: expression)
                 )
             }
-            self.addSource(run.stdout, .stdout, run)
-            self.addSource(run.stderr, .stderr, run)
+            self.addSource(run.stdout, .stdout, run, run.spools?.stdout)
+            self.addSource(run.stderr, .stderr, run, run.spools?.stderr)
             self.addEar(run)
         case .finish(let replica, let run):
             for (id, source) in self.sources where source.replica == replica && source.run == run {
@@ -122,17 +123,43 @@ struct LogPumpWorker {
         }
     }
 
-    private mutating func addSource(_ descriptor: Int32, _ stream: LogLine.Stream, _ run: LogPump.Run) {
+    private mutating func addSource(
+        _ descriptor: Int32,
+        _ stream: LogLine.Stream,
+        _ run: LogPump.Run,
+        _ spool: LogSpool?
+    ) {
         guard descriptor >= 0 else { return }
         self.lastSource += 1
-        self.sources[self.lastSource] = Source(
+        var source = Source(
             replica: run.replica,
             run: run.run,
             pid: run.pid,
             stream: stream,
-            descriptor: descriptor
+            descriptor: descriptor,
+            spool: spool
         )
+        if run.isAdopted { self.goOn(with: &source) }
+        self.sources[self.lastSource] = source
         _ = dynamo_poller_add(self.poller, descriptor, self.lastSource)
+    }
+
+    /// Logs what an earlier launcher had read and not logged, and what the keeper has read since.
+    private mutating func goOn(with source: inout Source) {
+        guard let spool = source.spool else { return }
+        let leftover = spool.leftover()
+        let before = source.splitter.append(leftover.bytes.prefix(leftover.doubtful))
+        let path = self.replicas[source.replica].logFile
+        // The launcher may have died after it wrote them and before it could say so.
+        let isLogged = LogTail.ends(path, with: before, of: source.stream)
+        let after = source.splitter.append(leftover.bytes.dropFirst(leftover.doubtful))
+        self.deliver((isLogged ? [] : before) + after, from: source)
+        spool.logged(rest: source.splitter.rest)
+        spool.trim()
+        guard leftover.dropped > 0 else { return }
+        let text =
+            "[dynamo-launch] \(leftover.dropped) more bytes were written here while there was no launcher, and had no room"
+        self.deliver([LineSplitter.Line(bytes: Array(text.utf8), isPartial: false)], from: source)
     }
 
     // MARK: What runs say of themselves
@@ -171,6 +198,8 @@ struct LogPumpWorker {
     private mutating func closeSource(_ id: UInt64) {
         guard var source = self.sources.removeValue(forKey: id) else { return }
         if let line = source.splitter.finish() { self.deliver([line], from: source) }
+        source.spool?.logged(rest: [])
+        source.spool?.close()
         close(source.descriptor)
     }
 
@@ -178,15 +207,24 @@ struct LogPumpWorker {
     @discardableResult
     private mutating func readOnce(_ id: UInt64) -> Int {
         guard let descriptor = self.sources[id]?.descriptor else { return 0 }
-        let count = read(descriptor, self.buffer.baseAddress, self.buffer.count)
+        let spool = self.sources[id]?.spool
+        let (count, bytes) = spool?.read(descriptor) ?? self.read(descriptor)
         if count < 0 { return errno == EINTR ? self.readOnce(id) : -1 }
         guard count > 0 else {
             self.closeSource(id)
             return 0
         }
-        let lines = self.sources[id]?.splitter.append(self.buffer[..<count]) ?? []
-        if let source = self.sources[id] { self.deliver(lines, from: source) }
+        let lines = self.sources[id]?.splitter.append(bytes) ?? []
+        guard let source = self.sources[id] else { return count }
+        spool?.beginLogging()
+        self.deliver(lines, from: source)
+        spool?.logged(rest: source.splitter.rest)
         return count
+    }
+
+    private func read(_ descriptor: Int32) -> (count: Int, bytes: UnsafeRawBufferPointer) {
+        let count = Glibc.read(descriptor, self.buffer.baseAddress, self.buffer.count)
+        return (count, UnsafeRawBufferPointer(rebasing: self.buffer[..<max(0, count)]))
     }
 
     private mutating func deliver(_ lines: [LineSplitter.Line], from source: Source) {

@@ -5,6 +5,7 @@ package import Deployment
 struct DeploymentMachine: Sendable {
     enum Event: Sendable, Equatable {
         case begin
+        case adopted(replica: Int, Adopted)
         case portsTaken([String])
         case spawned(replica: Int, run: Int, pid: Int32)
         case notStarted(replica: Int, run: Int, reason: String, permanent: Bool)
@@ -106,6 +107,8 @@ struct DeploymentMachine: Sendable {
         case .begin:
             self.startedAt = now
             actions += self.startWaiting(at: now)
+        case .adopted(let index, let kept):
+            return self.adopt(index, kept, at: now)
         case .portsTaken(let reasons):
             let failure = SupervisorOutcome.Failure(message: reasons.joined(separator: "\n"))
             actions += self.fail(failure, at: now)

@@ -106,7 +106,7 @@ struct ReplicaMachine: Sendable {
         case failed(String)
     }
 
-    // Changed here, in ReplicaMachine+Ending.swift and in ReplicaMachine+Time.swift only.
+    // Changed here, and in the files ReplicaMachine+*.swift of endings, of time and of adoption only.
 
     var plan: ReplicaPlan
     var schedule: ReadinessSchedule
@@ -120,7 +120,7 @@ struct ReplicaMachine: Sendable {
     var survivor: Survivor?
     var wasReady = false
     /// How many processes there were.
-    private(set) var runs = 0
+    var runs = 0
     var backoff: Backoff
     /// How often in a row it got other ports, without having been ready.
     var renewals = 0

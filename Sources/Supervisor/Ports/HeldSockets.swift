@@ -39,6 +39,19 @@ struct HeldSockets: Sendable {
         return all
     }
 
+    /// Takes sockets that another launcher has opened.
+    ///
+    /// - Parameters:
+    ///   - descriptors: they become ours.
+    ///   - listens: what they are, in the same order.
+    /// - Returns: those that are none of them.
+    mutating func take(_ descriptors: [Int32], for listens: [ListenPlan]) -> [Int32] {
+        for (listen, descriptor) in zip(listens, descriptors) {
+            if let known = self.sockets.updateValue(descriptor, forKey: listen.address) { close(known) }
+        }
+        return Array(descriptors.dropFirst(listens.count))
+    }
+
     /// Closes those on some ports.
     ///
     /// - Parameters:

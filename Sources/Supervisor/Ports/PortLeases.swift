@@ -61,6 +61,12 @@ package final class PortLeases: Sendable {
         return port
     }
 
+    /// Leases a port that a program of the holder has bound already; one that somebody else has leased meanwhile is used all the same.
+    package func takeBack(_ port: Int) {
+        guard let names = try? Self.names(port..<(port + 1)) else { return }
+        self.held.withLock { $0 += names }
+    }
+
     /// A port that is free and not leased at this moment; nothing is held.
     ///
     /// - Parameters:

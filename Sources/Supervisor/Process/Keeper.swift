@@ -54,6 +54,8 @@ func errorText(_ code: Int32) -> String {
 final class Keeper: Sendable {
     let pid: Int32
     private let socket: Int32
+    /// Whether it keeps what another launcher needs to adopt what runs.
+    let hasDoor: Bool
     /// What a pending request was for, so that a failure can name it.
     private let pending = Mutex<[UInt64: SpawnRequest]>([:])
 
@@ -61,16 +63,38 @@ final class Keeper: Sendable {
     ///
     /// - Parameters:
     ///   - lock: a descriptor that stays open until everything is ended, or -1.
+    ///   - door: the path of the socket on which the next launcher finds it, should this one end without a word; nil: everything
+    ///     ends with the launcher.
     ///   - softLimit: how many open files what is started may have; 0: as many as the launcher.
     /// - Throws: `KeeperError` when the process could not be made.
-    init(lock: Int32, softLimit: UInt64 = 0) throws(KeeperError) {
+    init(lock: Int32, door: String? = nil, softLimit: UInt64 = 0) throws(KeeperError) {
         var socket: Int32 = -1
         var pid: pid_t = 0
+        var opened: Int32 = -1
+        if let door {
+            let error = dynamo_keeper_door(door, &opened)
+            guard error == 0 else { throw KeeperError(errno: error, door: door) }
+        }
+        defer { if opened >= 0 { close(opened) } }
         var error = dynamo_become_subreaper()
-        if error == 0 { error = dynamo_keeper_start(lock, softLimit, &socket, &pid) }
+        if error == 0 { error = dynamo_keeper_start(lock, opened, softLimit, &socket, &pid) }
         guard error == 0 else { throw KeeperError(errno: error) }
         self.socket = socket
         self.pid = pid
+        self.hasDoor = door != nil
+    }
+
+    /// The keeper of a launcher that is gone.
+    ///
+    /// - Parameters:
+    ///   - socket: the connection on which it handed over what it keeps; closed with this object.
+    ///   - pid: its number.
+    init(adopted socket: Int32, pid: Int32) {
+        self.socket = socket
+        self.pid = pid
+        self.hasDoor = true
+        // What it leaves behind is this launcher's.
+        _ = dynamo_become_subreaper()
     }
 
     deinit {
@@ -94,8 +118,9 @@ final class Keeper: Sendable {
                 bytes.count,
                 UInt32(request.arguments.count + 1),
                 UInt32(request.environment.count),
-                descriptors,
+                descriptors + request.kept,
                 UInt32(descriptors.count),
+                UInt32(request.kept.count),
                 &limits
             )
         }
@@ -113,6 +138,31 @@ final class Keeper: Sendable {
     /// Kills a started program with its session and all its descendants; nothing happens when it has ended.
     func killTree(_ id: UInt64) {
         _ = dynamo_keeper_kill_tree(self.socket, id)
+    }
+
+    /// What is kept of an ended program is of no use any more.
+    func forget(_ id: UInt64) {
+        _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_FORGET), id, 0, 0, -1)
+    }
+
+    /// Lets the next launcher know how far a program is.
+    func note(_ id: UInt64, _ note: KeptNote) {
+        _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_NOTE), id, 0, note.rawValue, -1)
+    }
+
+    /// Whether what runs is to outlive this launcher.
+    func setSurvive(_ survives: Bool) {
+        _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_SURVIVE), 0, survives ? 1 : 0, 0, -1)
+    }
+
+    /// Has it keep a file for the next launcher, in the place of the one before.
+    func keep(_ file: Int32) {
+        _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_KEEP), 0, 0, 0, file)
+    }
+
+    /// Nobody comes any more who would take connections to the sockets that programs were passed.
+    func closeSockets() {
+        _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_CLOSE_SOCKETS), 0, 0, 0, -1)
     }
 
     /// Delivers reports until the keeper is gone.
@@ -157,7 +207,14 @@ final class Keeper: Sendable {
 /// The keeper process could not be made.
 struct KeeperError: Error, CustomStringConvertible {
     var errno: Int32
-    var description: String { "cannot start the keeper process: \(errorText(self.errno))" }
+    /// The socket that could not be made.
+    var door: String?
+
+    var description: String {
+        guard let door else { return "cannot start the keeper process: \(errorText(self.errno))" }
+        let remedy = self.errno == ENAMETOOLONG ? "; set XDG_RUNTIME_DIR to a folder with a shorter name" : ""
+        return "cannot make the keeper's socket \(door), which 'survive: true' needs: \(errorText(self.errno))\(remedy)"
+    }
 }
 
 /// A program to start.
@@ -175,6 +232,8 @@ struct SpawnRequest: Sendable {
     var limits: ProcessLimits?
     /// `cgroup.procs` of the control group that it is to be in.
     var group: Int32?
+    /// What the keeper keeps for the next launcher, in the order of `DYNAMO_KEPT_LABEL` and so on.
+    var kept: [Int32] = []
 
     /// NUL-terminated strings, as `dynamo_keeper_spawn` wants them.
     var encoded: [UInt8] {

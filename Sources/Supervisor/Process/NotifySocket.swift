@@ -20,6 +20,16 @@ struct NotifySocket: Sendable {
         self.path = path
     }
 
+    /// One that an earlier launcher made.
+    ///
+    /// - Parameters:
+    ///   - descriptor: it, which becomes ours.
+    ///   - path: where it was made.
+    init(adopted descriptor: Int32, path: String) {
+        self.descriptor = descriptor
+        self.path = path
+    }
+
     /// The next message and who sent it (0: unknown); nil when there is none.
     func receive(into buffer: UnsafeMutableRawBufferPointer) -> (message: NotifyMessage, sender: Int32)? {
         var sender: pid_t = 0

@@ -65,6 +65,8 @@ package struct HTTPFailure: Error, Sendable, Hashable, CustomStringConvertible {
     package var description: String
     /// Nobody listens there.
     package var isRefused = false
+    /// The other side ended the connection without an answer.
+    var isEnd: Bool { self.description.contains("closed") || self.description.contains("reset") }
 
     package init(_ description: String, isRefused: Bool = false) {
         self.description = description

@@ -49,6 +49,9 @@ struct StopCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if self.processes.isEmpty, let orphan = await RunningDeployment.orphan(self.name) {
+            return try await self.end(orphan)
+        }
         let deployment = try await RunningDeployment.find(self.name)
         guard self.processes.isEmpty else {
             return try await deployment.order(
@@ -74,5 +77,13 @@ struct StopCommand: AsyncParsableCommand {
             )
         }
         Terminal.print("\(deployment.name): stopped")
+    }
+
+    /// Ends what goes on without a launcher.
+    private func end(_ orphan: OrphanedDeployment) async throws {
+        guard await orphan.end() else {
+            throw RunningDeployment.failure("error: deployment \(orphan.name): some of its processes have not ended")
+        }
+        Terminal.print("\(orphan.name): stopped (its launcher had gone before)")
     }
 }

@@ -17,6 +17,10 @@ struct DeploymentStart: Sendable {
     let listeners: PublicListeners
     /// What a person should know of earlier migrations.
     let notes: [String]
+    /// The processes that go on under this launcher; `plan` has them as they run.
+    var orphans: Orphans?
+    /// Whether the manifest wants them otherwise.
+    var isOutdated = false
 
     /// Reads the manifest and the journal, and looks at the machine.
     ///
@@ -37,6 +41,7 @@ struct DeploymentStart: Sendable {
             let host = try await DeploymentHost.open(directories, deployment: called.manifest.name.value)
             let journal = try MigrationJournal(folder: directories.state)
             let recovery = journal.history.recovery(calledWith: called.source)
+            let orphans = try Self.orphans(of: host, recovery)
             var notes = recovery.messages
             do { for entry in recovery.entries { try journal.append(entry) } } catch {
                 // The same records lead to the same start the next time: no reason not to serve.
@@ -44,9 +49,9 @@ struct DeploymentStart: Sendable {
             }
             // What 'scale' has set ended with the launcher.
             var source = recovery.source ?? called.source
-            source.scaled = nil
+            source.scaled = orphans?.plan.given?.scaled
             let preparation =
-                recovery.number == 1
+                recovery.number == 1 && source == called.source
                 ? called
                 : try Preparation(
                     source,
@@ -54,10 +59,19 @@ struct DeploymentStart: Sendable {
                     description: recovery.source?.manifestPath == nil ? called.description : nil
                 )
             let ports = preparation.ports(.held)
+            if let orphans { ports.keep(orphans.plan) }
             var plan = try await preparation.plan(ports: ports)
             let listeners = try PublicListeners(passed, plan: plan)
             plan.publicAddress = listeners.address ?? plan.publicAddress
             plan.notes += listeners.notes
+            let wanted = plan
+            if let orphans { plan = try Self.adopting(orphans, wanted) }
+            // Nothing can go wrong with the manifest any more.
+            for other in host.orphans where other.generation != orphans?.generation {
+                notes.append("generation \(other.generation), which went on without a launcher, is ended")
+                await other.end()
+            }
+            if let orphans { notes.append(Self.note(of: orphans)) }
             return DeploymentStart(
                 host: host,
                 journal: journal,
@@ -66,7 +80,9 @@ struct DeploymentStart: Sendable {
                 ports: ports,
                 plan: plan,
                 listeners: listeners,
-                notes: notes
+                notes: notes,
+                orphans: orphans,
+                isOutdated: orphans != nil && PlanChange(from: plan, to: wanted).isEmpty == false
             )
         } catch let failure as Preparation.Failure {
             ServiceNotifier().failed(
@@ -74,10 +90,51 @@ struct DeploymentStart: Sendable {
                 exitStatus: 1
             )
             throw Preparation.report(failure)
+        } catch let failure as Orphans.Failure {
+            throw complain(failure.description)
         } catch let refusal as PublicListeners.Refusal {
             throw complain("\(refusal)")
         } catch {
             throw complain("\(error)")
         }
+    }
+
+    /// The generation that goes on under this launcher; nil: none does.
+    ///
+    /// - Throws: `Failure` when what serves would have to be ended only because the manifest is another one.
+    private static func orphans(
+        of host: DeploymentHost,
+        _ recovery: MigrationHistory.Recovery
+    ) throws(Orphans.Failure) -> Orphans? {
+        let generation = recovery.number
+        if let found = host.orphans.first(where: { $0.generation == generation }) { return found }
+        // Of a migration that is undone the other generation may be all there is.
+        let isForgotten = recovery.entries.contains { if case .forgot = $0 { true } else { false } }
+        guard !host.orphans.isEmpty, isForgotten else { return nil }
+        let numbers = host.orphans.map { "\($0.generation)" }.joined(separator: " and ")
+        throw Orphans.Failure(
+            description:
+                "generation \(numbers) goes on without a launcher, and this manifest is for generation \(generation): "
+                + "start with the manifest and the flags of before, or end it first with 'dynamo-launch stop \(host.orphans[0].plan.deployment)'"
+        )
+    }
+
+    /// The plan with the processes as they run.
+    private static func adopting(_ orphans: Orphans, _ wanted: Plan) throws(Orphans.Failure) -> Plan {
+        let change = PlanChange(from: orphans.plan, to: wanted)
+        guard change.refusals.isEmpty else {
+            let name = wanted.deployment
+            throw Orphans.Failure(
+                description: change.refusals.joined(separator: "\n")
+                    + "\nthe processes of '\(name)' go on without a launcher, as they were: start with the manifest that they were "
+                    + "started with, or end them first with 'dynamo-launch stop \(name)'"
+            )
+        }
+        return wanted.adopting(orphans.plan)
+    }
+
+    private static func note(of orphans: Orphans) -> String {
+        let ended = LogTime(milliseconds: Int64(orphans.launcherEnded * 1000))
+        return "the launcher before this one ended at \(ended); its \(orphans.running) processes go on under this one"
     }
 }

@@ -91,10 +91,16 @@ final class GenerationFleet: Sendable {
     // MARK: Running
 
     /// Runs the deployment, from its first generation to its end.
-    func run(_ first: Plan, _ runner: MigrationRunner) async -> SupervisorOutcome {
+    ///
+    /// - Parameters:
+    ///   - first: the plan of its first generation.
+    ///   - orphans: the processes of it that run already.
+    ///   - runner: runs migrations.
+    /// - Returns: how it ended.
+    func run(_ first: Plan, adopting orphans: Orphans?, _ runner: MigrationRunner) async -> SupervisorOutcome {
         self.runner.withLock { $0 = runner }
         self.host.onStop { self.requestStop(now: $0) }
-        self.launch(first)
+        self.launch(first, adopting: orphans)
         return await withDiscardingTaskGroup { group in
             group.addTask { await runner.run() }
             if let heartbeat = self.service.heartbeat {
@@ -138,7 +144,7 @@ final class GenerationFleet: Sendable {
     ///
     /// - Returns: it; nil when the deployment is being stopped.
     @discardableResult
-    func launch(_ plan: Plan) -> LaunchedGeneration? {
+    func launch(_ plan: Plan, adopting orphans: Orphans? = nil) -> LaunchedGeneration? {
         let generation = LaunchedGeneration(
             plan,
             LaunchedGeneration.Surroundings(
@@ -160,7 +166,8 @@ final class GenerationFleet: Sendable {
                         state.active == number && (!state.isMigrating || state.isStopping || state.givenUp != nil)
                     }
                 }
-            )
+            ),
+            adopting: orphans
         )
         let (isWanted, isSpokenOf) = self.state.withLock { state in
             guard !state.isStopping else { return (false, false) }

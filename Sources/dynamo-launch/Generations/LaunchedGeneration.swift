@@ -30,7 +30,11 @@ final class LaunchedGeneration: Sendable {
     private let relays: KVRelays
     private let output: ForegroundOutput
 
-    init(_ plan: Plan, _ surroundings: Surroundings) {
+    /// - Parameters:
+    ///   - plan: what runs.
+    ///   - surroundings: what all generations share.
+    ///   - orphans: the processes that run already.
+    init(_ plan: Plan, _ surroundings: Surroundings, adopting orphans: Orphans? = nil) {
         let number = plan.generation
         let output = number == surroundings.output.generation ? surroundings.output : surroundings.output.of(plan)
         let logger = Logger(label: ForegroundOutput.name) { _ in LauncherLogHandler(output: output) }
@@ -80,6 +84,7 @@ final class LaunchedGeneration: Sendable {
             heartbeat: service.heartbeat,
             replan: { counts throws(ReplanFailure) in try await surroundings.replan(number, counts) },
             renewPorts: { ports throws(ReplanFailure) in try await surroundings.renewPorts(number, ports) },
+            orphans: orphans,
             logger: logger
         )
         self.plan = plan
@@ -140,7 +145,7 @@ private final class LaunchProgress: Sendable {
     func show(_ notice: SupervisorNotice) {
         let reached = self.reached.withLock { reached in
             switch notice {
-            case .started(let replica, _): reached[replica] = []
+            case .started(let replica, _), .adopted(let replica, _, _): reached[replica] = []
             case .layerReached(let replica, let layer, let seconds):
                 reached[replica, default: []].append(LayerReached(layer: layer, seconds: seconds))
             default: break

@@ -65,6 +65,7 @@ struct GenerationFrontends: Sendable {
             // Another process than the one that served.
             if self.inherited.contains(replica) { self.lose(replica) }
             self.released.remove(replica)
+        case .adopted(let replica, _, _): self.released.remove(replica)
         default: break
         }
     }

@@ -45,7 +45,7 @@ final class KVRelays: Sendable {
     func observe(_ notice: SupervisorNotice) {
         guard self.isNeeded else { return }
         switch notice {
-        case .started(let replica, _): self.sender.yield(.started(replica))
+        case .started(let replica, _), .adopted(let replica, _, _): self.sender.yield(.started(replica))
         case .replicaState(let replica, let state, _):
             switch state {
             case .waiting, .backingOff, .restarting, .stopping, .stopped, .failed: self.sender.yield(.ended(replica))

@@ -57,7 +57,7 @@ final class JournalOutput: Sendable {
     /// Follows the layers.
     func observe(_ notice: SupervisorNotice) {
         switch notice {
-        case .started(let replica, _): self.state.withLock { $0.layers[replica] = nil }
+        case .started(let replica, _), .adopted(let replica, _, _): self.state.withLock { $0.layers[replica] = nil }
         case .layerReached(let replica, let layer, _): self.state.withLock { $0.layers[replica] = layer }
         default: break
         }

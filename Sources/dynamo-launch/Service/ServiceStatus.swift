@@ -101,7 +101,7 @@ struct ServiceStatus: Sendable {
     /// - Returns: what to send, in one message; nothing is sent when it is empty.
     mutating func happened(_ notice: SupervisorNotice, at now: Instant) -> [ServiceNotifier.State] {
         switch notice {
-        case .started(let name, _):
+        case .started(let name, _), .adopted(let name, _, _):
             let (limit, most) = (self.limit(of: name), self.most(name))
             self.replicas[name]?.started(at: now, limit: limit, slack: Self.slack, most: most)
         case .layerReached(let name, let layer, _):

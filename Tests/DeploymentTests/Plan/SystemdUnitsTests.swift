@@ -57,6 +57,14 @@ import Testing
         return file.text.split(separator: "\n").map(String.init)
     }
 
+    @Test func `what would outlive the launcher is no service`() throws {
+        var plan = Self.plan()
+        plan.survive = true
+        #expect { try SystemdUnits(plan, Self.options()) } throws: {
+            "\($0)".contains("/srv/chat.yaml: error: 'survive: true' has no meaning in a service")
+        }
+    }
+
     @Test func `a service notifies, is watched, and has the time that the manifest's graces take`() throws {
         let lines = try Self.service()
         // Two levels of 20 s and 5 s each, and 30 s for the launcher.

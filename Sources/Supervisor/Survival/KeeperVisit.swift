@@ -1,0 +1,90 @@
+internal import CProcess
+internal import Deployment
+internal import Glibc
+
+/// What launchers and keepers of several versions must agree on.
+package enum KeeperProtocol {
+    package static let version = Int(DYNAMO_KEEPER_VERSION)
+}
+
+/// Keepers whose launcher is gone, and what can be asked of them.
+enum KeeperVisit {
+    /// How long a keeper may take: one that has just lost its launcher answers when it has noticed.
+    static let patience: Int32 = 5000
+
+    /// What a keeper says of itself.
+    struct Report: Sendable, Hashable {
+        var pid: Int32
+        var running: Int
+        /// Those that have ended since, and whose end nobody has heard of.
+        var ended: Int
+        /// Seconds since 1970.
+        var launcherEnded: Double
+    }
+
+    /// The doors of the keepers of a deployment that there may be, those of later generations last.
+    static func doors(under runtime: String) -> [String] {
+        var folders: [(number: Int, path: String)] = [(1, runtime)]
+        if let directory = opendir(runtime) {
+            defer { closedir(directory) }
+            while let record = readdir(directory) {
+                let name = withUnsafePointer(to: &record.pointee.d_name) { pointer in
+                    pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                }
+                guard name.hasPrefix("g"), let number = Int(name.dropFirst()), number > 1 else { continue }
+                folders.append((number, "\(runtime)/\(name)"))
+            }
+        }
+        return folders.sorted { $0.number < $1.number }.map { "\($0.path)/\(Self.name)" }.filter {
+            access($0, F_OK) == 0
+        }
+    }
+
+    static let name = "keeper.sock"
+
+    /// Asks the keeper behind a door how many processes it has; nil: there is none, or it has a launcher.
+    static func look(_ door: String, patience: Int32 = Self.patience) -> Report? {
+        var socket: Int32 = -1
+        guard dynamo_keeper_knock(door, patience, &socket) == 0 else { return nil }
+        defer { close(socket) }
+        guard dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_LOOK), 0, 0, 0, -1) == 0 else { return nil }
+        return self.report(socket)?.report
+    }
+
+    /// Has the keeper behind a door end everything.
+    ///
+    /// - Returns: whether there is one; it may take some seconds.
+    static func finish(_ door: String) -> Bool {
+        var socket: Int32 = -1
+        guard dynamo_keeper_knock(door, Self.patience, &socket) == 0 else { return false }
+        defer { close(socket) }
+        guard dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_FINISH), 0, 0, 0, -1) == 0 else { return false }
+        // It closes the connection when it begins.
+        var report = dynamo_report()
+        return dynamo_keeper_receive(socket, &report) <= 0
+    }
+
+    /// The first report on a connection, with the descriptors that came along.
+    static func report(_ socket: Int32) -> (report: Report, count: Int, version: Int32, files: [Int32])? {
+        guard let (report, files) = Self.receive(socket) else { return nil }
+        guard report.kind == UInt32(DYNAMO_REPORT_KEPT) else {
+            for file in files { close(file) }
+            return nil
+        }
+        let found = Report(
+            pid: report.pid,
+            running: Int(report.id),
+            ended: Int(report.status) - Int(report.id),
+            launcherEnded: Double(report.note)
+        )
+        return (found, Int(report.status), report.step, files)
+    }
+
+    static func receive(_ socket: Int32) -> (report: dynamo_report, descriptors: [Int32])? {
+        var report = dynamo_report()
+        var descriptors = [Int32](repeating: -1, count: Int(DYNAMO_MAXIMUM_KEPT))
+        var count: UInt32 = 0
+        guard dynamo_keeper_receive_with(socket, &report, &descriptors, &count) == 1 else { return nil }
+        return (report, Array(descriptors.prefix(Int(count))))
+    }
+}
