@@ -22,6 +22,7 @@ enum { TERMINATE_MILLISECONDS = 2000, GIVE_UP_MILLISECONDS = 10000, SWEEP_MILLIS
 struct leader *keeper_leaders;
 size_t keeper_leader_count;
 int keeper_is_orphaned;
+int keeper_forgets;
 int keeper_kept_file = -1;
 int keeper_signals;
 // Whether what runs outlives the launcher.
@@ -131,6 +132,7 @@ static enum outcome handle_request(void) {
             break;
         case DYNAMO_REQUEST_SURVIVE:
             survives = request.signal != 0;
+            keeper_forgets = request.signal == 2;
             break;
         case DYNAMO_REQUEST_CLOSE_SOCKETS:
             close_sockets();

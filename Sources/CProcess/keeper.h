@@ -31,6 +31,8 @@ extern struct leader *keeper_leaders;
 extern size_t keeper_leader_count;
 // There is no launcher.
 extern int keeper_is_orphaned;
+// Of what has ended, nobody will ask how.
+extern int keeper_forgets;
 // What the launcher wants to be kept beside the processes, or -1.
 extern int keeper_kept_file;
 // Becomes readable when a child has ended.

@@ -136,15 +136,19 @@ static int tell(int visitor, const struct dynamo_report *answer, const int *desc
     return size >= 0;
 }
 
+static uint32_t running(void) {
+    uint32_t count = 0;
+    for (size_t index = 0; index < keeper_leader_count; index++) count += !keeper_leaders[index].ended;
+    return count;
+}
+
 static int tell_kept(int visitor, int with_files) {
-    uint32_t running = 0;
-    for (size_t index = 0; index < keeper_leader_count; index++) running += !keeper_leaders[index].ended;
     struct dynamo_report answer = {
         .kind = DYNAMO_REPORT_KEPT,
         .pid = getpid(),
         .status = (int32_t)keeper_leader_count,
         .step = DYNAMO_KEEPER_VERSION,
-        .id = running,
+        .id = running(),
         .note = (uint64_t)orphaned_at,
     };
     int files[2];
@@ -196,7 +200,7 @@ pid_t keeper_keep_orphans(void) {
     if (poller < 0) return 0;
     int visitor = -1;
     pid_t launcher = 0;
-    while (keeper_leader_count > 0) {
+    while (keeper_forgets ? running() > 0 : keeper_leader_count > 0) {
         struct epoll_event events[32];
         int count = epoll_wait(poller, events, 32, -1);
         if (count < 0 && errno != EINTR) break;

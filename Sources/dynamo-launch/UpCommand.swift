@@ -187,6 +187,12 @@ struct UpCommand: AsyncParsableCommand {
             {
                 await withTaskGroup(of: SupervisorOutcome?.self) { group in
                     group.addTask { await fleet.run(plan, adopting: start.orphans, runner) }
+                    if !start.others.isEmpty {
+                        group.addTask {
+                            await Self.end(start.others, fleet, port)
+                            return nil
+                        }
+                    }
                     if start.isOutdated {
                         group.addTask {
                             await Self.catchUp(fleet, output)
@@ -274,6 +280,14 @@ struct UpCommand: AsyncParsableCommand {
                 }
             }
         }
+    }
+
+    /// Ends generations of an earlier launcher that are not to go on, once they have answered what they have.
+    private static func end(_ others: [Orphans], _ fleet: GenerationFleet, _ port: PublicPort?) async {
+        // It is begun by another task, and takes its own requests first.
+        while fleet.supervisor == nil, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(10)) }
+        await port?.forgetInherited()
+        for other in others { await other.end() }
     }
 
     /// What an earlier launcher has started is changed to what the manifest says now, once it is known how it is.

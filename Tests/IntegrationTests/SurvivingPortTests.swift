@@ -1,25 +1,12 @@
+import Deployment
 import Foundation
+import Rollout
 import Supervisor
 import TestSupport
 import Testing
 
-/// The key of the manifest.
-private enum SurviveKey {
-    /// Whether this program takes the key at all.
-    static let isSupported: Bool = {
-        let check = Process()
-        check.executableURL = URL(filePath: Launcher.path)
-        check.arguments = ["check", "--set", "survive=true"]
-        check.currentDirectoryURL = URL(filePath: "/tmp")
-        (check.standardOutput, check.standardError) = (FileHandle.nullDevice, FileHandle.nullDevice)
-        guard (try? check.run()) != nil else { return false }
-        check.waitUntilExit()
-        return check.terminationStatus == 0
-    }()
-}
-
 /// Deployments whose public port is served by a process of its own (`survive: true`), as real programs.
-@Suite(.serialized, .enabled(if: SurviveKey.isSupported)) struct SurvivingPortTests {
+@Suite(.serialized) struct SurvivingPortTests {
     private static let slow = #"processes.worker.args=[--engine, echo, --model-name, "{{model}}", --rate, 40]"#
     private static let words = (0..<60).map(String.init).joined(separator: " ")
 
@@ -69,6 +56,95 @@ private enum SurviveKey {
             #expect(requests >= 9)
         }
         #expect(exit == .code(0))
+    }
+
+    /// A deployment that has no launcher any more, and clients of it, which lose nothing.
+    private func withoutLauncher(
+        _ name: String,
+        _ body: (KilledDeployment, PublicClients) async throws -> Void
+    ) async throws {
+        try await withTemporaryDirectory { directory in
+            let manifest = """
+                name: \(name)
+                survive: true
+                processes:
+                  frontend: {builtin: frontend}
+                  worker: {builtin: worker}
+                """
+            let deployment = try KilledDeployment(name, in: directory, manifest: manifest)
+            let clients = PublicClients(port: deployment.port)
+            let result: Result<Void, any Error>
+            do {
+                try await self.launch(deployment) { _ in }
+                try await clients.run(8) {
+                    try await clients.answers(20)
+                    try await body(deployment, clients)
+                    try await clients.answers(20)
+                }
+                result = .success(())
+            } catch { result = .failure(error) }
+            let (said, exit) = try await deployment.command("stop", name)
+            #expect(exit == .code(0), "\(said)")
+            try await deployment.waitUntilGone()
+            try result.get()
+            #expect(clients.counts.refused == [] && clients.counts.lost == [])
+        }
+    }
+
+    /// Runs a launcher until it is ready, and kills it after the body.
+    private func launch(_ deployment: KilledDeployment, _ body: (RunningProgram) async throws -> Void) async throws {
+        try await deployment.up { program in
+            try await program.waitForOutput("ready in ")
+            try await body(program)
+            program.send(SIGKILL)
+            try await program.waitForExit()
+        }
+    }
+
+    @Test func `traffic goes on without any launcher, through the next one, and through an upgrade`() async throws {
+        try await self.withoutLauncher("headless") { deployment, clients in
+            var pids: Set<Int32?> = []
+            try await self.launch(deployment) { program in
+                pids.insert(try await deployment.client.status().gateway?.pid)
+                try await clients.answers(20)
+                let (said, exit) = try await deployment.command("upgrade", "headless")
+                #expect(exit == .code(0), "\(said)")
+                try await clients.answers(20)
+                pids.insert(try await deployment.client.status().gateway?.pid)
+                #expect(program.output.contains("served by pid"), "\(program.output)")
+            }
+            try await clients.answers(20)
+            try await self.launch(deployment) { _ in
+                pids.insert(try await deployment.client.status().gateway?.pid)
+                try await clients.answers(20)
+            }
+            #expect(pids.count == 1 && pids.first != nil, "\(pids)")
+        }
+    }
+
+    @Test func `a migration whose launcher was killed is taken back, and no request is lost`() async throws {
+        try await self.withoutLauncher("midway") { deployment, clients in
+            try await self.launch(deployment) { program in
+                var request = MigrationRequest(requestPlane: "http", strategy: .blueGreen)
+                request.steps = [50, 100]
+                request.observe = 60
+                try await deployment.migrating(request) { refusal in
+                    try await deployment.waitForRecord(.observing, of: 1, unless: refusal)
+                    try await clients.answers(20)
+                    program.send(SIGKILL)
+                    try await program.waitForExit()
+                }
+            }
+            try await clients.answers(40)
+            #expect(deployment.replicas.count == 4, "both generations go on: \(deployment.replicas)")
+            try await self.launch(deployment) { _ in
+                try await eventually(within: .seconds(30), "the new generation is gone") {
+                    deployment.replicas == deployment.replicas(of: 1)
+                }
+                try await clients.answers(40)
+                #expect(try await deployment.client.status().generation == 1)
+            }
+        }
     }
 
     @Test func `the process is started again when it is killed, and connections wait`() async throws {

@@ -23,7 +23,7 @@ enum {
     DYNAMO_REQUEST_FORGET = 5,
     // Remember `note` with `id`.
     DYNAMO_REQUEST_NOTE = 6,
-    // Whether what runs outlives the launcher from now on: `signal` is 1 or 0.
+    // Whether what runs outlives the launcher from now on: `signal` is 1, 2 (nothing is remembered of what has ended) or 0.
     DYNAMO_REQUEST_SURVIVE = 7,
     // Keep this file in the place of the one of the last such request.
     DYNAMO_REQUEST_KEEP = 8,

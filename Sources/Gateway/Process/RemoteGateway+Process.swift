@@ -14,11 +14,10 @@ extension RemoteGateway {
     func keepServing(_ adopted: GatewayGreeting?, _ superseded: GatewayGreeting?) async -> String? {
         if let adopted {
             self.say(.notice, "the public port is served by pid \(adopted.processID), as before")
-            await self.talk(adopted)
-            // Its keeper may be an earlier launcher's, and nobody tells how it ends.
-            await self.programs.end(adopted.processID)
+            let end = await self.programs.adopt(adopted.processID) { await self.talk(adopted) }
             if self.isOver { return nil }
-            self.say(.warning, "\(self.subject(adopted.processID)) is gone; it is started again, and connections wait")
+            let subject = self.subject(adopted.processID)
+            self.say(.warning, "\(subject) ended: \(end); it is started again, and connections wait")
         }
         var superseded = superseded
         var crashes = CrashLoop()

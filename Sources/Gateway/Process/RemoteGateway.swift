@@ -27,8 +27,10 @@ package protocol GatewayPrograms: Sendable {
         _ body: @escaping @Sendable (_ processID: Int32) async -> Void
     ) async -> String
 
-    /// Ends a process that an earlier launcher has started; returns when it is gone.
-    func end(_ processID: Int32) async
+    /// Runs a body with a process that an earlier launcher has started; whichever ends first ends the other.
+    ///
+    /// - Returns: how it ended, in words.
+    func adopt(_ processID: Int32, _ body: @escaping @Sendable () async -> Void) async -> String
 }
 
 /// The public port, served by a process of its own: requests go on when the launcher does not.

@@ -60,6 +60,8 @@ final class DeploymentLock: Sendable {
                         close(descriptor)
                         return (Self.held(shared, own), orphans)
                     }
+                    // A public port with nothing behind it is of no use.
+                    _ = KeeperVisit.finish(KeeperVisit.portDoor(under: directory))
                 } catch {
                     close(descriptor)
                     close(own)

@@ -151,8 +151,14 @@ final class Keeper: Sendable {
     }
 
     /// Whether what runs is to outlive this launcher.
-    func setSurvive(_ survives: Bool) {
-        _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_SURVIVE), 0, survives ? 1 : 0, 0, -1)
+    ///
+    /// - Parameters:
+    ///   - survives: whether it is.
+    ///   - remembering: whether the next launcher is to hear of what has ended by then; otherwise the keeper ends with the last
+    ///     process.
+    func setSurvive(_ survives: Bool, remembering: Bool = true) {
+        let mode: Int32 = !survives ? 0 : remembering ? 1 : 2
+        _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_SURVIVE), 0, mode, 0, -1)
     }
 
     /// Has it keep a file for the next launcher, in the place of the one before.

@@ -1,4 +1,5 @@
 internal import CProcess
+internal import Deployment
 internal import Dispatch
 internal import Glibc
 internal import NIOPosix
@@ -15,6 +16,8 @@ package struct KeptProgram: Sendable {
     /// They become 1, 2, 3 and so on of the program; they stay open here.
     package var descriptors: [Int32]
     private let lock: Int32
+    /// Where the next launcher finds its keeper, should this one end without a word; nil: it ends with this one.
+    private let door: String?
 
     /// - Parameters:
     ///   - executable: an absolute path.
@@ -23,13 +26,15 @@ package struct KeptProgram: Sendable {
     ///   - directory: where it runs.
     ///   - descriptors: what it is given.
     ///   - host: whose lock is held until nothing of it is left.
+    ///   - survives: whether it goes on when the launcher ends without a word.
     package init(
         _ executable: String,
         arguments: [String],
         environment: [String],
         directory: String,
         descriptors: [Int32],
-        in host: DeploymentHost
+        in host: DeploymentHost,
+        survives: Bool
     ) {
         self.executable = executable
         self.arguments = arguments
@@ -37,6 +42,7 @@ package struct KeptProgram: Sendable {
         self.directory = directory
         self.descriptors = descriptors
         self.lock = host.lock.descriptor
+        self.door = survives ? KeeperVisit.portDoor(under: host.directories.runtime) : nil
     }
 
     private static let id: UInt64 = 1
@@ -52,9 +58,8 @@ package struct KeptProgram: Sendable {
     /// - Returns: how it ended, or why it was not started, in words; nothing of it is left then.
     package func run(_ body: @escaping @Sendable (_ pid: Int32) async -> Void) async -> String {
         let keeper: Keeper
-        // The keeper of the public port: with 'survive' it is to outlive the launcher.
-        do throws(KeeperError) { keeper = try Keeper(lock: self.lock) } catch { return "\(error)" }
-        let request = SpawnRequest(
+        do throws(KeeperError) { keeper = try Keeper(lock: self.lock, door: self.door) } catch { return "\(error)" }
+        var request = SpawnRequest(
             id: Self.id,
             executable: self.executable,
             arguments: self.arguments,
@@ -62,20 +67,66 @@ package struct KeptProgram: Sendable {
             directory: self.directory,
             descriptors: self.descriptors
         )
+        let nothing = open("/dev/null", O_RDONLY | O_CLOEXEC)
+        defer { if nothing >= 0 { close(nothing) } }
+        if self.door != nil {
+            guard nothing >= 0 else { return "cannot open /dev/null: \(errorText(errno))" }
+            keeper.setSurvive(true, remembering: false)
+            // Nothing is kept but the process.
+            request.kept = Array(repeating: nothing, count: Int(DYNAMO_KEPT_SOCKETS))
+        }
+        let spawn = request
+        return await Self.run(under: keeper, Self.id, nil, { () throws(SpawnError) in try keeper.spawn(spawn) }, body)
+    }
+
+    /// Takes over the program that an earlier launcher has started, and runs a body beside it: whichever ends first ends the other.
+    ///
+    /// - Parameters:
+    ///   - pid: its process.
+    ///   - host: the deployment's.
+    ///   - survives: whether it is to outlive this launcher too.
+    ///   - body: what is run.
+    /// - Returns: how it ended, in words; nil: no keeper has it, and nothing was done.
+    package static func adopt(
+        _ pid: Int32,
+        in host: DeploymentHost,
+        survives: Bool,
+        _ body: @escaping @Sendable () async -> Void
+    ) async -> String? {
+        let door = KeeperVisit.portDoor(under: host.directories.runtime)
+        let found = try? await NIOThreadPool.singleton.runIfActive { KeeperVisit.adopt(door, running: pid) }
+        guard let (keeper, id) = found ?? nil else { return nil }
+        keeper.setSurvive(survives, remembering: false)
+        return await Self.run(under: keeper, id, pid, { () throws(SpawnError) in }, { _ in await body() })
+    }
+
+    /// Whether one goes on that an earlier launcher has started.
+    package static func isOrphaned(in host: DeploymentHost) -> Bool {
+        KeeperVisit.look(KeeperVisit.portDoor(under: host.directories.runtime)) != nil
+    }
+
+    private static func run(
+        under keeper: Keeper,
+        _ id: UInt64,
+        _ pid: Int32?,
+        _ begin: () throws(SpawnError) -> Void,
+        _ body: @escaping @Sendable (_ pid: Int32) async -> Void
+    ) async -> String {
         let end = End()
         let threads = NIOThreadPool(numberOfThreads: 1)
         threads.start()
         let (starts, sender) = AsyncStream.makeStream(of: Int32.self)
+        if let pid { sender.yield(pid) }
         await withTaskGroup(of: Void.self) { group in
             group.addTask {
                 _ = try? await threads.runIfActive {
                     keeper.receive { report in
                         switch report {
-                        case .spawned(Self.id, let pid): sender.yield(pid)
+                        case .spawned(id, let pid): sender.yield(pid)
                         case .spawnFailed(_, let error):
                             end.words.withLock { $0 = error.description }
                             sender.finish()
-                        case .exited(Self.id, _, let exit):
+                        case .exited(id, _, let exit):
                             end.words.withLock { $0 = exit.words }
                             sender.finish()
                         default: break
@@ -85,7 +136,7 @@ package struct KeptProgram: Sendable {
                 sender.finish()
             }
             do throws(SpawnError) {
-                try keeper.spawn(request)
+                try begin()
                 await Self.follow(starts, body)
             } catch {
                 end.words.withLock { $0 = error.description }

@@ -42,13 +42,20 @@ enum KeeperVisit {
 
     static let name = "keeper.sock"
 
+    /// The door of the keeper that only keeps the process of the public port.
+    static func portDoor(under runtime: String) -> String { "\(runtime)/gateway-keeper.sock" }
+
     /// Asks the keeper behind a door how many processes it has; nil: there is none, or it has a launcher.
     static func look(_ door: String, patience: Int32 = Self.patience) -> Report? {
+        self.look(door, patience)?.report
+    }
+
+    private static func look(_ door: String, _ patience: Int32) -> (report: Report, version: Int32)? {
         var socket: Int32 = -1
         guard dynamo_keeper_knock(door, patience, &socket) == 0 else { return nil }
         defer { close(socket) }
         guard dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_LOOK), 0, 0, 0, -1) == 0 else { return nil }
-        return self.report(socket)?.report
+        return self.report(socket).map { ($0.report, $0.version) }
     }
 
     /// Has the keeper behind a door end everything.
@@ -62,6 +69,31 @@ enum KeeperVisit {
         // It closes the connection when it begins.
         var report = dynamo_report()
         return dynamo_keeper_receive(socket, &report) <= 0
+    }
+
+    /// Takes over the keeper behind a door, if a process is one of its programs; otherwise it goes on as it was.
+    ///
+    /// - Returns: the keeper and its number of the program.
+    static func adopt(_ door: String, running pid: Int32) -> (keeper: Keeper, id: UInt64)? {
+        guard self.look(door, Self.patience)?.version == Int32(DYNAMO_KEEPER_VERSION) else { return nil }
+        var socket: Int32 = -1
+        guard dynamo_keeper_knock(door, Self.patience, &socket) == 0 else { return nil }
+        var id: UInt64?
+        defer { if id == nil { close(socket) } }
+        guard dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_ADOPT), 0, 0, 0, -1) == 0,
+            let (report, count, _, files) = Self.report(socket)
+        else { return nil }
+        for file in files { close(file) }
+        var found: UInt64?
+        for _ in 0..<count {
+            guard let (child, descriptors) = Self.receive(socket) else { return nil }
+            for descriptor in descriptors { close(descriptor) }
+            if child.pid == pid, child.step == 0 { found = child.id }
+        }
+        guard let found else { return nil }
+        id = found
+        dynamo_keeper_limit(socket, 0)
+        return (Keeper(adopted: socket, pid: report.pid), found)
     }
 
     /// The first report on a connection, with the descriptors that came along.

@@ -21,7 +21,8 @@ package struct OrphanedDeployment: Sendable, Hashable {
         guard !name.contains("/"), !name.isEmpty, DeploymentLock.hasNoLauncher(path: lock),
             !DeploymentLock.isFree(path: lock)
         else { return nil }
-        let reports = KeeperVisit.doors(under: runtime).compactMap { KeeperVisit.look($0) }
+        var reports = KeeperVisit.doors(under: runtime).compactMap { KeeperVisit.look($0) }
+        if reports.isEmpty { reports = [KeeperVisit.look(KeeperVisit.portDoor(under: runtime))].compactMap(\.self) }
         guard !reports.isEmpty else { return nil }
         return OrphanedDeployment(
             name: name,
@@ -45,7 +46,9 @@ package struct OrphanedDeployment: Sendable, Hashable {
     /// - Parameter limit: the longest wait.
     /// - Returns: whether nothing of it is left.
     package func end(within limit: Duration = .seconds(15)) async -> Bool {
-        for door in KeeperVisit.doors(under: self.runtime) { _ = KeeperVisit.finish(door) }
+        for door in KeeperVisit.doors(under: self.runtime) + [KeeperVisit.portDoor(under: self.runtime)] {
+            _ = KeeperVisit.finish(door)
+        }
         let deadline = ContinuousClock.now + limit
         while ContinuousClock.now < deadline {
             if DeploymentLock.isFree(path: "\(self.runtime)/lock") { return true }

@@ -19,6 +19,8 @@ struct DeploymentStart: Sendable {
     let notes: [String]
     /// The processes that go on under this launcher; `plan` has them as they run.
     var orphans: Orphans?
+    /// Generations that went on as well, and are to be ended.
+    var others: [Orphans] = []
     /// Whether the manifest wants them otherwise.
     var isOutdated = false
 
@@ -67,9 +69,11 @@ struct DeploymentStart: Sendable {
             let wanted = plan
             if let orphans { plan = try Self.adopting(orphans, wanted) }
             // Nothing can go wrong with the manifest any more.
-            for other in host.orphans where other.generation != orphans?.generation {
+            let others = host.orphans.filter { $0.generation != orphans?.generation }
+            for other in others {
                 notes.append("generation \(other.generation), which went on without a launcher, is ended")
-                await other.end()
+                // Beside one that goes on it first answers what it has.
+                if orphans == nil { await other.end() }
             }
             if let orphans { notes.append(Self.note(of: orphans)) }
             return DeploymentStart(
@@ -82,6 +86,7 @@ struct DeploymentStart: Sendable {
                 listeners: listeners,
                 notes: notes,
                 orphans: orphans,
+                others: orphans == nil ? [] : others,
                 isOutdated: orphans != nil && PlanChange(from: plan, to: wanted).isEmpty == false
             )
         } catch let failure as Preparation.Failure {

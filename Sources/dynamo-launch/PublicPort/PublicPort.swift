@@ -51,12 +51,13 @@ final class PublicPort: Sendable {
         notices.logLevel = .notice
         let gateway: any PublicGateway
         var certificates: CertificateWatch?
-        if plan.survive {
+        // One that goes on since before is taken over, and ends with this launcher when it need not survive any more.
+        if plan.survive || KeptProgram.isOrphaned(in: host) {
             // Its process reads certificates again itself.
             gateway = RemoteGateway(
                 configuration,
                 controlSocket: PublicPortPrograms.controlSocket(of: host),
-                programs: PublicPortPrograms(host: host),
+                programs: PublicPortPrograms(host: host, survives: plan.survive),
                 logger: notices
             )
         } else {

@@ -9,10 +9,15 @@ struct PublicPortPrograms: GatewayPrograms {
     let host: DeploymentHost
     /// What it writes when it crashes; what it logs goes to the launcher.
     let logFile: String
+    /// Whether it goes on when the launcher ends without a word.
+    let survives: Bool
 
-    /// - Parameter host: the deployment's.
-    init(host: DeploymentHost) {
+    /// - Parameters:
+    ///   - host: the deployment's.
+    ///   - survives: whether the process goes on when the launcher ends without a word.
+    init(host: DeploymentHost, survives: Bool) {
         self.host = host
+        self.survives = survives
         self.logFile = "\(host.directories.state)/public-port.log"
     }
 
@@ -37,13 +42,22 @@ struct PublicPortPrograms: GatewayPrograms {
             environment: Self.environment,
             directory: "/",
             descriptors: [log, log, file] + sockets,
-            in: self.host
+            in: self.host,
+            survives: self.survives
         )
         let end = await program.run(body)
         return "\(end); what it wrote last: \(self.logFile)"
     }
 
-    func end(_ processID: Int32) async { await ForeignProcess(pid: processID)?.end() }
+    func adopt(_ processID: Int32, _ body: @escaping @Sendable () async -> Void) async -> String {
+        if let end = await KeptProgram.adopt(processID, in: self.host, survives: self.survives, body) {
+            return "\(end); what it wrote last: \(self.logFile)"
+        }
+        // Its keeper is gone, and nobody tells how it ends.
+        await body()
+        await ForeignProcess(pid: processID)?.end()
+        return "it is gone"
+    }
 
     /// This program, by its name if it still has one.
     private static var executable: String {
