@@ -22,6 +22,7 @@ mkdir -p "$cache"
     "systemd=runs generated units" \
     "dbus=the bus of that systemd" \
     "nftables=enforces generated network policies" \
+    "nats-server=a file of the image" \
     "iproute2=the networks of pods"
 
 # One virtual environment a release. The folder is made under another name and moved, so that a broken installation is never used.

@@ -163,7 +163,7 @@ final class MigrationLoop {
             "from generation \(Self.words(migration.from)) to \(Self.words(migration.to)), \(migration.plan.strategy.rawValue)"
         )
         do {
-            try self.journal.append(
+            try self.write(
                 .began(
                     JournalRecord.Began(
                         migration: id,
@@ -195,7 +195,7 @@ final class MigrationLoop {
             let last = self.journal.history.records.last { $0.step == .done }
             let back =
                 command == .rollback
-                ? last.map { "; generation \($0.from) is gone, go back to it with '\(Self.wayBack($0))'" } ?? "" : ""
+                ? last.map { "; generation \($0.from) is gone, go back to it with '\($0.wayBack)'" } ?? "" : ""
             return reply(
                 .failure(MigrationRefusal(cause: .conflict, description: "no migration is under way\(back)"))
             )
@@ -268,7 +268,7 @@ final class MigrationLoop {
                 // Said already when its first step was not begun.
                 if step != .rollingBack { throw unwritten }
             } else {
-                try self.journal.append(.step(step, stage: stage, migration: current.id))
+                try self.write(.step(step, stage: stage, migration: current.id))
             }
         } catch {
             let answer = self.current?.machine.handle(.journalFailed("\(error)")) ?? []
@@ -294,7 +294,7 @@ final class MigrationLoop {
         guard let current = self.current else { return }
         if current.unwritten == nil {
             let end = JournalRecord.Entry.ended(step, reason: reason, migration: current.id)
-            do { try self.journal.append(end) } catch {
+            do { try self.write(end) } catch {
                 self.note("\(error)")
                 self.missingEnd = end
             }
@@ -329,11 +329,17 @@ final class MigrationLoop {
         waiting(nil)
     }
 
+    /// Writes a record to the journal, and says when somebody had deleted that.
+    private func write(_ entry: JournalRecord.Entry) throws(MigrationJournalError) {
+        defer { if let notice = self.journal.takeNotice() { self.control.say(notice, isWarning: true) } }
+        try self.journal.append(entry)
+    }
+
     /// Writes the end of the last migration, as soon as the disk takes it.
     private func writeMissingEnd() {
         guard let end = self.missingEnd, self.current == nil else { return }
         do {
-            try self.journal.append(end)
+            try self.write(end)
             self.control.say(
                 "the migration journal can be written again, and has the end of the last migration",
                 isWarning: false
@@ -366,18 +372,6 @@ final class MigrationLoop {
     private func say(_ text: String, isWarning: Bool = false) {
         guard let current = self.current else { return }
         self.control.say("migration \(current.id): \(text)", isWarning: isWarning)
-    }
-
-    /// The command that migrates to what is gone.
-    private static func wayBack(_ record: MigrationRecord) -> String {
-        let planes = PlaneSet.Request.allCases.map(\.rawValue)
-        func plane(_ generation: String) -> String? {
-            planes.first { generation.contains("(\($0))") || generation.contains("(\($0),") }
-        }
-        guard let old = plane(record.from), old != plane(record.to) else {
-            return "dynamo-launch migrate --to-manifest FILE"
-        }
-        return "dynamo-launch migrate --to \(old)"
     }
 
     private static func words(_ plan: Plan) -> String { MigrationPlan.Side(number: plan.generation, plan: plan).words }

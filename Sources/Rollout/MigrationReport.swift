@@ -87,3 +87,17 @@ struct MigrationReport: Sendable {
         }
     }
 }
+
+extension MigrationRecord {
+    /// The command that migrates back to what is gone.
+    var wayBack: String {
+        let planes = PlaneSet.Request.allCases.map(\.rawValue)
+        func plane(_ generation: String) -> String? {
+            planes.first { generation.contains("(\($0))") || generation.contains("(\($0),") }
+        }
+        guard let old = plane(self.from), old != plane(self.to) else {
+            return "dynamo-launch migrate --to-manifest FILE"
+        }
+        return "dynamo-launch migrate --to \(old)"
+    }
+}

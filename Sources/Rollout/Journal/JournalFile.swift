@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Supervisor
 
 /// A file to which whole lines are added, each on the disk before the next.
 struct JournalFile: ~Copyable {
@@ -8,6 +9,8 @@ struct JournalFile: ~Copyable {
     /// So many bytes count; what lies behind them was written in part.
     private var length = 0
     private var hasRest = false
+    /// Somebody had deleted it, and nobody was told yet.
+    private var wasMadeAnew = false
 
     private init(folder: String, path: String, descriptor: Int32) {
         self.folder = folder
@@ -84,6 +87,7 @@ struct JournalFile: ~Copyable {
     /// - Throws: `MigrationJournalError` when that fails; nothing of them is left in the file then, or, if not even that can
     ///   be done now, before the next ones are written.
     mutating func append(_ bytes: [UInt8]) throws(MigrationJournalError) {
+        if self.isDeleted { try self.makeAnew() }
         try self.cutRest()
         do throws(MigrationJournalError) {
             try Self.write(bytes, to: self.descriptor, at: self.length, path: self.path)
@@ -117,7 +121,29 @@ struct JournalFile: ~Copyable {
         close(self.descriptor)
         self.descriptor = descriptor
         self.length = bytes.count
+        self.hasRest = false
         try Self.syncFolder(self.folder, for: self.path)
+    }
+
+    /// Whether it was made anew since the last call, because somebody had deleted it.
+    mutating func takeWasMadeAnew() -> Bool {
+        defer { self.wasMadeAnew = false }
+        return self.wasMadeAnew
+    }
+
+    private var isDeleted: Bool {
+        var status = stat()
+        return fstat(self.descriptor, &status) == 0 && status.st_nlink == 0
+    }
+
+    /// The content of a file without a name is there for as long as it is open.
+    private mutating func makeAnew() throws(MigrationJournalError) {
+        let content = Array(try self.read().prefix(self.length))
+        do { try DirectoryMaker.make(self.folder) } catch {
+            throw MigrationJournalError(path: self.path, reason: "it was deleted, and \(error)")
+        }
+        try self.replace(by: content)
+        self.wasMadeAnew = true
     }
 
     private mutating func cutRest() throws(MigrationJournalError) {

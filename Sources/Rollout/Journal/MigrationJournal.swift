@@ -87,6 +87,14 @@ package final class MigrationJournal: Sendable {
         }
         try result.get()
     }
+
+    /// What people should know of the file since the last call: that somebody had deleted it.
+    ///
+    /// - Returns: a sentence without a full stop.
+    package func takeNotice() -> String? {
+        guard self.file.withLock({ $0.takeWasMadeAnew() }) else { return nil }
+        return "the migration journal \(self.path) had been deleted; it was made anew, with its whole history"
+    }
 }
 
 /// The records of a journal's bytes.

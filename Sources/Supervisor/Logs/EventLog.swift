@@ -123,6 +123,8 @@ package struct EventReader: Sendable {
             }
             self.offset = 0
         }
+        // Deleted and made anew under the same number.
+        if end < self.offset { self.offset = 0 }
         self.identity = identity
         return rest + self.read(descriptor, to: end)
     }

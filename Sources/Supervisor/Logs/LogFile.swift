@@ -2,6 +2,8 @@ internal import Glibc
 
 /// A log file that is rotated by size, and that neither blocks nor fails when the disk is full: the last lines are kept in memory
 /// and written once it works again, and what had to be dropped is counted.
+///
+/// A file that somebody deletes is made anew with the next line, and its folder too.
 struct LogFile {
     /// What the caller should tell people.
     enum Change: Equatable {
@@ -12,10 +14,7 @@ struct LogFile {
     /// The system calls, so that tests can let them fail.
     struct Calls {
         /// Returns a descriptor or a negated errno.
-        var open: (String) -> Int32 = { path in
-            let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
-            return descriptor < 0 ? -errno : descriptor
-        }
+        var open: (String) -> Int32 = { DirectoryMaker.open($0, O_WRONLY | O_CREAT | O_APPEND) }
         /// Returns the number of bytes written or a negated errno.
         var write: (Int32, UnsafeRawBufferPointer) -> Int = { descriptor, bytes in
             let count = Glibc.write(descriptor, bytes.baseAddress, bytes.count)
@@ -123,6 +122,11 @@ struct LogFile {
 
     /// Returns the errno of a failure; what was not written is kept.
     private mutating func write(_ lines: [[UInt8]]) -> Int32? {
+        // Nobody could read what is written to a file without a name.
+        let deleted = self.isDeleted ? self.descriptor : -1
+        if deleted >= 0 { self.descriptor = -1 }
+        // Closed after the new one is open: whoever reads on knows a new file by its number, which must be another one.
+        defer { if deleted >= 0 { Glibc.close(deleted) } }
         if self.descriptor < 0 {
             let descriptor = self.calls.open(self.path)
             guard descriptor >= 0 else {
@@ -151,6 +155,11 @@ struct LogFile {
         }
         self.size += bytes.count
         return nil
+    }
+
+    private var isDeleted: Bool {
+        var status = stat()
+        return self.descriptor >= 0 && fstat(self.descriptor, &status) == 0 && status.st_nlink == 0
     }
 
     private mutating func keepUnwritten(_ lines: [[UInt8]], written: Int) {

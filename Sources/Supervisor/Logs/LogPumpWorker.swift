@@ -275,10 +275,11 @@ struct LogPumpWorker {
     }
 
     private func writeCommandFile(_ path: String, _ content: [UInt8], of replica: Int) {
-        let descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        let descriptor = DirectoryMaker.open(path, O_WRONLY | O_CREAT | O_TRUNC)
         let written = descriptor < 0 ? -1 : write(descriptor, content, content.count)
         if written != content.count {
-            self.pump.tell(.trouble(replica: replica, "\(path) cannot be written: \(errorText(errno))"))
+            let code = descriptor < 0 ? -descriptor : errno
+            self.pump.tell(.trouble(replica: replica, "\(path) cannot be written: \(errorText(code))"))
         }
         if descriptor >= 0 { close(descriptor) }
     }

@@ -95,8 +95,8 @@ extension ReplicaMachine {
         case .stopped where self.isHalted:
             return "a person: 'dynamo-launch start \(self.plan.name)'"
         case .ending(let run, _):
-            guard let since = run.endingSince else { return nil }
             if run.killed { return "its end after SIGKILL" }
+            guard let since = run.endingSince else { return nil }
             let waited = (now - since).inSeconds
             let left = max(0, self.plan.stop.grace - waited)
             return

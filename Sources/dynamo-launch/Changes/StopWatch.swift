@@ -42,7 +42,7 @@ enum StopWatch {
     static func words(_ status: DeploymentStatus) -> [String] {
         let held = status.replicas.filter { $0.state == .stopping }.compactMap { replica in
             replica.pid.map {
-                "waiting for \(replica.name) (pid \($0)): \(replica.waitingFor ?? "what it has started")"
+                "waiting for \(replica.name) (pid \($0)): \(replica.waitingFor ?? "the end of what it has started")"
             }
         }
         guard held.isEmpty, let gateway = status.gateway, gateway.inFlight > 0 else { return held }

@@ -175,6 +175,7 @@ final class GenerationSources: Sendable {
             return (source, base)
         }
         guard generation > 1, let (source, base) = change else { return }
+        defer { if let notice = self.journal.takeNotice() { self.complain(notice) } }
         do {
             try self.journal.append(
                 .applied(JournalRecord.Applied(generation: generation, source: source, base: base))

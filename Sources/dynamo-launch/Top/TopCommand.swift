@@ -56,7 +56,7 @@ struct TopCommand: AsyncParsableCommand {
         // Whoever started the program is told how it ended.
         if case .signal(let number) = ending {
             signal(number, SIG_DFL)
-            raise(number)
+            WholeScreen.raise(number)
         }
     }
 

@@ -117,7 +117,7 @@ struct TopLoop: Sendable {
     private static func suspend() {
         WholeScreen.leave()
         // To this thread, so that the program stops here and not a little later.
-        raise(SIGTSTP)
+        WholeScreen.raise(SIGTSTP)
         WholeScreen.enter()
     }
 

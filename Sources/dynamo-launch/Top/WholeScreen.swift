@@ -48,6 +48,17 @@ enum WholeScreen {
         }
     }
 
+    /// Sends this thread a signal that it takes at once: threads of a pool have all signals blocked.
+    static func raise(_ number: Int32) {
+        var signals = sigset_t()
+        var before = sigset_t()
+        sigemptyset(&signals)
+        sigaddset(&signals, number)
+        pthread_sigmask(SIG_UNBLOCK, &signals, &before)
+        Glibc.raise(number)
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+    }
+
     private static let isTaken = Atomic(false)
 
     /// Shows these lines and nothing else.

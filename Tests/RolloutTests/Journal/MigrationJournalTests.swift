@@ -159,6 +159,52 @@ import Testing
         }
     }
 
+    @Test(arguments: [false, true])
+    func `a journal that is deleted is made anew with its whole history, and says so once`(
+        withFolder: Bool
+    ) async throws {
+        try await withTemporaryDirectory { directory in
+            let folder = directory.appending(path: "state")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let journal = try MigrationJournal(folder: folder.path)
+            for record in Self.records.prefix(3) { try journal.append(record.entry, time: JournalSamples.time) }
+            #expect(journal.takeNotice() == nil)
+            try FileManager.default.removeItem(at: withFolder ? folder : Self.file(folder))
+            for record in Self.records[3...4] { try journal.append(record.entry, time: JournalSamples.time) }
+            #expect(
+                try Data(contentsOf: Self.file(folder)) == Data(try Self.records.prefix(5).flatMap { try $0.line })
+            )
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == [MigrationJournal.fileName])
+            #expect(try MigrationJournal.history(folder: folder.path) == journal.history)
+            #expect(
+                journal.takeNotice()
+                    == "the migration journal \(journal.path) had been deleted; it was made anew, with its whole history"
+            )
+            #expect(journal.takeNotice() == nil)
+        }
+    }
+
+    @Test func `a deleted journal that cannot be made anew takes no record, and goes on when it can`() async throws {
+        try await withTemporaryDirectory { directory in
+            let folder = directory.appending(path: "state")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let journal = try MigrationJournal(folder: folder.path)
+            for record in Self.records.prefix(2) { try journal.append(record.entry, time: JournalSamples.time) }
+            let history = journal.history
+            try FileManager.default.removeItem(at: folder)
+            try Data().write(to: folder)
+            let error = #expect(throws: MigrationJournalError.self) { try journal.append(Self.records[2].entry) }
+            #expect(
+                error?.reason.contains("cannot create the folder \(folder.path)") == true,
+                "\(String(describing: error))"
+            )
+            #expect(journal.history == history && journal.takeNotice() == nil)
+            try FileManager.default.removeItem(at: folder)
+            try journal.append(Self.records[2].entry, time: JournalSamples.time)
+            #expect(try MigrationJournal.history(folder: folder.path) == JournalSamples.history(Self.records.prefix(3)))
+        }
+    }
+
     /// Runs a body while no file of this process may grow beyond a size: what a full disk does, without one.
     private static func withFilesLimited<Value>(to bytes: Int, _ body: () -> Value) -> Value {
         var before = rlimit()

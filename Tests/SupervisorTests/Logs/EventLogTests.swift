@@ -52,6 +52,20 @@ import Testing
         #expect(reader.putAway().map(\.message) == ["one"])
     }
 
+    @Test func `a file that is deleted is made anew, and whoever reads it goes on there`() throws {
+        let folder = ScratchFolder()
+        let log = EventLog(path: Self.path(folder))
+        let event = { LaunchEvent($0, level: .info, generation: 1) }
+        _ = log.append(event("a long one that was there before"))
+        var reader = EventReader(path: Self.path(folder))
+        #expect(reader.next().count == 1)
+        try FileManager.default.removeItem(atPath: folder.path)
+        #expect(reader.next() == [])
+        #expect(log.append(event("one")) == nil && log.append(event("two")) == nil)
+        #expect(reader.next().map(\.message) == ["one", "two"])
+        #expect(EventLog.events(in: Self.path(folder), last: 9) { _ in true }.events.map(\.message) == ["one", "two"])
+    }
+
     @Test func `half a line is read when it is whole, and what is no event is left out`() throws {
         let folder = ScratchFolder()
         let event = try JSONEncoder().encode(LaunchEvent("late", level: .info, generation: 1))

@@ -43,6 +43,37 @@ import Testing
         #expect(self.content("\(path).1") == "123456789\n")
     }
 
+    @Test func aDeletedFileIsMadeAnewAndItsFolderToo() throws {
+        let folder = ScratchFolder()
+        let path = "\(folder.path)/logs/a.log"
+        var file = LogFile(path: path)
+        #expect(file.append(self.lines("one"), at: .now) == nil, "the folder is made")
+        try FileManager.default.removeItem(atPath: path)
+        #expect(file.append(self.lines("two"), at: .now) == nil)
+        #expect(self.content(path) == "two\n")
+        try FileManager.default.removeItem(atPath: "\(folder.path)/logs")
+        for text in ["three", "four"] { #expect(file.append(self.lines(text), at: .now) == nil) }
+        #expect(self.content(path) == "three\nfour\n")
+        file.close()
+    }
+
+    @Test func whileADeletedFileCannotBeMadeItsLinesAreKept() throws {
+        let folder = ScratchFolder()
+        let logs = "\(folder.path)/logs"
+        var file = LogFile(path: "\(logs)/a.log")
+        var now = ContinuousClock.now
+        #expect(file.append(self.lines("one"), at: now) == nil)
+        try FileManager.default.removeItem(atPath: logs)
+        // Not a folder any more.
+        try "".write(toFile: logs, atomically: true, encoding: .utf8)
+        #expect(file.append(self.lines("two"), at: now) == .failed(reason: "Not a directory"))
+        try FileManager.default.removeItem(atPath: logs)
+        now += LogFile.retryEvery
+        #expect(file.append(self.lines("three"), at: now) == .recovered(lostLines: 0))
+        #expect(self.content("\(logs)/a.log") == "two\nthree\n")
+        file.close()
+    }
+
     /// A disk of so many bytes.
     final class Disk {
         var room = 0
