@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 // Runs the keeper in a forked child; `door` is -1 when nothing is to outlive the launcher. Does not return.
-void dynamo_keeper_main(int channel, int lock_descriptor, int door, pid_t launcher);
+void dynamo_keeper_main(int channel, int lock_descriptor, int door, uint64_t soft_limit, pid_t launcher);
 
 // The field 22 of /proc/PID/stat, and whether a process is in the session of another. Without malloc.
 uint64_t dynamo_start_time(pid_t pid);

@@ -23,6 +23,7 @@ struct leader *keeper_leaders;
 size_t keeper_leader_count;
 int keeper_is_orphaned;
 int keeper_forgets;
+uint64_t keeper_soft_limit;
 int keeper_kept_file = -1;
 int keeper_signals;
 // Whether what runs outlives the launcher.
@@ -273,7 +274,8 @@ static void place(int descriptor, int number) {
     }
 }
 
-void dynamo_keeper_main(int channel, int lock_descriptor, int door, pid_t launcher) {
+void dynamo_keeper_main(int channel, int lock_descriptor, int door, uint64_t soft_limit, pid_t launcher) {
+    keeper_soft_limit = soft_limit;
     // Each may lie on a number that another one is to get.
     int high_channel = fcntl(channel, F_DUPFD, 64);
     int high_lock = lock_descriptor < 0 ? -1 : fcntl(lock_descriptor, F_DUPFD, 64);

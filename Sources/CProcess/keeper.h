@@ -35,6 +35,8 @@ extern int keeper_is_orphaned;
 extern int keeper_forgets;
 // What the launcher wants to be kept beside the processes, or -1.
 extern int keeper_kept_file;
+// Of open files, for what is started, which does not keep descriptors for others; 0: as many as the keeper.
+extern uint64_t keeper_soft_limit;
 // Becomes readable when a child has ended.
 extern int keeper_signals;
 

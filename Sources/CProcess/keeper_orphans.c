@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -219,6 +220,13 @@ pid_t keeper_keep_orphans(void) {
                 struct timeval limit = {.tv_sec = 5};
                 setsockopt(visitor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
                 setsockopt(visitor, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+                // One that gave up while there was a launcher has nothing to ask any more.
+                struct pollfd left = {.fd = visitor, .events = POLLRDHUP};
+                if (poll(&left, 1, 0) > 0) {
+                    close(visitor);
+                    visitor = -1;
+                    continue;
+                }
                 struct dynamo_request request;
                 ssize_t size = -1;
                 pid_t who = visitor_of(visitor);

@@ -51,6 +51,11 @@ static void set_limit(int pipe, const struct dynamo_limits *limits, int step, in
 }
 
 static void set_limits(int pipe, const struct dynamo_limits *limits) {
+    struct rlimit files;
+    if (keeper_soft_limit > 0 && getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = keeper_soft_limit < files.rlim_max ? keeper_soft_limit : files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     set_limit(pipe, limits, DYNAMO_STEP_OPEN_FILES, RLIMIT_NOFILE, limits->open_files);
     set_limit(pipe, limits, DYNAMO_STEP_CORE_SIZE, RLIMIT_CORE, limits->core_size);
     set_limit(pipe, limits, DYNAMO_STEP_LOCKED_MEMORY, RLIMIT_MEMLOCK, limits->locked_memory);

@@ -35,14 +35,7 @@ int dynamo_keeper_start(int lock_descriptor, int door, uint64_t soft_limit, int 
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &previous);
     pid_t child = _Fork();
-    if (child == 0) {
-        struct rlimit limit;
-        if (soft_limit > 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-            limit.rlim_cur = soft_limit < limit.rlim_max ? soft_limit : limit.rlim_max;
-            setrlimit(RLIMIT_NOFILE, &limit);
-        }
-        dynamo_keeper_main(pair[1], lock_descriptor, door, launcher);
-    }
+    if (child == 0) dynamo_keeper_main(pair[1], lock_descriptor, door, soft_limit, launcher);
     int error = errno;
     pthread_sigmask(SIG_SETMASK, &previous, NULL);
     close(pair[1]);

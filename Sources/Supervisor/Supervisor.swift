@@ -247,6 +247,14 @@ package final class Supervisor: Sendable {
         return UInt64(limit.rlim_cur)
     }()
 
+    /// Another program that takes this one's place gets the limit that there was.
+    package static func restoreDescriptorLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = min(limit.rlim_max, rlim_t(self.originalLimit))
+        if limit.rlim_cur > 0 { setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) }
+    }
+
     /// Each replica needs two descriptors here, and each port that is leased for it one.
     ///
     /// To be called before ports are leased; what is started gets the limit that there was.

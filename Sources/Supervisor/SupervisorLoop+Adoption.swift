@@ -9,9 +9,7 @@ extension SupervisorLoop {
     /// Lets the keeper know what the deployment is.
     func keepPlan() {
         guard self.keeper.hasDoor else { return }
-        var plan = self.machine.activePlan
-        // Each process says itself what it is.
-        plan.replicas = []
+        let plan = self.machine.activePlan
         do {
             let file = try KeptFile.make(plan)
             self.keeper.keep(file)

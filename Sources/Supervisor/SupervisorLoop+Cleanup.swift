@@ -84,8 +84,11 @@ extension SupervisorLoop {
         switch event {
         case .matched(let index, let run, let layer):
             self.feed(.logMatched(replica: index, run: run, index: layer), in: &group)
+            // It may come before its turn, and is not read again.
+            self.noteKept(of: index)
         case .notified(let index, let run, let message):
             self.feed(.notified(replica: index, run: run, message), in: &group)
+            self.noteKept(of: index)
         case .strangerNotified(let index, let run, let pid):
             let name = self.plan.replicas[index].name
             let who = pid == 0 ? "an unknown process" : "\(ProcessTable.command(of: pid)) (pid \(pid))"

@@ -181,8 +181,12 @@ extension SupervisorLoop {
         let change = PlanChange(from: current, to: plan)
         if self.rolloutWatcher != nil { return request.reply(.failure(.underWay)) }
         if self.machine.isStopping { return request.reply(.failure(.stopping)) }
-        guard change.refusals.isEmpty else {
-            let reasons = change.refusals.joined(separator: "\n")
+        var refusals = change.refusals
+        if current.survive, !plan.survive {
+            refusals.append("survive cannot be turned off while the deployment runs: the next launcher reads it")
+        }
+        guard refusals.isEmpty else {
+            let reasons = refusals.joined(separator: "\n")
             let text = "\(reasons)\nnothing was changed; stop the deployment and start it again for that"
             return request.reply(.failure(RolloutRefusal(cause: .conflict, description: text)))
         }

@@ -60,7 +60,9 @@ struct Preparation {
     init(reading options: ManifestOptions) throws(Failure) {
         let selection: ManifestSelection
         do {
-            let subcommands = DynamoLaunch.configuration.subcommands.compactMap { $0.configuration.commandName }
+            let subcommands = DynamoLaunch.configuration.subcommands.compactMap { command in
+                command.configuration.shouldDisplay ? command.configuration.commandName : nil
+            }
             selection = try ManifestSelection.select(options.manifest, subcommands: subcommands)
         } catch let failure as ManifestSelection.Failure {
             throw Failure([failure.description])

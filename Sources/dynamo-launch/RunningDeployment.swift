@@ -42,7 +42,7 @@ struct RunningDeployment {
             default:
                 let names = running.map(\.name).joined(separator: ", ")
                 throw self.failure(
-                    "error: several deployments run: \(names); name one of them (--deployment NAME, or NAME for status, logs, stop)"
+                    "error: several deployments run: \(names); name one of them (--deployment NAME, or NAME for status, top, logs, stop and others)"
                 )
             }
         }

@@ -294,7 +294,10 @@ struct UpCommand: AsyncParsableCommand {
     private static func catchUp(_ fleet: GenerationFleet, _ output: ForegroundOutput) async {
         // It is begun by another task.
         while fleet.supervisor == nil, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(10)) }
-        await fleet.supervisor?.waitUntilSettled(atMost: .seconds(30))
+        await fleet.supervisor?.waitUntilSettled(atMost: .seconds(86_400))
+        while !Task.isCancelled, fleet.isMigrating || fleet.supervisor?.isChanging ?? false {
+            try? await Task.sleep(for: .milliseconds(200))
+        }
         await Self.apply(fleet, output, because: "adopted")
     }
 

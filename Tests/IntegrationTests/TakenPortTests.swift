@@ -64,7 +64,8 @@ import Testing
             let port = try #require(before?.ports.first { $0.name == "system" }?.port)
             let squatter = try Squatter(port)
             try Data().write(to: deployment.directory.appending(path: "go"))
-            try await deployment.waitUntilReady()
+            // "Address already in use" has the words of what is waited for elsewhere.
+            try await deployment.program.waitForOutput("| ready in ", within: .seconds(60))
             let after = try await Self.status(deployment).replicas.first { $0.name == "worker" }
             let renewed = try #require(after?.ports.first { $0.name == "system" }?.port)
             #expect(renewed != port)

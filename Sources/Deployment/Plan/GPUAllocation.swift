@@ -44,10 +44,12 @@ struct GPUAllocation {
             }
         }
         self.used.formUnion(self.devices.values.joined().joined())
-        for process in processes {
-            guard let gpus = process.gpus, case .count(let count) = gpus.selection else { continue }
-            self.choose(count, for: process, gpus)
+        let counted = processes.compactMap { process in
+            if let gpus = process.gpus, case .count(let count) = gpus.selection { (process, gpus, count) } else { nil }
         }
+        // What was given before stays, so that a plan that is made again is the same, and what runs keeps what it has.
+        for (process, _, count) in counted { self.keep(count, for: process) }
+        for (process, gpus, count) in counted { self.choose(count, for: process, gpus) }
     }
 
     /// The devices of such a variable; what follows the first that cannot be one does not count, as CUDA has it.
@@ -118,9 +120,8 @@ struct GPUAllocation {
 
     // MARK: Chosen devices
 
-    private mutating func choose(_ count: Int, for process: ProcessManifest, _ gpus: GPUManifest) {
+    private mutating func keep(_ count: Int, for process: ProcessManifest) {
         var replicas = Array(repeating: [String](), count: process.replicas)
-        // What was given before stays, so that a plan that is made again is the same.
         for index in replicas.indices {
             let given = self.facts.given["\(process.name.value)-\(index)"] ?? []
             guard given.count == count, self.used.isDisjoint(with: given),
@@ -129,6 +130,11 @@ struct GPUAllocation {
             replicas[index] = given
             self.used.formUnion(given)
         }
+        self.devices[process.name.value] = replicas
+    }
+
+    private mutating func choose(_ count: Int, for process: ProcessManifest, _ gpus: GPUManifest) {
+        var replicas = self.devices[process.name.value] ?? []
         for index in replicas.indices where replicas[index].count < count {
             while replicas[index].count < count, let device = self.next(isFree: true) {
                 replicas[index].append(device)

@@ -123,6 +123,9 @@ extension ReplicaMachine {
         case .starting(let run) where run.number == number && run.pid == nil:
             self.successor = plan
             return self.runEnded(run, .newPorts(reason), at: now)
+        case .ending(let run, let ending) where run.number == number && run.pid == nil:
+            // It was told to end while its ports were looked for, and there is nothing that could.
+            return self.runEnded(run, ending, at: now)
         case .clearing(let run, .exit, let lifetime) where run.number == number,
             .clearing(let run, .notStarted, let lifetime) where run.number == number:
             self.successor = plan
@@ -208,6 +211,10 @@ extension ReplicaMachine {
     /// Asks the replica to end, and not to start again before a person wants it.
     mutating func halt(at now: ContinuousClock.Instant) -> [Action] {
         self.isHalted = true
+        if case .failed = self.state, self.survivor == nil {
+            self.state = .stopped
+            return [.stateChanged(nil)]
+        }
         return self.stop(at: now)
     }
 

@@ -50,6 +50,8 @@ package final class Orphans: Sendable {
     let lock: Int32
     /// What the deployment was when the launcher ended; its replicas are those that have a process, or had one when it ended.
     package let plan: Plan
+    /// The same with all replicas that it was to have.
+    package let whole: Plan
     /// When the launcher ended, in seconds since 1970.
     package let launcherEnded: Double
     /// How many processes run.
@@ -58,11 +60,20 @@ package final class Orphans: Sendable {
 
     package var generation: Int { self.plan.generation }
 
-    private init(door: String, lock: Int32, plan: Plan, report: KeeperVisit.Report, socket: Int32, runs: [Run]) {
+    private init(
+        door: String,
+        lock: Int32,
+        plan: Plan,
+        whole: Plan,
+        report: KeeperVisit.Report,
+        socket: Int32,
+        runs: [Run]
+    ) {
         self.keeper = report.pid
         self.door = door
         self.lock = lock
         self.plan = plan
+        self.whole = whole
         self.launcherEnded = report.launcherEnded
         self.running = report.running
         self.state = Mutex(State(socket: socket, runs: runs))
@@ -83,7 +94,9 @@ package final class Orphans: Sendable {
     /// - Throws: `Failure` when there is one, and it cannot be understood; it keeps what it has then.
     static func adopt(_ door: String) throws(Failure) -> Orphans? {
         var socket: Int32 = -1
-        guard dynamo_keeper_knock(door, KeeperVisit.patience, &socket) == 0 else { return nil }
+        guard dynamo_keeper_knock(door, KeeperVisit.patience, &socket) == 0 else {
+            return try Self.nothing(behind: door)
+        }
         var runs: [Run] = []
         var lock: Int32 = -1
         var isComplete = false
@@ -97,7 +110,7 @@ package final class Orphans: Sendable {
         // Another version may say things that this one would misunderstand.
         guard dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_LOOK), 0, 0, 0, -1) == 0,
             let look = KeeperVisit.report(socket)
-        else { return nil }
+        else { return try Self.nothing(behind: door) }
         guard look.version == Int32(DYNAMO_KEEPER_VERSION) else {
             throw Failure(
                 description:
@@ -110,7 +123,7 @@ package final class Orphans: Sendable {
         guard dynamo_keeper_knock(door, KeeperVisit.patience, &socket) == 0,
             dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_ADOPT), 0, 0, 0, -1) == 0,
             let (report, count, _, files) = KeeperVisit.report(socket)
-        else { return nil }
+        else { return try Self.nothing(behind: door) }
         lock = files.first ?? -1
         var plan: Plan?
         if files.count > 1 {
@@ -125,7 +138,7 @@ package final class Orphans: Sendable {
             }
             runs.append(run)
         }
-        guard var plan, lock >= 0 else {
+        guard let whole = plan, lock >= 0 else {
             throw Failure(description: "the keeper (pid \(report.pid)) does not know what the processes that go on are")
         }
         // The last process of a replica is the one that counts.
@@ -139,10 +152,24 @@ package final class Orphans: Sendable {
             _ = dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_FORGET), run.id, 0, 0, -1)
         }
         runs = last.values.sorted { $0.id < $1.id }
-        plan.replicas = runs.map(\.kept.replica)
+        // Each process says itself what it is.
+        var running = whole
+        running.replicas = runs.map(\.kept.replica)
         dynamo_keeper_limit(socket, 0)
         isComplete = true
-        return Orphans(door: door, lock: lock, plan: plan, report: report, socket: socket, runs: runs)
+        return Orphans(door: door, lock: lock, plan: running, whole: whole, report: report, socket: socket, runs: runs)
+    }
+
+    /// A keeper that is slow is no reason to do as if there were none.
+    private static func nothing(behind door: String) throws(Failure) -> Orphans? {
+        var socket: Int32 = -1
+        let error = dynamo_keeper_knock(door, KeeperVisit.patience, &socket)
+        if socket >= 0 { close(socket) }
+        if error == ENOENT || error == ECONNREFUSED { return nil }
+        throw Failure(
+            description:
+                "the keeper of the processes that go on does not answer at \(door); nothing was changed: try again in a moment"
+        )
     }
 
     private static func run(_ socket: Int32) -> Run? {

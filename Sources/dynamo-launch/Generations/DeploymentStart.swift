@@ -126,7 +126,7 @@ struct DeploymentStart: Sendable {
 
     /// The plan with the processes as they run.
     private static func adopting(_ orphans: Orphans, _ wanted: Plan) throws(Orphans.Failure) -> Plan {
-        let change = PlanChange(from: orphans.plan, to: wanted)
+        let change = PlanChange(from: orphans.whole, to: wanted)
         guard change.refusals.isEmpty else {
             let name = wanted.deployment
             throw Orphans.Failure(

@@ -175,6 +175,8 @@ final class GenerationFleet: Sendable {
             let isSpokenOf =
                 state.active == plan.generation || state.retiring.contains(state.active)
                 || state.running[state.active] == nil
+            // First: who sees that it runs may count on it.
+            self.port?.add(plan)
             state.running[plan.generation] = generation
             state.outcomes[plan.generation] = nil
             state.retiring.remove(plan.generation)
@@ -182,7 +184,6 @@ final class GenerationFleet: Sendable {
             return (true, isSpokenOf)
         }
         guard isWanted else { return nil }
-        self.port?.add(plan)
         if isSpokenOf { self.host.setCurrent(generation.supervisor) }
         self.sender.yield(.run(generation))
         return generation

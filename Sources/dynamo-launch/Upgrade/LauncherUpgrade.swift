@@ -66,12 +66,18 @@ struct LauncherUpgrade: Sendable {
             arguments.removeSubrange(index...min(index + 1, arguments.count - 1))
         }
         arguments.removeAll { $0.hasPrefix("--ready-fd=") }
-        for signal in [SIGINT, SIGTERM, SIGPIPE, SIGXFSZ] + (UpCommand.ignoredHangup ? [] : [SIGHUP]) {
-            Glibc.signal(signal, SIG_DFL)
+        let before = ([SIGINT, SIGTERM, SIGPIPE, SIGXFSZ] + (UpCommand.ignoredHangup ? [] : [SIGHUP])).map {
+            ($0, Glibc.signal($0, SIG_DFL))
         }
-        var none = sigset_t()
+        var (none, mask) = (sigset_t(), sigset_t())
         sigemptyset(&none)
-        pthread_sigmask(SIG_SETMASK, &none, nil)
-        return ProgramReplacement.execute(binary, arguments)
+        pthread_sigmask(SIG_SETMASK, &none, &mask)
+        Supervisor.restoreDescriptorLimit()
+        let failure = ProgramReplacement.execute(binary, arguments)
+        // This launcher goes on.
+        Supervisor.raiseDescriptorLimit()
+        pthread_sigmask(SIG_SETMASK, &mask, nil)
+        for (signal, handler) in before { Glibc.signal(signal, handler) }
+        return failure
     }
 }

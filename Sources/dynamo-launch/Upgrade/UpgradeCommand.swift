@@ -12,7 +12,7 @@ struct UpgradeCommand: AsyncParsableCommand {
         discussion: """
             The launcher becomes the other program in place: its process stays the same one, and the processes of the deployment go on meanwhile and are \
             adopted. It is called as the launcher was, so it reads the manifest anew, and what that says otherwise is changed as by 'dynamo-launch apply'. \
-            The manifest must say 'survive: true'. While the programs change, which takes about a second, the public port is closed and KV events pause.
+            The manifest must say 'survive: true'. Requests go on while the programs change, which takes about a second; KV events pause.
 
             Examples:
               dynamo-launch upgrade
@@ -43,6 +43,7 @@ struct UpgradeCommand: AsyncParsableCommand {
         }
         let deployment = try await RunningDeployment.find(self.name)
         let binary = try self.program()
+        let launcher = try await deployment.ask { try await $0.status() }.launcherPID
         try await deployment.ask { try await $0.upgrade(to: binary) }
         let deadline = ContinuousClock.now + .seconds(60)
         while ContinuousClock.now < deadline {
@@ -55,11 +56,9 @@ struct UpgradeCommand: AsyncParsableCommand {
                 return Terminal.print("\(deployment.name): runs under \(binary), launcher pid \(status.launcherPID)")
             }
             try await Task.sleep(for: .milliseconds(50))
-            // It ended before it had adopted anything.
-            if let orphan = await RunningDeployment.orphan(deployment.name) {
-                // Or is about to.
-                try await Task.sleep(for: .milliseconds(500))
-                guard await RunningDeployment.orphan(deployment.name) != nil else { continue }
+            // It ended before it had adopted anything: it would be the same process.
+            if ForeignProcess(pid: Int32(launcher)) == nil, let orphan = await RunningDeployment.orphan(deployment.name)
+            {
                 throw RunningDeployment.failure(
                     "error: \(binary) ended before it had taken over; nothing is lost: \(orphan.words)"
                 )

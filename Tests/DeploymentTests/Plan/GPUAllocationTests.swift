@@ -44,6 +44,12 @@ import Testing
         #expect(two.replicas.map(\.gpus) == [["0", "1"]])
     }
 
+    @Test func `what another process was given is not given away`() throws {
+        let facts = DeviceFacts(known: ["0", "1", "2"], given: ["a-0": ["0"], "b-0": ["1"]], isBinding: true)
+        let two = "  a: {builtin: worker, gpus: 1, replicas: 2}\n  b: {builtin: worker, gpus: 1}\n"
+        #expect(try Self.plan(two, facts).replicas.map(\.gpus) == [["0"], ["2"], ["1"]])
+    }
+
     @Test func `too few devices are an error before the start, and a note of what is only shown`() throws {
         var facts = DeviceFacts(
             known: ["0", "1"],

@@ -114,6 +114,20 @@ extension RolloutTests {
         #expect(Self.spawns(running.feed(.rolloutRequested(Rollout(.start, ["frontend-0"])))) == [0])
     }
 
+    @Test func `what a person had stopped can be started after its own change failed`() {
+        let old = Self.frontends(2, never: true, role: .worker)
+        var running = Running(old, gateway: false)
+        running.feed(.rolloutRequested(Rollout(.stop, ["frontend-0"])))
+        running.ends(0, run: 1)
+        running.feed(.rolloutRequested(Self.rollout(running, to: [Self.changed(old[0]), old[1]])))
+        running.feed(.exited(replica: 0, run: 2, .exited(3)))
+        let back = running.feed(.cleared(replica: 0, run: 2))
+        #expect(back.contains(.rolloutEnded("frontend-0: exit code 3; everything runs as before")), "\(back)")
+        #expect(running.machine.replicas[0].shownState == .stopped && running.machine.phase == .degraded)
+        #expect(Self.spawns(running.feed(.rolloutRequested(Rollout(.start, ["frontend-0"])))) == [0])
+        #expect(running.feed(.spawned(replica: 0, run: 3, pid: 9)).contains(.rolloutEnded(nil)))
+    }
+
     @Test func `a way back that fails too is the end, as it would be without a change`() {
         let old = Self.frontends(2, never: true)
         var running = Running(old, gateway: false)

@@ -149,6 +149,16 @@ struct TakenPortTests {
         #expect(driver.machine.renewals == 0)
     }
 
+    @Test func `what is told to end before it was started ends as soon as its ports are known`() {
+        var driver = Driver()
+        _ = driver.start()
+        _ = driver.machine.stop(at: driver.now)
+        let actions = driver.machine.takePorts(of: driver.machine.plan, run: 1, reason: "taken", at: driver.now)
+        #expect(actions.contains { if case .clear(run: 1, _) = $0 { true } else { false } }, "\(actions)")
+        _ = driver.cleared()
+        #expect(driver.machine.state == .stopped)
+    }
+
     @Test func `what is being stopped gets no ports`() {
         var driver = Driver()
         _ = driver.start()

@@ -117,6 +117,41 @@ struct OrphanTests {
         try await eventually("all of it is gone") { Self.isGone(run.pid) && Self.isGone(keeper.pid) }
     }
 
+    @Test func `who gave up while there was a launcher ends nothing later`() async throws {
+        let kept = try Kept()
+        try kept.spawn(1, "sleeper", "exec sleep 1000")
+        var socket: Int32 = -1
+        try #require(dynamo_keeper_knock(kept.door, 1000, &socket) == 0)
+        try #require(dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_FINISH), 0, 0, 0, -1) == 0)
+        close(socket)
+        kept.die()
+        let (keeper, runs) = try #require(try kept.adopted().take())
+        let run = try #require(runs.first)
+        #expect(run.exit == nil && !Self.isGone(run.pid))
+        keeper.finish()
+        try await eventually("all of it is gone") { Self.isGone(run.pid) && Self.isGone(keeper.pid) }
+    }
+
+    @Test func `a keeper that remembers nothing ends with its last process, and is taken over before`() async throws {
+        let kept = try Kept()
+        kept.keeper?.setSurvive(true, remembering: false)
+        try kept.spawn(1, "sleeper", "exec sleep 1000")
+        kept.die()
+        let pid = try #require(try kept.adopted().peek()?.first?.pid)
+        try await eventually("it is orphaned again") { KeeperVisit.look(kept.door)?.running == 1 }
+        #expect(KeeperVisit.adopt(kept.door, running: pid + 1) == nil, "another process than was meant")
+        try await eventually("and once more") { KeeperVisit.look(kept.door)?.running == 1 }
+        let keeper: Int32
+        do {
+            let (taken, id) = try #require(KeeperVisit.adopt(kept.door, running: pid))
+            #expect(id == 1)
+            keeper = taken.pid
+        }
+        try await eventually("nobody has it") { KeeperVisit.look(kept.door)?.running == 1 }
+        kill(pid, SIGKILL)
+        try await eventually("the keeper is gone too") { Self.isGone(keeper) }
+    }
+
     @Test func `what is written while there is no launcher blocks nobody, and the oldest of it is kept`() async throws {
         let kept = try Kept()
         // More than a pipe and a spool hold together, and a mark when all of it was written.
