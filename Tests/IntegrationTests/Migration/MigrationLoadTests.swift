@@ -32,7 +32,7 @@ import Testing
         let arguments = [
             "--http", "--set", #"processes.worker.args=[--engine, echo, --model-name, "{{model}}", --rate, 500]"#,
         ]
-        try await self.run(arguments, moves: Self.allPairs, rate: 2.25)
+        try await self.run(arguments, moves: Self.allPairs, rate: 1.25)
     }
 
     @Test func `Dynamo 1_2_1: all six pairs of planes, and from its http to 1_6_1 on tcp`() async throws {
