@@ -32,7 +32,9 @@ import Testing
         let arguments = [
             "--http", "--set", #"processes.worker.args=[--engine, echo, --model-name, "{{model}}", --rate, 500]"#,
         ]
-        try await self.run(arguments, moves: Self.allPairs, rate: 1.25)
+        // More of them take both of a small machine's processors in a debug build already when nothing moves; the steady p99, which the
+        // shift's is compared with, is several times as long then.
+        try await self.run(arguments, moves: Self.allPairs, rate: 1.5)
     }
 
     @Test func `Dynamo 1_2_1: all six pairs of planes, and from its http to 1_6_1 on tcp`() async throws {
@@ -126,6 +128,7 @@ import Testing
         let end = try await deployment.command("migrate", "status", "--follow")
         #expect(end.exit == .code(0), "\(end.output)")
         #expect(try await ledger.status().generation == generation)
+        print("migration \(generation - 1), to \(move.name): done")  // Who waits for the whole chain sees that it goes on.
     }
 
     private static func checkTimes(_ totals: SteadyClients.Totals, _ moves: [Move]) {
