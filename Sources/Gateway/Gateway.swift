@@ -47,8 +47,9 @@ package final class Gateway: Sendable {
 
     /// Opens the listeners; requests are held from then on until there are backends.
     ///
+    /// - Parameter isAccepting: whether connections are accepted at once, or wait for ``beginAccepting()``.
     /// - Throws: `GatewayError` with the listener that cannot be opened; none is open then.
-    package func bind() async throws(GatewayError) {
+    package func bind(isAccepting: Bool) async throws(GatewayError) {
         let configuration = self.core.configuration
         var certificates: [CertificateStore?] = []
         for listener in configuration.listeners {
@@ -64,7 +65,7 @@ package final class Gateway: Sendable {
             state.certificates = certificates.compactMap(\.self)
         }
         let lanes = await self.makeLanes(group)
-        let listening = GatewayListening(core: self.core, group: group, lanes: lanes)
+        let listening = GatewayListening(core: self.core, group: group, lanes: lanes, isAccepting: isAccepting)
         for (listener, certificate) in zip(configuration.listeners, certificates) {
             do {
                 let (channel, address) = try await listening.open(listener, certificate)
@@ -79,6 +80,9 @@ package final class Gateway: Sendable {
             }
         }
     }
+
+    /// The same, accepting connections at once.
+    package func bind() async throws(GatewayError) { try await self.bind(isAccepting: true) }
 
     private func makeLanes(_ group: MultiThreadedEventLoopGroup) async -> [ObjectIdentifier: NIOLoopBound<Lane>] {
         var lanes: [ObjectIdentifier: NIOLoopBound<Lane>] = [:]
@@ -200,6 +204,12 @@ package final class Gateway: Sendable {
         await self.setAccepting(true)
         return false
     }
+
+    /// Leaves connections that come to whoever else has the sockets; what was accepted is served.
+    package func stopAccepting() async { await self.setAccepting(false) }
+
+    /// Accepts connections after ``stopAccepting()``, or when ``bind(isAccepting:)`` did not.
+    package func beginAccepting() async { await self.setAccepting(true) }
 
     private func setAccepting(_ isAccepting: Bool) async {
         for channel in self.state.withLock({ $0.listening }) {

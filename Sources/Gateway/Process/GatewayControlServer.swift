@@ -26,6 +26,8 @@ package final class GatewayControlServer: Sendable {
         var sockets: [Int32]
         var socketFiles: [String]
         var traffic = GatewayTraffic()
+        /// Nothing is accepted yet.
+        var awaitsTurn: Bool
     }
 
     /// A connection that is not the launcher's.
@@ -54,7 +56,13 @@ package final class GatewayControlServer: Sendable {
         let sockets = configuration.gateway.listeners.compactMap { listener -> Int32? in
             if case .inherited(let descriptor, _, _) = listener { descriptor } else { nil }
         }
-        self.state = Mutex(State(sockets: sockets, socketFiles: configuration.socketFiles))
+        self.state = Mutex(
+            State(
+                sockets: sockets,
+                socketFiles: configuration.socketFiles,
+                awaitsTurn: configuration.awaitsTurn
+            )
+        )
     }
 
     /// Opens the control socket, for this user only; commands are obeyed from ``run()`` on.
@@ -173,9 +181,21 @@ package final class GatewayControlServer: Sendable {
             group.cancelAll()
         }
         client.close()
-        self.state.withLock { state in
-            if state.current?.channel === client.channel { state.current = nil }
+        let isLeft = self.state.withLock { state in
+            guard state.current?.channel === client.channel else { return false }
+            state.current = nil
+            return true
         }
+        // Nobody else will tell it to.
+        if isLeft { await self.takeTurn() }
+    }
+
+    private func takeTurn() async {
+        let awaited = self.state.withLock { state in
+            defer { state.awaitsTurn = false }
+            return state.awaitsTurn
+        }
+        if awaited { await self.gateway.beginAccepting() }
     }
 
     private func sendLines(_ client: ControlConnection) async {
@@ -209,15 +229,21 @@ package final class GatewayControlServer: Sendable {
 
     private func answer(_ command: GatewayCommand) async -> GatewayAnswer? {
         switch command {
-        case .setTraffic, .keepSocketFiles, .drain: nil
-        case .pause(let idle): .done(await self.gateway.pause(ifIdleFor: idle))
+        case .setTraffic, .keepSocketFiles, .drain: return nil
+        case .beginAccepting:
+            await self.takeTurn()
+            return nil
+        case .stopAccepting:
+            await self.gateway.stopAccepting()
+            return .done(true)
+        case .pause(let idle): return .done(await self.gateway.pause(ifIdleFor: idle))
         case .waitUntilBackendIsIdle(let backend, let limit):
-            .done(await self.gateway.waitUntilIdle(backend, within: limit))
+            return .done(await self.gateway.waitUntilIdle(backend, within: limit))
         case .waitUntilGenerationIsIdle(let generation, let limit):
-            .done(await self.gateway.waitUntilIdle(generation: generation, within: limit))
-        case .figures(let generation): .figures(self.gateway.figures(of: generation))
-        case .idleTime: .idleTime(self.gateway.idleTime)
-        case .status: .status(self.gateway.status)
+            return .done(await self.gateway.waitUntilIdle(generation: generation, within: limit))
+        case .figures(let generation): return .figures(self.gateway.figures(of: generation))
+        case .idleTime: return .idleTime(self.gateway.idleTime)
+        case .status: return .status(self.gateway.status)
         }
     }
 }

@@ -66,15 +66,31 @@ struct GatewayGreeting: Sendable {
         bytes.withUnsafeReadableBytes { _ = Self.send(self.connection, $0.baseAddress, $0.count) }
     }
 
-    /// Reads not a byte more than the hello.
+    /// Has something done; blocks its thread, for seconds if the other side is stopped.
+    ///
+    /// - Returns: whether it was done.
+    func ask(_ command: GatewayCommand) -> Bool {
+        self.send(command)
+        // What it logs comes too.
+        while let message = Self.message(from: self.connection) {
+            if case .answer(_, let answer) = message { return answer == .done(true) }
+        }
+        return false
+    }
+
     private static func hello(from socket: Int32) -> GatewayHello? {
+        guard case .hello(let hello)? = self.message(from: socket) else { return nil }
+        return hello
+    }
+
+    /// Reads not a byte more than one message.
+    private static func message(from socket: Int32) -> GatewayMessage? {
         guard let head = self.read(4, from: socket) else { return nil }
         let length = head.reduce(0) { $0 << 8 | Int($1) }
         guard length <= MessageFrames.largest, let text = self.read(length, from: socket) else { return nil }
         var frames = MessageFrames()
         frames.append(ByteBuffer(bytes: head + text))
-        guard case .hello(let hello)? = try? frames.next(GatewayMessage.self) else { return nil }
-        return hello
+        return try? frames.next(GatewayMessage.self)
     }
 
     private static func read(_ count: Int, from socket: Int32) -> [UInt8]? {

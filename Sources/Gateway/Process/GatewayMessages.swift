@@ -11,17 +11,21 @@ package struct GatewayProcessConfiguration: Sendable, Hashable, Codable {
     package var socketFiles: [String]
     /// Where it takes commands.
     package var controlSocket: String
+    /// Another process still accepts connections on the same sockets: this one waits until it is told to, or nobody can tell it.
+    package var awaitsTurn: Bool
 
     package init(
         gateway: GatewayConfiguration,
         identity: GatewayConfiguration,
         socketFiles: [String],
-        controlSocket: String
+        controlSocket: String,
+        awaitsTurn: Bool = false
     ) {
         self.gateway = gateway
         self.identity = identity
         self.socketFiles = socketFiles
         self.controlSocket = controlSocket
+        self.awaitsTurn = awaitsTurn
     }
 
     /// As the process reads it.
@@ -51,6 +55,9 @@ package enum GatewayCommand: Sendable, Hashable, Codable {
     case setTraffic(GatewayTraffic)
     case keepSocketFiles
     case drain(within: Duration)
+    /// Has no answer.
+    case beginAccepting
+    case stopAccepting
     case pause(ifIdleFor: Duration)
     case waitUntilBackendIsIdle(Backend, within: Duration)
     case waitUntilGenerationIsIdle(Int, within: Duration)
@@ -64,7 +71,7 @@ package enum GatewayCommand: Sendable, Hashable, Codable {
         case .setTraffic, .keepSocketFiles, .waitUntilBackendIsIdle, .waitUntilGenerationIsIdle, .figures, .idleTime,
             .status:
             true
-        case .drain, .pause: false
+        case .drain, .pause, .beginAccepting, .stopAccepting: false
         }
     }
 }

@@ -19,15 +19,15 @@ extension RemoteGateway {
             let subject = self.subject(adopted.processID)
             self.say(.warning, "\(subject) ended: \(end); it is started again, and connections wait")
         }
-        var superseded = superseded
+        self.state.withLock { $0.superseded = superseded }
+        // One whose place nobody could take goes on.
+        defer { if let old = self.takeSuperseded() { GatewayListening.close(old.connection) } }
         var crashes = CrashLoop()
         while true {
-            let configuration = self.processConfiguration
-            let old = superseded
+            let configuration = self.processConfiguration()
             let end = await self.programs.run(configuration.encoded, sockets: configuration.sockets) { pid in
-                await self.converse(with: pid, insteadOf: old)
+                await self.converse(with: pid)
             }
-            superseded = nil
             if self.isOver { return nil }
             let pid = self.state.withLock { state in
                 defer { state.processID = nil }
@@ -52,8 +52,15 @@ extension RemoteGateway {
 
     private func say(_ level: Logger.Level, _ text: String) { self.logger.log(level: level, "\(text)") }
 
-    private var processConfiguration: (encoded: [UInt8], sockets: [Int32]) {
-        let sockets = self.state.withLock { $0.sockets.descriptors }
+    private func takeSuperseded() -> GatewayGreeting? {
+        self.state.withLock { state in
+            defer { state.superseded = nil }
+            return state.superseded
+        }
+    }
+
+    private func processConfiguration() -> (encoded: [UInt8], sockets: [Int32]) {
+        let (sockets, awaitsTurn) = self.state.withLock { ($0.sockets.descriptors, $0.superseded != nil) }
         var gateway = self.configuration
         gateway.listeners = self.configuration.listeners.enumerated().map { index, listener in
             .inherited(
@@ -69,25 +76,31 @@ extension RemoteGateway {
             gateway: gateway,
             identity: self.configuration.identity,
             socketFiles: files,
-            controlSocket: self.controlSocket
+            controlSocket: self.controlSocket,
+            awaitsTurn: awaitsTurn
         )
         return (configuration.encoded, sockets)
     }
 
     /// Speaks with a process that was started, for as long as it is to serve.
-    private func converse(with pid: Int32, insteadOf old: GatewayGreeting?) async {
+    private func converse(with pid: Int32) async {
         guard let greeting = await self.greeting(of: pid) else { return }
         // They are what it was given.
         for listener in greeting.listeners { GatewayListening.close(listener) }
         self.say(.notice, "the public port is served by a process of its own, pid \(pid)")
         await self.talk(greeting) {
-            guard let old else { return }
-            // Both accept connections until here.
-            self.retire(old)
+            guard let old = self.takeSuperseded() else { return }
+            await self.retire(old)
+            self.state.withLock { $0.connection }?.send(GatewayCall(id: 0, command: .beginAccepting))
         }
     }
 
-    private func retire(_ old: GatewayGreeting) {
+    /// Connections wait from here on until the next process is told to accept them: never do two.
+    private func retire(_ old: GatewayGreeting) async {
+        let isObeyed = try? await NIOThreadPool.singleton.runIfActive { old.ask(.stopAccepting) }
+        if isObeyed != true {
+            self.say(.warning, "pid \(old.processID), which served the public port before, does not answer")
+        }
         self.say(.notice, "pid \(old.processID) served the public port as it was before; it answers what it has")
         old.send(.keepSocketFiles)
         // What it has may take long; nobody waits for it.
@@ -114,7 +127,7 @@ extension RemoteGateway {
     // MARK: The connection
 
     /// Speaks with a process until the connection ends; something may be done when it has been told where requests go.
-    private func talk(_ greeting: GatewayGreeting, isReached: @Sendable () -> Void = {}) async {
+    private func talk(_ greeting: GatewayGreeting, isReached: @Sendable () async -> Void = {}) async {
         let made = ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.autoRead, value: false)
             .withConnectedSocket(greeting.connection)
@@ -129,7 +142,7 @@ extension RemoteGateway {
         // Only a descriptor that is no socket would be refused.
         guard let connection = try? await made.get() else { return }
         self.connected(greeting, connection)
-        isReached()
+        await isReached()
         var frames = MessageFrames()
         do throws(MessageFrames.Malformed) {
             for await bytes in connection.bytes {

@@ -59,6 +59,8 @@ package final class RemoteGateway: PublicGateway {
         var connection: ControlConnection?
         var hello: GatewayHello?
         var processID: Int32?
+        /// It accepts connections until the process that is to take its place has been told where requests go.
+        var superseded: GatewayGreeting?
         /// As it was told last.
         var status = GatewayStatus()
         var figures: [Int: TrafficFigures] = [:]

@@ -15,6 +15,7 @@ struct GatewayListening {
     let core: GatewayCore
     let group: MultiThreadedEventLoopGroup
     let lanes: [ObjectIdentifier: NIOLoopBound<Lane>]
+    let isAccepting: Bool
 
     /// Connections that wait to be accepted; the system may allow fewer (net.core.somaxconn).
     private static let backlog: Int32 = 4096
@@ -84,6 +85,7 @@ struct GatewayListening {
         return ServerBootstrap(group: self.group)
             .serverChannelOption(.backlog, value: Self.backlog)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.autoRead, value: self.isAccepting)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandler(AcceptPause(logger: core.logger))

@@ -41,7 +41,7 @@ struct ServePublicPortCommand: AsyncParsableCommand {
             )
         }
         do {
-            try await gateway.bind()
+            try await gateway.bind(isAccepting: !configuration.awaitsTurn)
             try await server.bind()
         } catch {
             // Its standard error is a file.

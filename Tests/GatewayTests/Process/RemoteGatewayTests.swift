@@ -198,9 +198,21 @@ import Testing
             }
             let second = place.launcher { $0.limits.maximumConnections = 7 }
             try await self.serving(second) {
-                for _ in 0..<5 { #expect(try await place.ask().hasSuffix("hello")) }
+                // Connections come all the time: of two that accept, one finds that the other one was faster, which NIO takes for its own fault.
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for _ in 0..<4 {
+                        group.addTask {
+                            var afterwards = 0
+                            while afterwards < 20 {
+                                if place.programs.started == 2 { afterwards += 1 }
+                                let answer = try await place.ask()
+                                #expect(answer.hasSuffix("hello"))
+                            }
+                        }
+                    }
+                    try await group.waitForAll()
+                }
                 try await eventually("another process serves") { place.programs.started == 2 }
-                for _ in 0..<5 { #expect(try await place.ask().hasSuffix("hello")) }
                 let rest = await client?.receiveAll(within: .seconds(30)).text ?? ""
                 #expect(rest.hasSuffix("9,\n\r\n0\r\n\r\n"), "the old one answers what it has: \(rest.suffix(40))")
             }

@@ -42,7 +42,7 @@ final class LocalPrograms: GatewayPrograms {
             }
             let lines = GatewayLines()
             let gateway = Gateway(read.gateway, logger: lines.logger())
-            try await gateway.bind()
+            try await gateway.bind(isAccepting: !read.awaitsTurn)
             let server = GatewayControlServer(gateway, read, lines: lines)
             try await server.bind()
             let (ended, end) = AsyncStream.makeStream(of: Void.self)
