@@ -298,7 +298,7 @@ final class MigrationWork: Sendable {
             let missing = self.from.replicas.filter { replica in
                 old?.replicas.contains { $0.name == replica.name } == false
             }
-            if Self.compete(missing, new.replicas) {
+            if self.compete(missing, new.replicas) {
                 let oldServes = old?.replicas.contains { $0.role == .worker } ?? false
                 self.setShare(0, held: !oldServes)
                 await self.waitUntilIdle(self.to)
@@ -320,8 +320,8 @@ final class MigrationWork: Sendable {
     }
 
     /// Whether processes of two generations want the same GPU or port.
-    private static func compete(_ first: [ReplicaPlan], _ second: [ReplicaPlan]) -> Bool {
-        let places = MigrationNeeds.Places(first)
+    private func compete(_ first: [ReplicaPlan], _ second: [ReplicaPlan]) -> Bool {
+        let places = MigrationNeeds.Places(first, self.migration.plan.devices)
         return second.contains { !places.conflicts(with: $0).isEmpty }
     }
 

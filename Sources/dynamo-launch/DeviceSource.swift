@@ -13,6 +13,8 @@ final class DeviceSource: Sendable {
         var running: Set<String>?
         /// Of the last plan, which may never be made.
         var planned: Set<String> = []
+        /// Devices of the generation that runs beside this one.
+        var inUse: [String] = []
     }
 
     private let leases: DeviceLeases
@@ -24,6 +26,30 @@ final class DeviceSource: Sendable {
     /// What replicas were given.
     var given: [String: [String]] { self.state.withLock { $0.given } }
 
+    /// What another generation has.
+    var inUse: [String] { self.state.withLock { $0.inUse } }
+
+    /// The devices of the machine, as far as a plan has looked.
+    var known: KnownDevices { self.state.withLock { $0.machine.known } }
+
+    /// Takes note of what the machine has.
+    func see(_ machine: MachineDevices) { self.state.withLock { $0.machine = machine } }
+
+    /// A plan has what its predecessor has, which is gone before, or something else where both run.
+    func follow(_ plan: Plan, beside: Bool) {
+        guard beside else { return self.keep(plan) }
+        self.state.withLock { $0.inUse = plan.replicas.flatMap(\.gpus) }
+    }
+
+    /// What was planned last is not made.
+    func forgetPlanned() {
+        let running = self.state.withLock { state in
+            state.planned = []
+            return state.running
+        }
+        if let running { self.leases.keep(running) }
+    }
+
     /// Leases the devices of a plan; what an earlier plan took that was not made is given back.
     ///
     /// - Throws: `DeviceLeases.Failure` when one cannot be had.
@@ -32,7 +58,6 @@ final class DeviceSource: Sendable {
         if let running = self.state.withLock({ $0.running }) { self.leases.keep(running.union(names)) }
         try await self.leases.take(names, isShared: plan.gpuSharing == .shared)
         self.state.withLock { state in
-            state.machine = machine
             state.running = state.running ?? names
             state.planned = names
             for replica in plan.replicas where !replica.gpus.isEmpty {
@@ -83,7 +108,8 @@ extension Preparation {
     func deviceFacts(_ machine: MachineDevices?, _ ports: PortSource) -> DeviceFacts {
         guard let machine else { return DeviceFacts(isBinding: ports.isHeld) }
         return DeviceFacts(
-            known: machine.devices?.map(\.index),
+            known: machine.known.indexes,
+            identifiers: machine.known.identifiers,
             taken: machine.taken(
                 // A plan that is only shown may be that of the deployment that runs.
                 DeviceLeases.others().filter {
@@ -92,6 +118,7 @@ extension Preparation {
                 isShared: self.manifest.gpuSharing == .shared,
                 written: self.manifest.deviceNames
             ),
+            inUse: ports.devices.inUse,
             given: ports.devices.given,
             isBinding: ports.isHeld
         )

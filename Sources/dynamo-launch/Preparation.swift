@@ -175,6 +175,7 @@ struct Preparation {
         // Run once it is known that nothing else is wrong.
         var preflight: [String: String]?
         let machine = await self.machineDevices()
+        if let machine { ports.devices.see(machine) }
         var races = 0
         while true {
             var unknown: Set<String> = []

@@ -20,11 +20,14 @@ struct GPUAllocation {
     private let variable: String
     /// What the caller's environment allows; nil: everything.
     private let visible: [String]?
-    /// Devices that the manifest names, and those that were given out.
+    /// Devices that the manifest names, and those that were given out, by their canonical names.
     private var used: Set<String> = []
+    /// Of another generation, by the same names.
+    private let avoided: Set<String>
 
     init(_ processes: [ProcessManifest], device: Device, environment: [String: String], facts: DeviceFacts) {
         self.facts = facts
+        self.avoided = Set(facts.inUse.map(facts.known.canonical))
         self.variable = device.variable
         self.visible = environment[device.variable].map(Self.list)
         for process in processes {
@@ -42,8 +45,9 @@ struct GPUAllocation {
                 }
             case .count: break
             }
+            self.checkNames(of: process, gpus)
         }
-        self.used.formUnion(self.devices.values.joined().joined())
+        self.used.formUnion(self.devices.values.joined().joined().map(facts.known.canonical))
         let counted = processes.compactMap { process in
             if let gpus = process.gpus, case .count(let count) = gpus.selection { (process, gpus, count) } else { nil }
         }
@@ -67,6 +71,7 @@ struct GPUAllocation {
 
     private mutating func device(_ name: String, of process: ProcessManifest, _ gpus: GPUManifest) -> String? {
         guard let index = Int(name) else {
+            self.checkExistence(of: name, process, gpus)
             self.checkHolder(of: name, process, gpus)
             return name
         }
@@ -87,24 +92,48 @@ struct GPUAllocation {
             }
             name = visible[index]
         }
-        if let known = self.facts.known, Int(name) != nil, !known.contains(name) {
-            self.problems.append(
-                Problem(
-                    location: gpus.location,
-                    message:
-                        "process '\(process.name.value)' wants GPU \(name), and this machine has "
-                        + (known.isEmpty ? "none" : "\(Self.count(known.count)) (\(known.joined(separator: ", ")))"),
-                    remedy: "change 'gpus'",
-                    isOfMachine: true
-                )
-            )
-        }
+        self.checkExistence(of: name, process, gpus)
         self.checkHolder(of: name, process, gpus)
         return name
     }
 
+    private mutating func checkExistence(of name: String, _ process: ProcessManifest, _ gpus: GPUManifest) {
+        guard self.facts.known.lacks(name) else { return }
+        let indexes = self.facts.known.indexes ?? []
+        // Those of the kind that was written.
+        let there = Int(name) != nil ? indexes : indexes.compactMap { self.facts.known.identifiers[$0] }
+        self.problems.append(
+            Problem(
+                location: gpus.location,
+                message:
+                    "process '\(process.name.value)' wants GPU \(name), and this machine has "
+                    + (there.isEmpty ? "none" : "\(Self.count(there.count)) (\(there.joined(separator: ", ")))"),
+                remedy: "change 'gpus'",
+                isOfMachine: true
+            )
+        )
+    }
+
+    /// A replica cannot have a device twice, once by its index and once by its identifier; the decoder has seen to equal names.
+    private mutating func checkNames(of process: ProcessManifest, _ gpus: GPUManifest) {
+        for list in self.devices[process.name.value] ?? [] {
+            var seen: [String: String] = [:]
+            for name in list {
+                guard let other = seen.updateValue(name, forKey: self.facts.known.canonical(name)) else { continue }
+                self.problems.append(
+                    Problem(
+                        location: gpus.location,
+                        message: "process '\(process.name.value)' names one GPU twice: \(other) is \(name)",
+                        remedy: "keep one of the two",
+                        isOfMachine: true
+                    )
+                )
+            }
+        }
+    }
+
     private mutating func checkHolder(of name: String, _ process: ProcessManifest, _ gpus: GPUManifest) {
-        guard let holder = self.facts.taken[name] else { return }
+        guard let holder = self.holder(of: name) else { return }
         self.problems.append(
             Problem(
                 location: gpus.location,
@@ -113,6 +142,11 @@ struct GPUAllocation {
                 isOfMachine: true
             )
         )
+    }
+
+    /// Who else has it.
+    private func holder(of name: String) -> String? {
+        self.facts.taken[name] ?? self.facts.taken[self.facts.known.canonical(name)]
     }
 
     private static let remedy =
@@ -124,11 +158,12 @@ struct GPUAllocation {
         var replicas = Array(repeating: [String](), count: process.replicas)
         for index in replicas.indices {
             let given = self.facts.given["\(process.name.value)-\(index)"] ?? []
-            guard given.count == count, self.used.isDisjoint(with: given),
-                given.allSatisfy({ self.facts.taken[$0] == nil })
+            let names = given.map(self.facts.known.canonical)
+            guard given.count == count, self.used.isDisjoint(with: names),
+                given.allSatisfy({ self.holder(of: $0) == nil })
             else { continue }
             replicas[index] = given
-            self.used.formUnion(given)
+            self.used.formUnion(names)
         }
         self.devices[process.name.value] = replicas
     }
@@ -138,7 +173,7 @@ struct GPUAllocation {
         for index in replicas.indices where replicas[index].count < count {
             while replicas[index].count < count, let device = self.next(isFree: true) {
                 replicas[index].append(device)
-                self.used.insert(device)
+                self.used.insert(self.facts.known.canonical(device))
             }
         }
         let missing = replicas.reduce(0) { $0 + count - $1.count }
@@ -149,7 +184,7 @@ struct GPUAllocation {
                 while replicas[index].count < count {
                     let device = self.next(isFree: false) ?? self.beyond()
                     replicas[index].append(device)
-                    self.used.insert(device)
+                    self.used.insert(self.facts.known.canonical(device))
                 }
             }
         }
@@ -159,30 +194,33 @@ struct GPUAllocation {
     /// The first device that nobody of this deployment has been given; nil: there is none.
     private func next(isFree: Bool) -> String? {
         func fits(_ device: String) -> Bool {
-            !self.used.contains(device) && (!isFree || self.facts.taken[device] == nil)
+            !self.used.contains(self.facts.known.canonical(device)) && (!isFree || self.holder(of: device) == nil)
         }
-        if let all = self.visible ?? self.facts.known { return all.first(where: fits) }
-        return (0...).lazy.map { String($0) }.first(where: fits)
+        func isApart(_ device: String) -> Bool { !self.avoided.contains(self.facts.known.canonical(device)) }
+        if let all = self.visible ?? self.facts.known.indexes {
+            return all.first { fits($0) && isApart($0) } ?? all.first(where: fits)
+        }
+        return (0...).lazy.map { String($0) }.first { fits($0) && isApart($0) }
     }
 
     /// An index that the machine does not have.
     private func beyond() -> String {
-        let first = (self.visible ?? self.facts.known ?? []).compactMap { Int($0) }.max().map { $0 + 1 } ?? 0
+        let first = (self.visible ?? self.facts.known.indexes ?? []).compactMap { Int($0) }.max().map { $0 + 1 } ?? 0
         return (first...).lazy.map { String($0) }.first { !self.used.contains($0) } ?? "0"
     }
 
     private mutating func tooFew(_ missing: Int, _ wanted: Int, _ process: ProcessManifest, _ gpus: GPUManifest) {
-        let all = self.visible ?? self.facts.known ?? []
+        let all = self.visible ?? self.facts.known.indexes ?? []
         var message =
             "process '\(process.name.value)' wants \(Self.count(wanted)), and \(missing) of them cannot be had: "
         message +=
             self.visible == nil
             ? "this machine has \(all.isEmpty ? "none" : "\(all.count)")"
             : "\(self.variable) of the caller has \(all.isEmpty ? "none" : "\(all.count)")"
-        let own = all.filter(self.used.contains)
+        let own = all.filter { self.used.contains(self.facts.known.canonical($0)) }
         if !own.isEmpty { message += ", \(own.joined(separator: ", ")) used by this deployment" }
-        let held = all.filter { self.facts.taken[$0] != nil }
-        for device in held { message += ", \(device) held by \(self.facts.taken[device] ?? "another")" }
+        let held = all.filter { self.holder(of: $0) != nil }
+        for device in held { message += ", \(device) held by \(self.holder(of: device) ?? "another")" }
         self.problems.append(
             Problem(
                 location: gpus.location,

@@ -4,8 +4,7 @@ internal import Deployment
 struct MigrationNeeds: Sendable, Hashable {
     let old: MigrationPlan.Side
     let new: MigrationPlan.Side
-    /// nil: not known.
-    let devices: [String]?
+    let devices: KnownDevices
 
     /// What keeps one generation from following the other, each with a place and a remedy.
     func refusals(for strategy: MigrationSettings.Strategy) -> [String] {
@@ -22,7 +21,7 @@ struct MigrationNeeds: Sendable, Hashable {
         guard strategy != .recreate else { return refusals }
         refusals += self.namespaces()
         let isRolling = strategy == .rolling
-        let places = Places(self.old.plan.replicas)
+        let places = Places(self.old.plan.replicas, self.devices)
         for later in self.new.plan.replicas {
             for index in places.conflicts(with: later).sorted() {
                 let earlier = self.old.plan.replicas[index]
@@ -38,20 +37,27 @@ struct MigrationNeeds: Sendable, Hashable {
     struct Places {
         private var devices: [String: Set<Int>] = [:]
         private var ports: [Int: Set<Int>] = [:]
+        private let known: KnownDevices
 
-        init(_ replicas: [ReplicaPlan]) {
+        init(_ replicas: [ReplicaPlan], _ known: KnownDevices) {
+            self.known = known
             for (index, replica) in replicas.enumerated() {
-                for device in replica.gpus { self.devices[device, default: []].insert(index) }
+                for device in replica.gpus { self.devices[known.canonical(device), default: []].insert(index) }
                 for port in MigrationNeeds.ports(of: replica) { self.ports[port, default: []].insert(index) }
             }
         }
 
         /// Positions of those that cannot run at the same time as another replica.
         func conflicts(with replica: ReplicaPlan) -> Set<Int> {
-            let devices = replica.gpus.compactMap { self.devices[$0] }
+            let devices = replica.gpus.compactMap { self.devices[self.known.canonical($0)] }
             let ports = MigrationNeeds.ports(of: replica).compactMap { self.ports[$0] }
             return (devices + ports).reduce(into: []) { $0.formUnion($1) }
         }
+
+        func hasDevice(_ name: String) -> Bool { self.devices[self.known.canonical(name)] != nil }
+
+        /// The same of several.
+        func conflicts(with replicas: [ReplicaPlan]) -> [Set<Int>] { replicas.map { self.conflicts(with: $0) } }
     }
 
     /// The numbers that a replica takes, whoever chose them.
@@ -61,7 +67,11 @@ struct MigrationNeeds: Sendable, Hashable {
 
     /// GPUs that the new generation needs.
     var devicesNeeded: [String] { Self.unique(self.new.plan.replicas.flatMap(\.gpus)) }
-    var devicesInUse: Set<String> { Set(self.old.plan.replicas.flatMap(\.gpus)) }
+    /// Those of them that the old one has.
+    var devicesShared: [String] {
+        let inUse = Set(self.old.plan.replicas.flatMap(\.gpus).map(self.devices.canonical))
+        return self.devicesNeeded.filter { inUse.contains(self.devices.canonical($0)) }
+    }
 
     private var place: String { self.new.plan.manifestPath ?? "the embedded manifest" }
 
@@ -126,18 +136,13 @@ struct MigrationNeeds: Sendable, Hashable {
         ]
     }
 
-    /// Only names of the same kind can be compared: an index says nothing about an identifier such as `GPU-...`.
     private func missingDevices() -> [String] {
-        guard let devices = self.devices else { return [] }
         var refusals: [String] = []
         for replica in self.new.plan.replicas {
-            let missing = Self.unique(replica.gpus).filter { device in
-                let isIndex = Int(device) != nil
-                let comparable = devices.contains { (Int($0) != nil) == isIndex } || devices.isEmpty
-                return comparable && !devices.contains(device)
-            }
+            let missing = Self.unique(replica.gpus).filter(self.devices.lacks)
             guard !missing.isEmpty else { continue }
-            let there = devices.isEmpty ? "none" : devices.joined(separator: ", ")
+            let indexes = self.devices.indexes ?? []
+            let there = indexes.isEmpty ? "none" : indexes.joined(separator: ", ")
             refusals.append(
                 Self.refusal(
                     replica.origin ?? self.place,
@@ -152,7 +157,8 @@ struct MigrationNeeds: Sendable, Hashable {
     private func conflicts(_ earlier: ReplicaPlan, _ later: ReplicaPlan, isRolling: Bool) -> [String] {
         var refusals: [String] = []
         let place = later.origin ?? self.place
-        let devices = Self.unique(later.gpus).filter(Set(earlier.gpus).contains)
+        let places = Places([earlier], self.devices)
+        let devices = Self.unique(later.gpus).filter(places.hasDevice)
         if !devices.isEmpty {
             refusals.append(
                 Self.refusal(

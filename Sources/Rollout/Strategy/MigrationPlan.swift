@@ -33,6 +33,8 @@ package struct MigrationPlan: Sendable, Hashable {
     }
 
     package var strategy: MigrationSettings.Strategy
+    /// The GPUs of this machine.
+    package var devices: KnownDevices
     /// Percent of the requests that the new generation gets, stage by stage; the last one is 100.
     ///
     /// With `rolling` there is one stage for each wave.
@@ -77,18 +79,19 @@ package struct MigrationPlan: Sendable, Hashable {
     ///   - new: what shall run.
     ///   - settings: the strategy and its limits.
     ///   - confirms: whether a person is asked before clients reach the new generation.
-    ///   - devices: the GPUs of this machine, as `CUDA_VISIBLE_DEVICES` names them; nil: not known.
+    ///   - devices: the GPUs of this machine.
     /// - Throws: ``Refusal`` when the two cannot follow each other in this way.
     package init(
         from old: Side,
         to new: Side,
         settings: MigrationSettings,
         confirms: Bool = false,
-        devices: [String]?
+        devices: KnownDevices = KnownDevices()
     ) throws(Refusal) {
         let needs = MigrationNeeds(old: old, new: new, devices: devices)
         var reasons = needs.refusals(for: settings.strategy)
         self.strategy = settings.strategy
+        self.devices = devices
         self.waves = []
         self.floor = 0
         switch settings.strategy {
@@ -99,7 +102,12 @@ package struct MigrationPlan: Sendable, Hashable {
             // Conflicts with what stays to the end would only repeat themselves here.
             guard reasons.isEmpty else { break }
             do throws(Refusal) {
-                let rolling = try RollingWaves(old: old, new: new, minimumWorkers: settings.minimumWorkers)
+                let rolling = try RollingWaves(
+                    old: old,
+                    new: new,
+                    minimumWorkers: settings.minimumWorkers,
+                    devices: devices
+                )
                 self.waves = rolling.waves
                 self.floor = rolling.floor
                 self.shares = rolling.waves.map(\.share)

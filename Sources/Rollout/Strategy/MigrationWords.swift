@@ -99,7 +99,7 @@ struct MigrationWords {
         if devices.isEmpty {
             needs.append("no GPU by the manifest ('gpus')")
         } else {
-            let shared = devices.filter(self.needs.devicesInUse.contains)
+            let shared = self.needs.devicesShared
             let list = MigrationNeeds.list(devices, "GPU")
             needs.append(
                 shared.isEmpty
@@ -157,7 +157,7 @@ struct MigrationWords {
 
     private func notes() -> [String] {
         var notes: [String] = []
-        if self.needs.devices == nil, !self.needs.devicesNeeded.isEmpty {
+        if self.needs.devices.indexes == nil, !self.needs.devicesNeeded.isEmpty {
             notes.append("which GPUs this machine has is not known, so whether those of 'gpus' exist was not checked")
         }
         if self.plan.strategy == .rolling {

@@ -21,7 +21,13 @@ struct RollingWaves {
     private let blockers: [Set<Int>]
 
     /// - Throws: when the floor that the manifest states cannot be kept; without one the highest that can be kept is taken.
-    init(old: MigrationPlan.Side, new: MigrationPlan.Side, minimumWorkers: Int?) throws(MigrationPlan.Refusal) {
+    init(
+        old: MigrationPlan.Side,
+        new: MigrationPlan.Side,
+        minimumWorkers: Int?,
+        devices: KnownDevices
+    ) throws(MigrationPlan.Refusal) {
+        let blockers = MigrationNeeds.Places(old.workers, devices).conflicts(with: new.workers)
         let highest = min(old.workers.count, new.workers.count)
         if let stated = minimumWorkers {
             guard stated <= highest else {
@@ -30,8 +36,8 @@ struct RollingWaves {
                         + "  remedy: write \(highest) or less"
                 ])
             }
-            guard let rolling = Self(old.workers, new.workers, floor: stated) else {
-                let best = (0..<stated).last { Self(old.workers, new.workers, floor: $0) != nil } ?? 0
+            guard let rolling = Self(old.workers, new.workers, blockers, floor: stated) else {
+                let best = (0..<stated).last { Self(old.workers, new.workers, blockers, floor: $0) != nil } ?? 0
                 throw MigrationPlan.Refusal(reasons: [
                     "\(Self.place(old, new)): \(new.name) needs GPUs or ports of more workers at once than 'migration.minimumWorkers: \(stated)' lets go: "
                         + "at most \(best) can stay ready\n  remedy: write 'minimumWorkers: \(best)', or give its workers GPUs and ports that are free"
@@ -41,7 +47,7 @@ struct RollingWaves {
             return
         }
         for floor in (0...max(0, highest - 1)).reversed() {
-            guard let rolling = Self(old.workers, new.workers, floor: floor) else { continue }
+            guard let rolling = Self(old.workers, new.workers, blockers, floor: floor) else { continue }
             self = rolling
             return
         }
@@ -56,15 +62,14 @@ struct RollingWaves {
         return workers.lazy.compactMap(\.origin).first ?? new.plan.manifestPath ?? new.name
     }
 
-    private init?(_ old: [ReplicaPlan], _ new: [ReplicaPlan], floor: Int) {
+    private init?(_ old: [ReplicaPlan], _ new: [ReplicaPlan], _ blockers: [Set<Int>], floor: Int) {
         self.old = old
         self.new = new
         self.floor = floor
         self.running = Array(old.indices)
         self.pending = Array(new.indices)
         self.counts = Self.counts(self.running, old)
-        let places = MigrationNeeds.Places(old)
-        self.blockers = new.map { places.conflicts(with: $0) }
+        self.blockers = blockers
         while !self.pending.isEmpty {
             guard let wave = self.next() else { return nil }
             self.waves.append(wave)

@@ -1,3 +1,4 @@
+package import Deployment
 internal import FoundationEssentials
 
 /// The accelerators of this machine, as far as its tools tell.
@@ -84,20 +85,24 @@ package struct MachineDevices: Sendable, Hashable {
         await SingleCommand(words, environment: environment, directory: "/", timeout: 20).run()
     }
 
-    /// What a device is leased as: its index, and its identifier where that is known, so that both ways to name it meet.
-    package func names(of device: String) -> Set<String> {
-        let index = "\(self.kind):\(device)"
-        if Int(device) != nil {
-            let known = self.devices?.first { $0.index == device }
-            return Set([index, known?.identifier].compactMap(\.self))
-        }
-        // CUDA takes the beginning of an identifier too.
-        let known = self.devices?.filter { $0.identifier?.hasPrefix(device) ?? false } ?? []
-        guard known.count == 1, let one = known.first else { return [device] }
-        return Set(["\(self.kind):\(one.index)", one.identifier].compactMap(\.self))
+    /// Their names.
+    package var known: KnownDevices {
+        let identifiers = (self.devices ?? []).compactMap { device in device.identifier.map { (device.index, $0) } }
+        return KnownDevices(
+            indexes: self.devices?.map(\.index),
+            identifiers: Dictionary(identifiers) { first, _ in first }
+        )
     }
 
-    /// Devices as a manifest names them, each with who holds it so that this deployment cannot have it.
+    /// What a device is leased as: its index, and its identifier where that is known, so that both ways to name it meet.
+    package func names(of device: String) -> Set<String> {
+        let known = self.known
+        let index = known.canonical(device)
+        guard Int(index) != nil else { return [device] }
+        return Set(["\(self.kind):\(index)", known.identifiers[index]].compactMap(\.self))
+    }
+
+    /// Devices as manifests name them, each with who holds it so that this deployment cannot have it.
     ///
     /// - Parameters:
     ///   - holders: who holds devices.
@@ -107,12 +112,12 @@ package struct MachineDevices: Sendable, Hashable {
     package func taken(_ holders: [DeviceLeases.Holder], isShared: Bool, written: [String]) -> [String: String] {
         let excluding = holders.filter { $0.excludes(shared: isShared) }
         var taken: [String: String] = [:]
-        let indexes =
-            (self.devices?.map(\.index) ?? [])
-            + excluding.compactMap { holder in
-                holder.device.hasPrefix("\(self.kind):") ? String(holder.device.dropFirst(self.kind.count + 1)) : nil
-            }
-        for device in indexes + written {
+        // What is held is a device too where the machine's are not known: an index of this kind, or an identifier.
+        let held = excluding.compactMap { holder -> String? in
+            guard let colon = holder.device.firstIndex(of: ":") else { return holder.device }
+            return holder.device[..<colon] == self.kind ? String(holder.device[colon...].dropFirst()) : nil
+        }
+        for device in (self.devices?.map(\.index) ?? []) + held + written {
             let names = self.names(of: device)
             if let holder = excluding.first(where: { names.contains($0.device) }) { taken[device] = holder.words }
         }

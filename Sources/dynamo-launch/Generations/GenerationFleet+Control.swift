@@ -57,7 +57,7 @@ extension GenerationFleet: GenerationControl {
                     to: MigrationPlan.Side(number: to.generation, plan: to),
                     settings: settings,
                     confirms: request.confirm,
-                    devices: Self.devices
+                    devices: ports.devices.known
                 )
             } catch {
                 throw MigrationRefusal(cause: .conflict, description: "\(error)\nnothing was changed")
@@ -105,6 +105,8 @@ extension GenerationFleet: GenerationControl {
             var preparation = try Preparation(target, generation: generation)
             preparation.isMigration = true
             let ports = preparation.ports(isOutline ? .preview : .held)
+            let strategy = request.strategy ?? preparation.manifest.migration.strategy
+            ports.devices.follow(from, beside: strategy == .blueGreen)
             // A port that the launcher chose stays the one that clients know.
             ports.give(from.publicAddress.port, for: GatewayPlan.name, "http")
             do throws(Preparation.Failure) {
@@ -156,13 +158,6 @@ extension GenerationFleet: GenerationControl {
             )
         }
         return settings
-    }
-
-    /// The GPUs of this machine; nil: not known.
-    private static var devices: [String]? {
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: "/dev") else { return nil }
-        let numbers = names.compactMap { $0.hasPrefix("nvidia") ? Int($0.dropFirst("nvidia".count)) : nil }
-        return numbers.isEmpty ? nil : numbers.sorted().map(String.init)
     }
 
     func setMigrating(_ isMigrating: Bool) {

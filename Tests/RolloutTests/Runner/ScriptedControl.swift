@@ -114,7 +114,7 @@ final class ScriptedControl: GenerationControl {
                 base: JournalSamples.base,
                 settings: settings,
                 asksPerson: request.confirm,
-                plan: try MigrationPlan(from: from, to: to, settings: settings, devices: nil)
+                plan: try MigrationPlan(from: from, to: to, settings: settings)
             )
         } catch {
             throw MigrationRefusal(cause: .conflict, description: "\(error)")

@@ -11,7 +11,7 @@ import Testing
         _ new: MigrationPlan.Side,
         _ settings: MigrationSettings = MigrationSettings(),
         confirms: Bool = false,
-        devices: [String]? = nil
+        devices: KnownDevices = KnownDevices()
     ) throws(MigrationPlan.Refusal) -> MigrationPlan {
         try MigrationPlan(from: old, to: new, settings: settings, confirms: confirms, devices: devices)
     }
@@ -21,7 +21,7 @@ import Testing
         _ new: MigrationPlan.Side,
         _ strategy: MigrationSettings.Strategy = .blueGreen,
         minimumWorkers: Int? = nil,
-        devices: [String]? = nil
+        devices: KnownDevices = KnownDevices()
     ) -> [String] {
         let settings = MigrationSettings(strategy: strategy, minimumWorkers: minimumWorkers)
         do throws(MigrationPlan.Refusal) {
@@ -103,14 +103,14 @@ import Testing
 
     @Test(
         arguments: [
-            (["0", "1"], 1), (["0", "1", "2"], 0), ([], 1), (nil, 0), (["GPU-a", "GPU-b"], 0),
+            (["0", "1"], 1), (["0", "1", "2"], 0), ([], 1), (nil, 0),
         ] as [([String]?, Int)]
     )
     func `GPUs must exist where that is known`(_ devices: [String]?, _ count: Int) throws {
         let old = Generations.side(1, [Generations.worker(gpus: [0])])
         let new = Generations.side(2, [Generations.worker(gpus: [1, 2])])
         for strategy in MigrationSettings.Strategy.allCases {
-            let reasons = self.reasons(old, new, strategy, devices: devices)
+            let reasons = self.reasons(old, new, strategy, devices: KnownDevices(indexes: devices))
             #expect(reasons.count == count)
             #expect(reasons.allSatisfy { $0.contains("needs GPU") && $0.contains("remedy: change 'gpus'") })
         }

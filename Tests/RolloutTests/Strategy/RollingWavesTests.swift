@@ -12,8 +12,7 @@ import Testing
         try MigrationPlan(
             from: Generations.side(1, old),
             to: Generations.side(2, new),
-            settings: MigrationSettings(strategy: .rolling, minimumWorkers: minimumWorkers),
-            devices: nil
+            settings: MigrationSettings(strategy: .rolling, minimumWorkers: minimumWorkers)
         )
     }
 
