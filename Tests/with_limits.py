@@ -60,6 +60,8 @@ class Failures:
     """The lines of an output that begin with the mark of a failed test, each with the lines of detail below it."""
 
     MARKS = ("\N{HEAVY BALLOT X}", "error:", "fatal:", "Fatal error:", "*** ")
+    # A test's name may have an error in it.
+    BEGINS = ("\N{WHITE DIAMOND}", "\N{HEAVY CHECK MARK}")
     DETAILS = ("\N{DOWNWARDS ARROW WITH TIP RIGHTWARDS}", " ", "\t")
 
     def __init__(self):
@@ -71,7 +73,9 @@ class Failures:
         *lines, self.rest = (self.rest + output).split(b"\n")
         for line in lines:
             text = line.decode(errors="replace").rstrip("\r")
-            if text.startswith(self.MARKS) or ": Fatal error:" in text or ": error:" in text:
+            if text.startswith(self.BEGINS):
+                self.in_failure = False
+            elif text.startswith(self.MARKS) or ": Fatal error:" in text or ": error:" in text:
                 self.in_failure = True
             elif not text.startswith(self.DETAILS):
                 self.in_failure = False

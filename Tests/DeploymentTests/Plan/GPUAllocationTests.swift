@@ -113,6 +113,41 @@ import Testing
         #expect(hidden.contains("CUDA_VISIBLE_DEVICES of the caller has none"), "\(hidden)")
     }
 
+    @Test func `an index and an identifier of one device are the same device`() throws {
+        var facts = DeviceFacts(known: ["0", "1"], identifiers: ["0": "GPU-aa-1", "1": "GPU-bb-2"], isBinding: true)
+        // What is named is not given out once more by a count, nor by the list of the caller's environment.
+        let mixed = "  v: {builtin: worker, gpus: [GPU-aa]}\n  w: {builtin: worker, gpus: 1}\n"
+        #expect(try Self.plan(mixed, facts).replicas.map(\.gpus) == [["GPU-aa"], ["1"]])
+        let two = "  w: {builtin: worker, gpus: 1, replicas: 2}\n"
+        #expect(try Self.plan(two, facts, visible: "0,GPU-bb-2").replicas.map(\.gpus) == [["0"], ["GPU-bb-2"]])
+        let again = Self.errors { try Self.plan(two, facts, visible: "0,GPU-aa-1") }
+        #expect(again.contains("process 'w' wants 2 GPUs, and 1 of them cannot be had"), "\(again)")
+        let twice = Self.errors { try Self.plan("  w: {builtin: worker, gpus: [0, GPU-aa-1]}\n", facts) }
+        #expect(twice.contains("process 'w' names one GPU twice: 0 is GPU-aa-1\n"), "\(twice)")
+        let missing = Self.errors { try Self.plan("  w: {builtin: worker, gpus: [GPU-cc]}\n", facts) }
+        #expect(missing.contains("wants GPU GPU-cc, and this machine has 2 GPUs (GPU-aa-1, GPU-bb-2)"), "\(missing)")
+        // A part of a device is not in the tool's list.
+        #expect(try Self.plan("  w: {builtin: worker, gpus: [MIG-cc]}\n", facts).replicas.map(\.gpus) == [["MIG-cc"]])
+        facts.taken = ["0": "deployment 'chat' (pid 812, user ada)"]
+        #expect(try Self.plan(Self.single, facts, visible: "GPU-aa-1,GPU-bb-2").replicas.map(\.gpus) == [["GPU-bb-2"]])
+    }
+
+    @Test func `a generation beside another one gets other devices where there are any`() throws {
+        var facts = DeviceFacts(
+            known: ["0", "1", "2"],
+            identifiers: ["0": "GPU-a", "1": "GPU-b", "2": "GPU-c"],
+            inUse: ["0", "GPU-b"],
+            isBinding: true
+        )
+        #expect(try Self.plan(Self.single, facts).replicas.map(\.gpus) == [["2"]])
+        // The migration says then which device both want, and what to do.
+        #expect(try Self.plan(Self.one, facts).replicas.map(\.gpus) == [["2"], ["0"]])
+        facts = DeviceFacts(inUse: ["0"], isBinding: true)
+        #expect(try Self.plan(Self.single, facts).replicas.map(\.gpus) == [["1"]])
+    }
+
+    private static let single = "  w: {builtin: worker, gpus: 1}\n"
+
     @Test func `the manifest says whether it shares`() throws {
         let plan = try Self.plan(Self.one, DeviceFacts(), top: "gpuSharing: shared\n")
         #expect(plan.gpuSharing == .shared)

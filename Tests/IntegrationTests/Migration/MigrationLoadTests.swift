@@ -128,7 +128,8 @@ import Testing
         let end = try await deployment.command("migrate", "status", "--follow")
         #expect(end.exit == .code(0), "\(end.output)")
         #expect(try await ledger.status().generation == generation)
-        print("migration \(generation - 1), to \(move.name): done")  // Who waits for the whole chain sees that it goes on.
+        // Who waits for the whole chain sees that it goes on.
+        print("migration \(generation - 1), to \(move.name): done")
     }
 
     private static func checkTimes(_ totals: SteadyClients.Totals, _ moves: [Move]) {

@@ -85,6 +85,57 @@ import Testing
         #expect(exit == .code(0))
     }
 
+    @Test
+    func `two generations with a number of GPUs each have different ones, and one that finds none says what to do`()
+        async throws
+    {
+        try await withTemporaryDirectory { directory in
+            let tool = directory.appending(path: "nvidia-smi")
+            let script = "#!/bin/sh\ncase $1 in *index*) echo '0, GPU-a'; echo '1, GPU-b';; esac\n"
+            try script.write(to: tool, atomically: true, encoding: .utf8)
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: tool.path())
+            let path = "\(directory.path()):\(ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin")"
+            let (_, exit) = try await Launcher.up(
+                ["--set", "processes.worker.gpus=1"],
+                environment: ["PATH": path, "CUDA_VISIBLE_DEVICES": nil]
+            ) { deployment in
+                try await deployment.waitUntilReady()
+                func gpus() async throws -> [[String]] {
+                    let json = try await deployment.command("status", "--json").output
+                    let status = try JSONDecoder().decode(DeploymentStatus.self, from: Data(json.utf8))
+                    return status.replicas.compactMap(\.gpus).filter { !$0.isEmpty }
+                }
+                #expect(try await gpus() == [["0"]])
+                let plan = try await deployment.command("migrate", "--to", "http", "--dry-run")
+                #expect(plan.output.contains("GPU 1, which generation 1 does not use"), "\(plan.output)")
+                let migrated = try await deployment.command("migrate", "--to", "http", "--observe", "0.2")
+                #expect(migrated.exit == .code(0), "\(migrated.output)")
+                #expect(try await gpus() == [["1"]])
+                // The others have what they have.
+                let rolling = try await deployment.command(
+                    "migrate",
+                    "--to",
+                    "nats",
+                    "--strategy",
+                    "rolling",
+                    "--dry-run"
+                )
+                #expect(rolling.output.contains("GPU 1, of which generation 2 has 1"), "\(rolling.output)")
+                let two = try await deployment.command(
+                    "migrate",
+                    "--to",
+                    "tcp",
+                    "--set",
+                    "processes.worker.replicas=2"
+                )
+                #expect(two.exit == .code(1), "\(two.output)")
+                let refusal = "worker-1 of generation 3 needs GPU 1, which worker of generation 2 has"
+                #expect(two.output.contains(refusal) && two.output.contains("'rolling'"), "\(two.output)")
+            }
+            #expect(exit == .code(0))
+        }
+    }
+
     /// Migrates, and looks at it all the while.
     private func migrate(_ deployment: LaunchedDeployment, _ arguments: String...) async throws -> Seen {
         try await withThrowingTaskGroup(of: Seen?.self) { group in

@@ -116,6 +116,23 @@ import Testing
         }
     }
 
+    @Test func `an index and an identifier of one device are the same device`() {
+        let old = Generations.side(1, [Generations.worker(gpus: [1])])
+        var worker = Generations.worker()
+        worker.gpus = ["GPU-b"]
+        let new = Generations.side(2, [worker])
+        let devices = KnownDevices(indexes: ["0", "1"], identifiers: ["0": "GPU-a", "1": "GPU-b-7"])
+        #expect(
+            self.reasons(old, new, devices: devices) == [
+                "chat.yaml:9:3: worker of generation 2 needs GPU GPU-b, which worker of generation 1 has\n"
+                    + "  remedy: give it others under 'gpus', or use 'rolling' (worker by worker) or 'recreate'"
+            ]
+        )
+        #expect(self.reasons(old, new) == [])
+        let one = try? self.plan(old, new, MigrationSettings(strategy: .rolling), devices: devices)
+        #expect(one?.waves == [.init(removedFirst: ["worker"], added: ["worker"], share: 100)])
+    }
+
     // MARK: What must be the same, and what apart
 
     @Test func `nothing can be moved without a gateway that stays`() {
