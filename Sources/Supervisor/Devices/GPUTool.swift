@@ -23,20 +23,23 @@ package struct GPUTool: Sendable, Hashable {
         ProgramSearch.find("nvidia-smi", path: environment["PATH"], directory: "/")
     }
 
-    /// The processes that hold memory of any GPU; nil when the program fails.
-    package func users() async -> [User]? {
+    /// The processes that hold memory of any GPU.
+    ///
+    /// - Parameter timeout: seconds: it hangs when a GPU has fallen off the bus.
+    /// - Returns: nil when the program fails.
+    package func users(timeout: Double = 10) async -> [User]? {
         let command = SingleCommand(
             ["nvidia-smi", "--query-compute-apps=pid,used_memory,gpu_uuid", "--format=csv,noheader,nounits"],
             environment: self.environment,
             directory: "/",
-            timeout: 10
+            timeout: timeout
         )
         let result = await command.run()
         return result.failure == nil ? Self.users(in: result.output) : nil
     }
 
     /// MiB by process, of those that are known.
-    static func memory(_ users: [User]) -> [Int32: Int] {
+    package static func memory(_ users: [User]) -> [Int32: Int] {
         users.reduce(into: [:]) { memory, user in
             if let amount = user.memory { memory[user.pid, default: 0] += amount }
         }

@@ -17,6 +17,7 @@ struct LogSpool: Sendable {
     private static let turn = 1 << 20
 
     let descriptor: Int32
+    // Both never change; the memory behind them is one reader's at a time, the pump's or, when the launcher is gone, the keeper's.
     private nonisolated(unsafe) let spool: UnsafeMutablePointer<dynamo_spool>
     private nonisolated(unsafe) let data: UnsafeMutablePointer<CChar>
 

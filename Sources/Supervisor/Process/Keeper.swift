@@ -140,6 +140,9 @@ final class Keeper: Sendable {
         _ = dynamo_keeper_kill_tree(self.socket, id)
     }
 
+    /// Waits for nothing more: ``receive(_:)`` returns, and the keeper ends what is left by itself.
+    func abandon() { shutdown(self.socket, Int32(SHUT_RDWR)) }
+
     /// What is kept of an ended program is of no use any more.
     func forget(_ id: UInt64) {
         _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_FORGET), id, 0, 0, -1)

@@ -6,7 +6,8 @@ internal import Synchronization
 
 /// A program that is run to its end before anything is started, such as a preflight.
 ///
-/// It has a keeper of its own: whatever becomes of the launcher or of the time limit, nothing of it is left.
+/// It has a keeper of its own: whatever becomes of the launcher or of the time limit, nothing of it is left. What the system cannot end,
+/// such as a program that waits for a broken device, is left to the keeper.
 package struct SingleCommand: Sendable {
     /// How it ended, and what it wrote (the last 64 KiB).
     package struct Result: Sendable {
@@ -21,6 +22,9 @@ package struct SingleCommand: Sendable {
     package var environment: [String: String]
     /// Where it runs; absolute.
     package var directory: String
+    /// How long a killed program may take to its end.
+    private static let patience = Duration.seconds(5)
+
     /// Seconds, after which it is killed with all that it started.
     package var timeout: Double
 
@@ -82,6 +86,8 @@ package struct SingleCommand: Sendable {
                 guard (try? await Task.sleep(for: .seconds(self.timeout))) != nil else { return }
                 late.isLate.withLock { $0 = true }
                 keeper.killTree(request.id)
+                guard (try? await Task.sleep(for: Self.patience)) != nil else { return }
+                keeper.abandon()
             }
             var failure: String? = "its keeper ended"
             do throws(SpawnError) {

@@ -1,69 +1,27 @@
-import Deployment
-import Glibc
-import Subprocess
 import Supervisor
-import SystemPackage
 
-/// Asks nvidia-smi what processes keep in the memory of GPUs.
+/// What processes keep in the memory of GPUs.
 struct TopGPUMemory: Sendable {
-    private let program: FilePath
+    private let tool: GPUTool
 
-    /// More processes than any machine has.
-    private static let outputLimit = 1 << 20
-    /// One that hangs, as it does when a GPU has fallen off the bus, must not hang its callers.
-    private static let patience = Duration.seconds(5)
+    /// Shorter than for others: who looks at the screen waits.
+    private static let patience = 5.0
 
-    /// Nil when it is not on PATH.
+    /// Nil when there is no tool that tells.
     static func find(_ environment: [String: String]) -> TopGPUMemory? {
-        for folder in environment["PATH", default: ""].split(separator: ":") {
-            let path = "\(folder)/nvidia-smi"
-            if access(path, X_OK) == 0 { return TopGPUMemory(program: FilePath(path)) }
-        }
-        return nil
+        GPUTool(environment: environment).map { TopGPUMemory(tool: $0) }
     }
 
-    /// Bytes by replica; nil when it does not answer.
+    /// Bytes by replica; nil when the tool does not answer.
     func byReplica(_ status: DeploymentStatus) async -> [String: Int]? {
-        guard let byProcess = await self.byProcess() else { return nil }
+        guard let users = await self.tool.users(timeout: Self.patience) else { return nil }
+        let memory = GPUTool.memory(users)
         let leaders = status.replicas.compactMap { replica in replica.pid.map { (replica.name, $0) } }
         let trees = ProcessUse.measure(Set(leaders.map(\.1)))
         var result: [String: Int] = [:]
         for (name, pid) in leaders {
-            let memory = (trees[pid]?.pids ?? []).compactMap { byProcess[$0] }
-            if !memory.isEmpty { result[name] = memory.reduce(0, +) }
-        }
-        return result
-    }
-
-    private func byProcess() async -> [Int32: Int]? {
-        try? await withThrowingTaskGroup(of: [Int32: Int]?.self) { group in
-            group.addTask {
-                let result = try await run(
-                    .path(self.program),
-                    arguments: ["--query-compute-apps=pid,used_memory", "--format=csv,noheader,nounits"],
-                    output: .string(limit: Self.outputLimit),
-                    error: .discarded
-                )
-                guard case .exited(0) = result.terminationStatus else { return nil }
-                return Self.parse(result.standardOutput)
-            }
-            group.addTask {
-                try await Task.sleep(for: Self.patience)
-                return nil
-            }
-            defer { group.cancelAll() }
-            return try await group.next() ?? nil
-        }
-    }
-
-    /// `4711, 10240`: a pid and mebibytes; a process on two GPUs has two lines.
-    static func parse(_ text: String) -> [Int32: Int] {
-        var result: [Int32: Int] = [:]
-        for line in text.split(separator: "\n") {
-            let fields = line.split(separator: ",").map { $0.filter { !$0.isWhitespace } }
-            // Where the driver does not tell, there are words in the place of a number.
-            guard fields.count == 2, let pid = Int32(fields[0]), let mebibytes = Int(fields[1]) else { continue }
-            result[pid, default: 0] += mebibytes << 20
+            let parts = (trees[pid]?.pids ?? []).compactMap { memory[$0] }
+            if !parts.isEmpty { result[name] = parts.reduce(0, +) << 20 }
         }
         return result
     }

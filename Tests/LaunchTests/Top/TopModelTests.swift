@@ -171,12 +171,4 @@ import Testing
         #expect(keys.decode([0x1B, 0x5B] + Array(repeating: 0x30, count: 40)) == [])
         #expect(keys.decode(Array("k".utf8)) == [.character("k")])
     }
-
-    @Test func `nvidia-smi's words in the place of numbers are none`() {
-        #expect(
-            TopGPUMemory.parse("4711, 10240\n4712, [N/A]\n4711, 1\n\nNo running processes found\n") == [
-                4711: 10241 << 20
-            ]
-        )
-    }
 }

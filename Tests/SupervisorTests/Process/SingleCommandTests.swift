@@ -34,6 +34,22 @@ struct SingleCommandTests {
         #expect(await self.run(["/nowhere"]).failure == "cannot execute /nowhere: No such file or directory")
     }
 
+    @Test func oneThatNobodyCanEndIsWaitedForNoLonger() async throws {
+        let folder = ScratchFolder()
+        // Its keeper, which is to end it, is stopped.
+        let script = "echo $$ $PPID > \(folder.path)/pids; kill -STOP $PPID; exec sleep 1000"
+        let result = await self.run(["sh", "-c", script], timeout: 1)
+        let pids = try String(contentsOfFile: "\(folder.path)/pids", encoding: .utf8).split(
+            whereSeparator: \.isWhitespace
+        )
+        .compactMap { Int32($0) }
+        #expect(result.failure == "no end within 1s")
+        #expect(pids.count == 2 && pids.allSatisfy(isRunning))
+        // When it can, the keeper does what it was asked for, and goes.
+        kill(try #require(pids.last), SIGCONT)
+        try await eventually("it has ended") { !pids.contains(where: isRunning) }
+    }
+
     @Test func oneThatTakesTooLongIsKilledWithAllThatItStarted() async throws {
         let folder = ScratchFolder()
         let script = "setsid sh -c 'echo $$ > \(folder.path)/pid; exec sleep 1000' & sleep 1000; true"
