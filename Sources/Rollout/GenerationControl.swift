@@ -30,6 +30,11 @@ package protocol GenerationControl: Sendable {
     /// - Throws: `MigrationFailure` when it never will be, `CancellationError`.
     func start(_ plan: Plan) async throws
 
+    /// Waits until a generation that an earlier launcher has started, and that goes on under this one, is ready as after a start.
+    ///
+    /// - Throws: `MigrationFailure` when it never will be, `CancellationError`.
+    func takeOver(_ plan: Plan) async throws
+
     /// Makes a running generation match another plan of it, replica by replica.
     ///
     /// - Throws: `MigrationFailure` when it does not, `CancellationError`.
@@ -88,6 +93,8 @@ package struct MigrationFailure: Error, Sendable, Hashable, CustomStringConverti
 package struct PlannedMigration: Sendable {
     package var from: Plan
     package var to: Plan
+    /// What the old generation was planned from.
+    package var fromSource: GenerationSource
     /// What the new generation was planned from.
     package var source: GenerationSource
     /// What `up` was called with.
@@ -101,6 +108,7 @@ package struct PlannedMigration: Sendable {
     package init(
         from: Plan,
         to: Plan,
+        fromSource: GenerationSource,
         source: GenerationSource,
         base: GenerationSource,
         settings: MigrationSettings,
@@ -109,6 +117,7 @@ package struct PlannedMigration: Sendable {
     ) {
         self.from = from
         self.to = to
+        self.fromSource = fromSource
         self.source = source
         self.base = base
         self.settings = settings

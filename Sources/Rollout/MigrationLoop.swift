@@ -3,19 +3,19 @@ internal import Supervisor
 
 /// The one loop of migrations: takes inputs, hands them to the state machine, and performs the actions that come back.
 final class MigrationLoop {
-    private let control: any GenerationControl
+    let control: any GenerationControl
     private let journal: MigrationJournal
-    private let canary: MigrationRunner.CanaryRun
-    private let sender: AsyncStream<MigrationRunner.Input>.Continuation
+    let canary: MigrationRunner.CanaryRun
+    let sender: AsyncStream<MigrationRunner.Input>.Continuation
     /// Gets the work of each step, to be run at once.
-    private let jobs: AsyncStream<@Sendable () async -> Void>.Continuation
-    private let publish: (MigrationStatus) -> Void
+    let jobs: AsyncStream<@Sendable () async -> Void>.Continuation
+    let publish: (MigrationStatus) -> Void
 
-    private var current: RunningMigration?
+    var current: RunningMigration?
     /// Somebody plans a migration, or waits for the end of the one that is under way.
     private var isReserved = false
     private var waiting: (@Sendable (MigrationRefusal?) -> Void)?
-    private var isStopping = false
+    var isStopping = false
     /// Generations that were given up while a migration was planned, and why.
     private var lost: [Int: String] = [:]
     /// The end of the last migration, while it is not in the journal.
@@ -48,6 +48,7 @@ final class MigrationLoop {
         case .release:
             self.isReserved = false
             self.control.setMigrating(false)
+        case .takeUp(let resumed): await self.takeUp(resumed)
         case .begin(let migration, let id, let watcher): await self.begin(migration, id, watcher)
         case .command(let command, let reply): await self.obey(command, reply)
         case .follow(let watcher):
@@ -173,7 +174,10 @@ final class MigrationLoop {
                         to: Self.words(migration.to),
                         strategy: migration.plan.strategy,
                         source: migration.source,
-                        base: migration.base
+                        base: migration.base,
+                        fromSource: migration.fromSource,
+                        settings: migration.settings,
+                        asksPerson: migration.asksPerson
                     )
                 )
             )
@@ -229,14 +233,16 @@ final class MigrationLoop {
     /// - Returns: why a command was not obeyed.
     @discardableResult
     private func feed(_ event: MigrationMachine.Event) async -> String? {
+        let wasPaused = self.current?.machine.isPaused
         guard let actions = self.current?.machine.handle(event) else { return nil }
         let refusal = await self.perform(actions)
+        if let current = self.current, current.machine.isPaused != wasPaused { self.writePause(of: current) }
         await self.tell()
         return refusal
     }
 
     @discardableResult
-    private func perform(
+    func perform(
         _ actions: [MigrationMachine.Action]
     ) async -> String? {
         var refusal: String?
@@ -330,7 +336,7 @@ final class MigrationLoop {
     }
 
     /// Writes a record to the journal, and says when somebody had deleted that.
-    private func write(_ entry: JournalRecord.Entry) throws(MigrationJournalError) {
+    func write(_ entry: JournalRecord.Entry) throws(MigrationJournalError) {
         defer { if let notice = self.journal.takeNotice() { self.control.say(notice, isWarning: true) } }
         try self.journal.append(entry)
     }
@@ -349,50 +355,5 @@ final class MigrationLoop {
             guard self.journal.history.unfinished == nil else { return }
         }
         self.missingEnd = nil
-    }
-
-    // MARK: Telling
-
-    /// Beside the loop: the supervisor may be about to begin, and answers then.
-    private func askWhatStarts() {
-        guard let current = self.current, current.machine.step == .starting else { return }
-        let (control, sender, id, generation) = (self.control, self.sender, current.id, current.migration.to.generation)
-        self.jobs.yield {
-            let late = await control.conditions(of: generation).filter { !$0.isReady }
-            let words = late.map { "\($0.name) \($0.words)" }.joined(separator: "; ")
-            sender.yield(.waiting(words.isEmpty ? nil : words, id: id))
-        }
-    }
-
-    private func note(_ text: String) {
-        self.current?.notes.append(text)
-        self.say(text, isWarning: true)
-    }
-
-    private func say(_ text: String, isWarning: Bool = false) {
-        guard let current = self.current else { return }
-        self.control.say("migration \(current.id): \(text)", isWarning: isWarning)
-    }
-
-    private static func words(_ plan: Plan) -> String { MigrationPlan.Side(number: plan.generation, plan: plan).words }
-
-    @discardableResult
-    private func tell() async -> MigrationStatus? {
-        guard let current = self.current else { return nil }
-        let status = await MigrationReport(control: self.control).status(
-            id: current.id,
-            migration: current.migration,
-            machine: current.machine,
-            work: current.work,
-            notes: current.notes,
-            waitingFor: current.waitingFor,
-            startedAt: current.startedAt,
-            stepAt: current.stepAt,
-            warmEnd: current.warmEnd,
-            isStopped: self.isStopping
-        )
-        self.publish(status)
-        self.current?.watchers.removeAll { if case .terminated = $0.yield(status) { true } else { false } }
-        return status
     }
 }

@@ -30,7 +30,7 @@ struct MigrationReport: Sendable {
             stages: machine.stages,
             share: work.share,
             isPaused: machine.isPaused,
-            detail: self.detail(machine, waitingFor),
+            detail: self.detail(machine, work.isUnseen, waitingFor),
             next: next.map { self.words($0, migration) },
             nextIn: machine.isPaused
                 ? nil : warmEnd.map { max(0, ($0 - now) / .seconds(1)) } ?? work.observationLeft,
@@ -42,11 +42,12 @@ struct MigrationReport: Sendable {
         )
     }
 
-    private func detail(_ machine: MigrationMachine, _ waitingFor: String?) -> String? {
+    private func detail(_ machine: MigrationMachine, _ isUnseen: Bool, _ waitingFor: String?) -> String? {
         switch machine.step {
         case .confirming:
             "a person is asked: 'dynamo-launch migrate promote' goes on, 'dynamo-launch migrate abort' takes it back"
         case .starting: waitingFor
+        case .verifying, .canary, .shifting, .draining: isUnseen ? waitingFor : nil
         default: nil
         }
     }

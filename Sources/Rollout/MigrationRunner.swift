@@ -15,6 +15,8 @@ package final class MigrationRunner: MigrationControl {
         case reserve(@Sendable (MigrationRefusal?) -> Void)
         /// The reservation is not used: the manifest cannot be run.
         case release
+        /// An earlier launcher has begun it.
+        case takeUp(ResumedMigration)
         case begin(PlannedMigration, id: Int, AsyncStream<MigrationStatus>.Continuation)
         case command(MigrationCommand, @Sendable (Result<MigrationStatus, MigrationRefusal>) -> Void)
         case follow(AsyncStream<MigrationStatus>.Continuation)
@@ -84,6 +86,13 @@ package final class MigrationRunner: MigrationControl {
             worker.finish()
             group.cancelAll()
         }
+    }
+
+    /// Goes on with a migration that an earlier launcher has begun; to be called before ``run()``, and before its generations run.
+    package func takeUp(_ migration: ResumedMigration) {
+        // Nothing else changes what runs from here on.
+        self.control.setMigrating(true)
+        self.sender.yield(.takeUp(migration))
     }
 
     /// The deployment is being stopped: nothing more of the migration that is under way is begun, and no other begins any more.

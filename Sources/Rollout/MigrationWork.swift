@@ -5,7 +5,7 @@ internal import Synchronization
 
 /// Does the work of each step of one migration, and knows what of it has to be undone.
 final class MigrationWork: Sendable {
-    private struct State: Sendable {
+    struct State: Sendable {
         /// What runs, or shall run, of each generation; nil: nothing of it.
         var old: Plan?
         var new: Plan?
@@ -17,13 +17,15 @@ final class MigrationWork: Sendable {
         var hasStarted = false
         /// From the first stage on that is watched.
         var stability: StabilityJudge?
+        /// An earlier launcher has started both generations, and nobody has looked yet how the new one is.
+        var isUnseen = false
     }
 
     private let migration: PlannedMigration
-    private let control: any GenerationControl
+    let control: any GenerationControl
     private let canary: MigrationRunner.CanaryRun
     private let note: @Sendable (String) -> Void
-    private let state: Mutex<State>
+    let state: Mutex<State>
 
     /// How often figures are looked at.
     private static let observationPeriod = Duration.milliseconds(250)
@@ -31,10 +33,18 @@ final class MigrationWork: Sendable {
     /// How often servers are asked that somebody else runs.
     private static let serverPeriod = Duration.seconds(1)
 
+    /// - Parameters:
+    ///   - migration: what is done.
+    ///   - control: the generations.
+    ///   - oldFigures: what the old generation was sent before.
+    ///   - share: percent of the requests that the new generation gets already; nil: it does not run yet.
+    ///   - canary: the probe requests.
+    ///   - note: gets what a person should know.
     init(
         _ migration: PlannedMigration,
         _ control: any GenerationControl,
         oldFigures: TrafficFigures,
+        resumingAt share: Int? = nil,
         canary: @escaping MigrationRunner.CanaryRun,
         note: @escaping @Sendable (String) -> Void
     ) {
@@ -42,12 +52,17 @@ final class MigrationWork: Sendable {
         self.control = control
         self.canary = canary
         self.note = note
-        self.state = Mutex(State(old: migration.from, new: nil, oldAtStart: oldFigures))
+        var state = State(old: migration.from, new: nil, oldAtStart: oldFigures)
+        if let share {
+            state.new = migration.to
+            (state.share, state.hasStarted, state.isUnseen) = (share, true, true)
+        }
+        self.state = Mutex(state)
     }
 
-    private var from: Plan { self.migration.from }
-    private var to: Plan { self.migration.to }
-    private var settings: MigrationSettings { self.migration.settings }
+    var from: Plan { self.migration.from }
+    var to: Plan { self.migration.to }
+    var settings: MigrationSettings { self.migration.settings }
 
     /// Percent of the requests that the new generation gets.
     var share: Int { self.state.withLock { $0.share } }
@@ -75,9 +90,11 @@ final class MigrationWork: Sendable {
     ///
     /// - Throws: `MigrationFailure` when it cannot be done, `CancellationError` when it is of no more interest.
     func perform(_ step: MigrationStep, stage: Int) async throws {
+        let wasTakenOver = try await self.takeOver(before: step)
         switch step {
         case .preparing: try await self.control.check(self.to)
         case .emptying: try await self.empty()
+        case .starting where wasTakenOver: break
         case .starting: try await self.whileServersAnswer { try await self.start() }
         case .verifying: try await self.verify()
         case .canary: try await self.tryOut()
@@ -113,22 +130,28 @@ final class MigrationWork: Sendable {
         let limit = self.settings.startTimeout
         try await Self.within(limit) { [control, plan] in
             try await control.start(plan)
-        } late: { [control, plan] in
-            let waiting = await control.conditions(of: plan.generation).filter { !$0.isReady }
-            let words = waiting.map { "\($0.name) \($0.words)" }.joined(separator: "; ")
-            return MigrationFailure(
-                "generation \(plan.generation) was not ready within \(Self.seconds(limit ?? 0)) ('migration.startTimeout')"
-                    + (words.isEmpty ? "" : ": \(words)")
-            )
+        } late: { [plan] in
+            await self.lateness(of: plan)
         }
     }
 
-    private func verify() async throws {
+    /// Why a generation that has had its time to become ready is given up.
+    func lateness(of plan: Plan) async -> MigrationFailure {
+        let waiting = await self.control.conditions(of: plan.generation).filter { !$0.isReady }
+        let words = waiting.map { "\($0.name) \($0.words)" }.joined(separator: "; ")
+        let limit = Self.seconds(self.settings.startTimeout ?? 0)
+        return MigrationFailure(
+            "generation \(plan.generation) was not ready within \(limit) ('migration.startTimeout')"
+                + (words.isEmpty ? "" : ": \(words)")
+        )
+    }
+
+    func verify() async throws {
         let contradictions = await self.control.contradictions(self.from, self.to)
         guard contradictions.isEmpty else { throw MigrationFailure(contradictions.joined(separator: "; ")) }
     }
 
-    private func tryOut() async throws {
+    func tryOut() async throws {
         let troubles = await self.canary(self.to)
         try Task.checkCancellation()
         guard troubles.isEmpty else { throw MigrationFailure(troubles.joined(separator: "; ")) }
@@ -328,7 +351,7 @@ final class MigrationWork: Sendable {
     // MARK: Parts
 
     /// Says which part of the requests the new generation gets; held: nobody gets anything, and what comes waits.
-    private func setShare(_ share: Int, held isHeld: Bool = false) {
+    func setShare(_ share: Int, held isHeld: Bool = false) {
         self.state.withLock { $0.share = share }
         let shares = [self.from.generation: 100 - share, self.to.generation: share]
         self.control.setShares(isHeld ? [:] : shares.filter { $0.value > 0 })
@@ -352,7 +375,7 @@ final class MigrationWork: Sendable {
     }
 
     /// Runs a body that may take so long.
-    private static func within(
+    static func within(
         _ seconds: Double?,
         _ body: @escaping @Sendable () async throws -> Void,
         late: @escaping @Sendable () async -> MigrationFailure
@@ -367,24 +390,5 @@ final class MigrationWork: Sendable {
             defer { group.cancelAll() }
             try await group.next()
         }
-    }
-}
-
-extension GenerationFigures {
-    /// What of a gateway's figures is judged.
-    init(_ figures: TrafficFigures) {
-        self.init(
-            requests: figures.requests,
-            errors: figures.errors,
-            firstToken: Times(figures.firstToken),
-            betweenTokens: Times(figures.betweenTokens)
-        )
-    }
-}
-
-extension GenerationFigures.Times {
-    fileprivate init?(_ digest: LatencyDigest) {
-        guard let median = digest.quantile(0.5) else { return nil }
-        self.init(count: digest.count, median: median)
     }
 }

@@ -6,7 +6,7 @@ struct RunningMigration {
     let migration: PlannedMigration
     let work: MigrationWork
     var machine: MigrationMachine
-    let startedAt = ContinuousClock.now
+    var startedAt = ContinuousClock.now
     var stepAt = ContinuousClock.now
     var notes: [String] = []
     var watchers: [AsyncStream<MigrationStatus>.Continuation] = []

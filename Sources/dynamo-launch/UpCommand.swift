@@ -175,6 +175,7 @@ struct UpCommand: AsyncParsableCommand {
         let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
         let fleet = GenerationFleet(start, port: port, service: service, output: output, options: options)
         let runner = MigrationRunner(fleet, journal: start.journal)
+        if let second = start.second { runner.takeUp(ResumedMigration(second.migration, second.resumption)) }
         start.host.onUpgrade { binary in await LauncherUpgrade(start: start, fleet: fleet, output: output).run(binary) }
         let signals = await UnixSignalsSequence(
             trapping: Self.ignoredHangup ? [.sigint, .sigterm] : [.sigint, .sigterm, .sighup]
@@ -186,7 +187,7 @@ struct UpCommand: AsyncParsableCommand {
             warn: { output.say("warning: \($0)", as: .warning) },
             {
                 await withTaskGroup(of: SupervisorOutcome?.self) { group in
-                    group.addTask { await fleet.run(plan, adopting: start.orphans, runner) }
+                    group.addTask { await fleet.run(plan, adopting: start.orphans, beside: start.second, runner) }
                     if !start.others.isEmpty {
                         group.addTask {
                             await Self.end(start.others, fleet, port)

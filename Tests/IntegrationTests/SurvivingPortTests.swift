@@ -122,31 +122,6 @@ import Testing
         }
     }
 
-    @Test func `a migration whose launcher was killed is taken back, and no request is lost`() async throws {
-        try await self.withoutLauncher("midway") { deployment, clients in
-            try await self.launch(deployment) { program in
-                var request = MigrationRequest(requestPlane: "http", strategy: .blueGreen)
-                request.steps = [50, 100]
-                request.observe = 60
-                try await deployment.migrating(request) { refusal in
-                    try await deployment.waitForRecord(.observing, of: 1, unless: refusal)
-                    try await clients.answers(20)
-                    program.send(SIGKILL)
-                    try await program.waitForExit()
-                }
-            }
-            try await clients.answers(40)
-            #expect(deployment.replicas.count == 4, "both generations go on: \(deployment.replicas)")
-            try await self.launch(deployment) { _ in
-                try await eventually(within: .seconds(30), "the new generation is gone") {
-                    deployment.replicas == deployment.replicas(of: 1)
-                }
-                try await clients.answers(40)
-                #expect(try await deployment.client.status().generation == 1)
-            }
-        }
-    }
-
     @Test func `the process is started again when it is killed, and connections wait`() async throws {
         let (output, exit) = try await self.up { deployment in
             try await deployment.waitUntilReady()

@@ -9,6 +9,8 @@ package struct JournalRecord: Sendable, Hashable {
         case began(Began)
         /// A step is about to be done; written and on the disk before anything of it is.
         case step(MigrationStep, stage: Int, migration: Int)
+        /// A person has begun a pause, or it is over.
+        case paused(Bool, migration: Int)
         /// Closes a migration; the step is one of the three ends.
         case ended(MigrationStep, reason: String?, migration: Int)
         /// The manifest of the current generation was changed while it ran: source and base are these from now on.
@@ -32,6 +34,12 @@ package struct JournalRecord: Sendable, Hashable {
         package var source: GenerationSource
         /// What `up` was called with.
         package var base: GenerationSource
+        /// What the old generation is planned from; like the next two nil in journals of earlier versions.
+        package var fromSource: GenerationSource?
+        /// How it is done.
+        package var settings: MigrationSettings?
+        /// Whether a person is asked before clients reach the new generation.
+        package var asksPerson: Bool?
 
         package init(
             migration: Int,
@@ -41,7 +49,10 @@ package struct JournalRecord: Sendable, Hashable {
             to: String,
             strategy: MigrationSettings.Strategy,
             source: GenerationSource,
-            base: GenerationSource
+            base: GenerationSource,
+            fromSource: GenerationSource? = nil,
+            settings: MigrationSettings? = nil,
+            asksPerson: Bool? = nil
         ) {
             self.migration = migration
             self.fromNumber = fromNumber
@@ -51,6 +62,9 @@ package struct JournalRecord: Sendable, Hashable {
             self.strategy = strategy
             self.source = source
             self.base = base
+            self.fromSource = fromSource
+            self.settings = settings
+            self.asksPerson = asksPerson
         }
     }
 
@@ -93,11 +107,11 @@ package struct JournalRecord: Sendable, Hashable {
 
 extension JournalRecord: Codable {
     private enum Key: String, CodingKey {
-        case kind, time, migration, step, stage, reason, generation
+        case kind, time, migration, step, stage, reason, generation, isPaused
     }
 
     private enum Kind: String, CaseIterable {
-        case began, step, ended, applied, forgot, summary
+        case began, step, paused, ended, applied, forgot, summary
     }
 
     /// A record of a kind that is not known here.
@@ -117,6 +131,11 @@ extension JournalRecord: Codable {
             self.entry = .step(
                 try values.decode(MigrationStep.self, forKey: .step),
                 stage: try values.decode(Int.self, forKey: .stage),
+                migration: try values.decode(Int.self, forKey: .migration)
+            )
+        case .paused:
+            self.entry = .paused(
+                try values.decode(Bool.self, forKey: .isPaused),
                 migration: try values.decode(Int.self, forKey: .migration)
             )
         case .ended:
@@ -146,6 +165,10 @@ extension JournalRecord: Codable {
             try encode(.step)
             try values.encode(step, forKey: .step)
             try values.encode(stage, forKey: .stage)
+            try values.encode(migration, forKey: .migration)
+        case .paused(let isPaused, let migration):
+            try encode(.paused)
+            try values.encode(isPaused, forKey: .isPaused)
             try values.encode(migration, forKey: .migration)
         case .ended(let step, let reason, let migration):
             try encode(.ended)

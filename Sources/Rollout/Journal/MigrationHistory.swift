@@ -22,11 +22,15 @@ package struct MigrationHistory: Sendable, Hashable {
     /// A migration without an end.
     package struct Unfinished: Sendable, Hashable {
         package var began: JournalRecord.Began
+        /// When it began.
+        package var time: String
         /// Nil: nothing was done yet.
         package var step: MigrationStep?
         package var stage: Int
         /// Whether the next start is with the new generation.
         package var isCommitted: Bool
+        /// Whether a person has it paused.
+        package var isPaused = false
         /// What was current when it began.
         package var previous: Current
     }
@@ -70,6 +74,10 @@ package struct MigrationHistory: Sendable, Hashable {
             self.unfinished = running
             self.current = running.isCommitted ? Current(migratedBy: running.began) : running.previous
             self.records[self.records.count - 1].step = step
+        case .paused(let isPaused, let migration):
+            var running = try self.running(migration, "a pause")
+            running.isPaused = isPaused
+            self.unfinished = running
         case .ended(let step, let reason, let migration):
             _ = try self.running(migration, "the end")
             guard step.isEnd else {
@@ -119,7 +127,7 @@ package struct MigrationHistory: Sendable, Hashable {
         self = before
         self.nextMigration = began.migration + 1
         self.nextGeneration = began.toNumber + 1
-        self.unfinished = Unfinished(began: began, stage: 0, isCommitted: false, previous: self.current)
+        self.unfinished = Unfinished(began: began, time: time, stage: 0, isCommitted: false, previous: self.current)
         self.records.append(
             MigrationRecord(
                 id: began.migration,

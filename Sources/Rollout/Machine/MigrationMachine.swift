@@ -130,6 +130,20 @@ package struct MigrationMachine: Sendable, Hashable {
         return self.follow(row, text: event.text)
     }
 
+    /// Goes on with a migration that another launcher has begun, as the table says from there on; instead of `begin`.
+    ///
+    /// - Parameters:
+    ///   - position: a step with work, which is done anew.
+    ///   - isPaused: whether a person has paused it.
+    /// - Returns: what is to be done.
+    package mutating func takeUp(_ position: Position, isPaused: Bool) -> [Action] {
+        guard !self.hasBegun, position.step.hasWork else { return [] }
+        self.stage = min(max(0, position.stage), self.stages - 1)
+        let actions = self.enter(position.step, stage: .same)
+        self.isPaused = isPaused
+        return actions
+    }
+
     /// The row of the table that says what a trigger does now; nil: nothing.
     func row(for trigger: Trigger) -> Transition? {
         Self.table.first { row in

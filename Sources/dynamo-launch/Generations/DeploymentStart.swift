@@ -19,6 +19,8 @@ struct DeploymentStart: Sendable {
     let notes: [String]
     /// The processes that go on under this launcher; `plan` has them as they run.
     var orphans: Orphans?
+    /// The other generation of a migration that goes on.
+    var second: SecondGeneration?
     /// Generations that went on as well, and are to be ended.
     var others: [Orphans] = []
     /// Whether the manifest wants them otherwise.
@@ -42,53 +44,11 @@ struct DeploymentStart: Sendable {
             let directories = try called.directories()
             let host = try await DeploymentHost.open(directories, deployment: called.manifest.name.value)
             let journal = try MigrationJournal(folder: directories.state)
-            let recovery = journal.history.recovery(calledWith: called.source)
-            let orphans = try Self.orphans(of: host, recovery)
-            var notes = recovery.messages
-            do { for entry in recovery.entries { try journal.append(entry) } } catch {
-                // The same records lead to the same start the next time: no reason not to serve.
-                notes.append("\(error); the next start says the same again")
-            }
-            // What 'scale' has set ended with the launcher.
-            var source = recovery.source ?? called.source
-            source.scaled = orphans?.plan.given?.scaled
-            let preparation =
-                recovery.number == 1 && source == called.source
-                ? called
-                : try Preparation(
-                    source,
-                    generation: recovery.number,
-                    description: recovery.source?.manifestPath == nil ? called.description : nil
-                )
-            let ports = preparation.ports(.held)
-            if let orphans { ports.keep(orphans.plan) }
-            var plan = try await preparation.plan(ports: ports)
-            let listeners = try PublicListeners(passed, plan: plan)
-            plan.publicAddress = listeners.address ?? plan.publicAddress
-            plan.notes += listeners.notes
-            let wanted = plan
-            if let orphans { plan = try Self.adopting(orphans, wanted) }
-            // Nothing can go wrong with the manifest any more.
-            let others = host.orphans.filter { $0.generation != orphans?.generation }
-            for other in others {
-                notes.append("generation \(other.generation), which went on without a launcher, is ended")
-                // Beside one that goes on it first answers what it has.
-                if orphans == nil { await other.end() }
-            }
-            if let orphans { notes.append(Self.note(of: orphans)) }
-            return DeploymentStart(
-                host: host,
-                journal: journal,
-                base: called.source,
-                preparation: preparation,
-                ports: ports,
-                plan: plan,
-                listeners: listeners,
-                notes: notes,
-                orphans: orphans,
-                others: orphans == nil ? [] : others,
-                isOutdated: orphans != nil && PlanChange(from: plan, to: wanted).isEmpty == false
-            )
+            var reason: String?
+            do throws(MigrationResumption.Refusal) {
+                if let start = try await Self.resume(host, journal, called, passed) { return start }
+            } catch { reason = error.description }
+            return try await Self.begin(host, journal, called, passed, notResumed: reason)
         } catch let failure as Preparation.Failure {
             ServiceNotifier().failed(
                 status: "nothing was started: the journal has the manifest's errors",
@@ -102,6 +62,66 @@ struct DeploymentStart: Sendable {
         } catch {
             throw complain("\(error)")
         }
+    }
+
+    /// One generation; a migration that was under way is finished or undone.
+    private static func begin(
+        _ host: DeploymentHost,
+        _ journal: MigrationJournal,
+        _ called: Preparation,
+        _ passed: PassedSockets,
+        notResumed reason: String?
+    ) async throws -> DeploymentStart {
+        let recovery = journal.history.recovery(calledWith: called.source)
+        let orphans = try Self.orphans(of: host, recovery)
+        var notes = recovery.messages
+        if let reason, let unfinished = journal.history.unfinished {
+            notes.append("migration \(unfinished.began.migration) is not resumed: \(reason)")
+        }
+        do { for entry in recovery.entries { try journal.append(entry) } } catch {
+            // The same records lead to the same start the next time: no reason not to serve.
+            notes.append("\(error); the next start says the same again")
+        }
+        // What 'scale' has set ended with the launcher.
+        var source = recovery.source ?? called.source
+        source.scaled = orphans?.plan.given?.scaled
+        let preparation =
+            recovery.number == 1 && source == called.source
+            ? called
+            : try Preparation(
+                source,
+                generation: recovery.number,
+                description: recovery.source?.manifestPath == nil ? called.description : nil
+            )
+        let ports = preparation.ports(.held)
+        if let orphans { ports.keep(orphans.plan) }
+        var plan = try await preparation.plan(ports: ports)
+        let listeners = try PublicListeners(passed, plan: plan)
+        plan.publicAddress = listeners.address ?? plan.publicAddress
+        plan.notes += listeners.notes
+        let wanted = plan
+        if let orphans { plan = try Self.adopting(orphans, wanted) }
+        // Nothing can go wrong with the manifest any more.
+        let others = host.orphans.filter { $0.generation != orphans?.generation }
+        for other in others {
+            notes.append("generation \(other.generation), which went on without a launcher, is ended")
+            // Beside one that goes on it first answers what it has.
+            if orphans == nil { await other.end() }
+        }
+        if let orphans { notes.append(Self.note(of: [orphans])) }
+        return DeploymentStart(
+            host: host,
+            journal: journal,
+            base: called.source,
+            preparation: preparation,
+            ports: ports,
+            plan: plan,
+            listeners: listeners,
+            notes: notes,
+            orphans: orphans,
+            others: orphans == nil ? [] : others,
+            isOutdated: orphans != nil && PlanChange(from: plan, to: wanted).isEmpty == false
+        )
     }
 
     /// The generation that goes on under this launcher; nil: none does.
@@ -138,8 +158,9 @@ struct DeploymentStart: Sendable {
         return wanted.adopting(orphans.plan)
     }
 
-    private static func note(of orphans: Orphans) -> String {
-        let ended = LogTime(milliseconds: Int64(orphans.launcherEnded * 1000))
-        return "the launcher before this one ended at \(ended); its \(orphans.running) processes go on under this one"
+    static func note(of orphans: [Orphans]) -> String {
+        let ended = LogTime(milliseconds: Int64((orphans.map(\.launcherEnded).max() ?? 0) * 1000))
+        let running = orphans.reduce(0) { $0 + $1.running }
+        return "the launcher before this one ended at \(ended); its \(running) processes go on under this one"
     }
 }

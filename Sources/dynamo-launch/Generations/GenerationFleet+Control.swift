@@ -69,6 +69,7 @@ extension GenerationFleet: GenerationControl {
             return PlannedMigration(
                 from: from,
                 to: to,
+                fromSource: source,
                 source: target,
                 base: base,
                 settings: settings,
@@ -189,6 +190,13 @@ extension GenerationFleet: GenerationControl {
 
     func start(_ plan: Plan) async throws {
         guard let generation = self.launch(plan) else { throw MigrationFailure("the deployment is being stopped") }
+        try await generation.life.waitUntilReady()
+    }
+
+    func takeOver(_ plan: Plan) async throws {
+        guard let generation = self.state.withLock({ $0.running[plan.generation] }) else {
+            throw MigrationFailure("generation \(plan.generation) does not run")
+        }
         try await generation.life.waitUntilReady()
     }
 

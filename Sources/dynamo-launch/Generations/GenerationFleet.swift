@@ -71,6 +71,9 @@ final class GenerationFleet: Sendable {
         self.output = output
         self.address = start.listeners.address
         self.sources = GenerationSources(start) { output.say("warning: \($0)", as: .warning) }
+        if let second = start.second {
+            self.sources.add(second.plan.generation, second.source, base: second.resumption.began.base, second.ports)
+        }
         self.options = options
         self.state = Mutex(State(active: start.plan.generation))
         (self.events, self.sender) = AsyncStream.makeStream(of: Event.self)
@@ -95,12 +98,20 @@ final class GenerationFleet: Sendable {
     /// - Parameters:
     ///   - first: the plan of its first generation.
     ///   - orphans: the processes of it that run already.
+    ///   - second: the other generation of a migration that goes on, which `runner` was told of.
     ///   - runner: runs migrations.
     /// - Returns: how it ended.
-    func run(_ first: Plan, adopting orphans: Orphans?, _ runner: MigrationRunner) async -> SupervisorOutcome {
+    func run(
+        _ first: Plan,
+        adopting orphans: Orphans?,
+        beside second: SecondGeneration?,
+        _ runner: MigrationRunner
+    ) async -> SupervisorOutcome {
         self.runner.withLock { $0 = runner }
         self.host.onStop { self.requestStop(now: $0) }
         self.launch(first, adopting: orphans)
+        // Before the first one can be ready: it would get all requests then.
+        if let second { self.launch(second.plan, adopting: second.orphans) }
         return await withDiscardingTaskGroup { group in
             group.addTask { await runner.run() }
             if let heartbeat = self.service.heartbeat {

@@ -12,13 +12,12 @@ final class GenerationLife: Sendable {
         var hasEnded = false
         var isRetiring = false
         var waitingForEnd: [CheckedContinuation<Void, Never>] = []
+        /// Those who wait until it is ready, by the number that they were given.
+        var waitingForChange: [Int: AsyncStream<Void>.Continuation] = [:]
+        var nextWaiting = 0
     }
 
     private let state = Mutex(State())
-    private let changes: AsyncStream<Void>
-    private let change: AsyncStream<Void>.Continuation
-
-    init() { (self.changes, self.change) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1)) }
 
     /// It ends because a migration is done with it.
     var isRetiring: Bool { self.state.withLock { $0.isRetiring } }
@@ -40,7 +39,11 @@ final class GenerationLife: Sendable {
         case .failed(let reason): self.state.withLock { $0.failure = $0.failure ?? reason }
         default: return
         }
-        self.change.yield()
+        self.tellChange()
+    }
+
+    private func tellChange() {
+        for continuation in self.state.withLock({ Array($0.waitingForChange.values) }) { continuation.yield() }
     }
 
     func ended() {
@@ -50,14 +53,23 @@ final class GenerationLife: Sendable {
             return state.waitingForEnd
         }
         for continuation in waiting { continuation.resume() }
-        self.change.yield()
+        self.tellChange()
     }
 
-    /// Waits until every layer of every process is reached; only one may wait.
+    /// Waits until every layer of every process is reached.
     ///
     /// - Throws: `MigrationFailure` when it never will be, `CancellationError`.
     func waitUntilReady() async throws {
-        for await _ in self.changes {
+        let (changes, change) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        // It may be already.
+        change.yield()
+        let number = self.state.withLock { state in
+            state.nextWaiting += 1
+            state.waitingForChange[state.nextWaiting] = change
+            return state.nextWaiting
+        }
+        defer { self.state.withLock { $0.waitingForChange[number] = nil } }
+        for await _ in changes {
             let (isReady, failure, hasEnded) = self.state.withLock { ($0.isReady, $0.failure, $0.hasEnded) }
             if let failure { throw MigrationFailure(failure) }
             if hasEnded { throw MigrationFailure("its processes ended before they were ready") }

@@ -83,13 +83,20 @@ struct KilledDeployment: Sendable {
     var replicas: [String] { self.replicas(under: self.directory) }
 
     /// The same, with a state folder of its own.
-    func replicas(under state: URL) -> [String] {
+    func replicas(under state: URL) -> [String] { self.processes(under: state).map(\.replica).sorted() }
+
+    /// The replicas that run, each with the number of its process.
+    var pids: [String: Int32] {
+        Dictionary(self.processes(under: self.directory).map { ($0.replica, $0.pid) }) { first, _ in first }
+    }
+
+    private func processes(under state: URL) -> [(replica: String, pid: Int32)] {
         SystemProcesses.withEnvironment(containing: "XDG_STATE_HOME=\(state.path())").compactMap { pid in
             guard let data = FileManager.default.contents(atPath: "/proc/\(pid)/environ") else { return nil }
             let prefix = "DYNAMO_LAUNCH_REPLICA="
             return String(decoding: data, as: UTF8.self).split(separator: "\0").first { $0.hasPrefix(prefix) }
-                .map { String($0.dropFirst(prefix.count)) }
-        }.sorted()
+                .map { (String($0.dropFirst(prefix.count)), pid) }
+        }
     }
 
     /// What `replicas` is when one generation of a frontend and a worker runs.

@@ -36,7 +36,7 @@ import Testing
 
     @Test func `every kind of record survives its line`() throws {
         let entries: [JournalRecord.Entry] = [
-            .forgot(generation: 3), .ended(.failed, reason: "a\nb\u{0}\"ü", migration: 2),
+            .forgot(generation: 3), .paused(true, migration: 2), .ended(.failed, reason: "a\nb\u{0}\"ü", migration: 2),
             .summary(
                 .init(
                     current: .init(migratedBy: JournalSamples.began()),

@@ -110,6 +110,7 @@ final class ScriptedControl: GenerationControl {
             return PlannedMigration(
                 from: from.plan,
                 to: to.plan,
+                fromSource: JournalSamples.base,
                 source: JournalSamples.source("http"),
                 base: JournalSamples.base,
                 settings: settings,
@@ -133,6 +134,8 @@ final class ScriptedControl: GenerationControl {
         self.state.withLock { _ = $0.running.insert(plan.generation) }
         try await self.take("start \(Self.words(plan))")
     }
+
+    func takeOver(_ plan: Plan) async throws { try await self.take("take over \(plan.generation)") }
 
     func apply(_ plan: Plan) async throws(MigrationFailure) {
         do { try await self.take("apply \(Self.words(plan))", isFirm: true) } catch {
