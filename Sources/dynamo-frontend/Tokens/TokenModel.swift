@@ -7,6 +7,8 @@ struct TokenModel: Sendable {
     /// Why a model's files cannot be used.
     struct Failure: Error, Hashable, Sendable, CustomStringConvertible {
         var description: String
+        /// Whether it may be another time.
+        var isTransient = false
     }
 
     var name: String
@@ -34,12 +36,12 @@ struct TokenModel: Sendable {
     ///   - name: what clients use.
     ///   - card: of a worker that takes tokens.
     /// - Throws: what is wrong with a file, or not supported.
-    init(_ name: String, _ card: ModelCard) throws(Failure) {
+    init(_ name: String, _ card: ModelCard) async throws(Failure) {
         let files = CardFiles(card)
         self.name = name
         // Dynamo's mock engine says 0: it has no limit.
         self.contextLength = card.contextLength.flatMap { $0 > 0 ? $0 : nil } ?? .max
-        do { self.tokenizer = try Tokenizer(parsing: try files.content(of: "tokenizer")) } catch let error
+        do { self.tokenizer = try Tokenizer(parsing: try await files.content(of: "tokenizer")) } catch let error
             as TokenizationError
         {
             throw Failure(description: error.description)
@@ -48,13 +50,13 @@ struct TokenModel: Sendable {
         } catch {
             throw Failure(description: "\(error)")
         }
-        let configuration = try files.json("prompt_formatter")
-        self.endTokens = Self.ids(try files.json("gen_config")?["eos_token_id"])
-        if self.endTokens.isEmpty { self.endTokens = Self.ids(try files.json("model_info")?["eos_token_id"]) }
+        let configuration = try await files.json("prompt_formatter")
+        self.endTokens = Self.ids(try await files.json("gen_config")?["eos_token_id"])
+        if self.endTokens.isEmpty { self.endTokens = Self.ids(try await files.json("model_info")?["eos_token_id"]) }
         let endText = Self.tokenText(configuration?["eos_token"])
         if self.endTokens.isEmpty, let id = endText.flatMap(self.tokenizer.id) { self.endTokens = [id] }
         do {
-            let own = try files.text("chat_template_file")
+            let own = try await files.text("chat_template_file")
             self.templates = try Self.templates(configuration, own: own, end: endText)
         } catch let error as TokenizationError {
             self.templateProblem = error.description
@@ -128,22 +130,22 @@ private struct CardFiles {
     /// - Parameter part: the card's member that names it.
     /// - Returns: its bytes.
     /// - Throws: when there is none, when it cannot be read, or when it is another than the worker has.
-    func content(of part: String) throws(TokenModel.Failure) -> [UInt8] {
-        guard let content = try self.optional(part) else {
+    func content(of part: String) async throws(TokenModel.Failure) -> [UInt8] {
+        guard let content = try await self.optional(part) else {
             throw TokenModel.Failure(description: "the model's card names no file for `\(part)`")
         }
         return content
     }
 
-    func json(_ part: String) throws(TokenModel.Failure) -> JSONValue? {
-        guard let content = try self.optional(part) else { return nil }
+    func json(_ part: String) async throws(TokenModel.Failure) -> JSONValue? {
+        guard let content = try await self.optional(part) else { return nil }
         do { return try JSONValue(parsing: content) } catch {
             throw TokenModel.Failure(description: "the file that the card names for `\(part)` is no JSON: \(error)")
         }
     }
 
-    func text(_ part: String) throws(TokenModel.Failure) -> String? {
-        guard let content = try self.optional(part) else { return nil }
+    func text(_ part: String) async throws(TokenModel.Failure) -> String? {
+        guard let content = try await self.optional(part) else { return nil }
         let text = String(decoding: content, as: UTF8.self)
         // The oldest form of the file is JSON.
         guard let json = try? JSONValue(parsing: content), let inner = json["chat_template"]?.string else {
@@ -152,7 +154,7 @@ private struct CardFiles {
         return inner
     }
 
-    private func optional(_ part: String) throws(TokenModel.Failure) -> [UInt8]? {
+    private func optional(_ part: String) async throws(TokenModel.Failure) -> [UInt8]? {
         guard let value = self.card.fields[part], !value.isNull else { return nil }
         guard let file = Self.file(value) else {
             throw TokenModel.Failure(
@@ -167,14 +169,7 @@ private struct CardFiles {
                     + "start the worker with a folder that both can read"
             )
         }
-        let local = path.hasPrefix("file://") ? String(path.dropFirst("file://".count)) : path
-        let content: [UInt8]
-        do { content = [UInt8](try Data(contentsOf: URL(filePath: local))) } catch {
-            throw TokenModel.Failure(
-                description: "\(local) of the card's `\(part)` cannot be read (\(error)); "
-                    + "the worker's model folder must be at the same path here"
-            )
-        }
+        let content = try await Self.content(at: path, part)
         if let checksum = file["checksum"]?.string {
             let prefix = "blake3:"
             guard checksum.hasPrefix(prefix) else {
@@ -184,11 +179,30 @@ private struct CardFiles {
             }
             guard checksum.dropFirst(prefix.count) == BLAKE3.hex(content) else {
                 throw TokenModel.Failure(
-                    description: "\(local) of the card's `\(part)` has another content than on the worker's machine"
+                    description: "\(path) of the card's `\(part)` has another content than on the worker's machine"
                 )
             }
         }
         return content
+    }
+
+    private static func content(at path: String, _ part: String) async throws(TokenModel.Failure) -> [UInt8] {
+        if RemoteModelFile.isURL(path) {
+            do { return try await RemoteModelFile.content(of: path) } catch {
+                throw TokenModel.Failure(
+                    description:
+                        "\(path) of the card's `\(part)` cannot be fetched from the worker (\(error)); it is tried again",
+                    isTransient: true
+                )
+            }
+        }
+        let local = path.hasPrefix("file://") ? String(path.dropFirst("file://".count)) : path
+        do { return [UInt8](try Data(contentsOf: URL(filePath: local))) } catch {
+            throw TokenModel.Failure(
+                description: "\(local) of the card's `\(part)` cannot be read (\(error)); "
+                    + "the worker's model folder must be at the same path here"
+            )
+        }
     }
 
     /// The object with the path, which the artifact's kind is wrapped around.

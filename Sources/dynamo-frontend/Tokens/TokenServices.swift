@@ -40,7 +40,7 @@ final class TokenServices: Sendable {
         mutating func stop(_ number: Int) { self.runs.removeValue(forKey: number)?.stop.finish() }
     }
 
-    /// How long it takes until a router whose event plane has failed is tried again.
+    /// How long it takes until a router whose event plane has failed, or a file that could not be fetched, is tried again.
     private static let retryPause: Duration = .seconds(2)
 
     private let configuration: RouterConfiguration
@@ -161,14 +161,7 @@ final class TokenServices: Sendable {
     @concurrent
     private func prepare(_ run: Run) async {
         let source = run.source
-        let model: TokenModel
-        do { model = try TokenModel(source.name, source.card) } catch {
-            self.logger.error(
-                "a model cannot be served",
-                metadata: ["model": "\(source.name)", "reason": "\(error.description)"]
-            )
-            return await Self.wait()
-        }
+        guard let model = await self.read(source) else { return await Self.wait() }
         if let problem = model.templateProblem {
             self.logger.warning(
                 "a model is served for completions only",
@@ -195,6 +188,28 @@ final class TokenServices: Sendable {
             self.set(run, nil)
             try? await Task.sleep(for: Self.retryPause)
         }
+    }
+
+    /// Reads a model's files, again and again while a worker that has them cannot be reached.
+    ///
+    /// - Returns: the model; nil when it cannot be served, or the task was cancelled.
+    private func read(_ source: ModelDirectory.TokenModelSource) async -> TokenModel? {
+        var lastProblem = ""
+        while !Task.isCancelled {
+            do { return try await TokenModel(source.name, source.card) } catch {
+                guard !Task.isCancelled else { return nil }
+                if error.description != lastProblem {
+                    self.logger.error(
+                        "a model cannot be served",
+                        metadata: ["model": "\(source.name)", "reason": "\(error.description)"]
+                    )
+                }
+                guard error.isTransient else { return nil }
+                lastProblem = error.description
+            }
+            try? await Task.sleep(for: Self.retryPause)
+        }
+        return nil
     }
 
     /// Until the task is cancelled.

@@ -22,7 +22,8 @@ struct TokenServingTests {
         template: String = Self.template,
         model: JSONValue? = nil,
         kind: ModelCard.Kind = [.chat, .completions],
-        component: String = "backend"
+        component: String = "backend",
+        filesAt address: String? = nil
     ) throws -> (instance: InstanceRecord, model: ModelRecord) {
         let printable: [ClosedRange<Int>] = [0x21...0x7E, 0xA1...0xAC, 0xAE...0xFF]
         var next = 0x100
@@ -42,7 +43,7 @@ struct TokenServingTests {
         func file(_ name: String, _ json: JSONValue) throws -> ModelCard.File {
             let path = directory.appending(path: name)
             try Data(json.bytes).write(to: path)
-            return ModelCard.File(path: path.path, content: json.bytes)
+            return ModelCard.File(path: address.map { "\($0)/\(name)" } ?? path.path, content: json.bytes)
         }
         let files = ModelCard.Files(
             config: try file("config.json", ["eos_token_id": 256]),
@@ -157,16 +158,60 @@ struct TokenServingTests {
                 #expect(chat.text.contains("the statement 'include', which is not supported at line 1"), "\(chat.text)")
                 #expect(try await self.post(frontend, #""prompt":"x""#).status == 200)
             }
-            #expect(throws: TokenModel.Failure.self) {
-                try TokenModel("m", try self.worker(2, directory, model: ["type": "Unigram"]).model.card)
+            await #expect(throws: TokenModel.Failure.self) {
+                try await TokenModel("m", try self.worker(2, directory, model: ["type": "Unigram"]).model.card)
             }
             var other = worker.model.card
             other.fields["tokenizer"] = ["hf_tokenizer_json": ["path": "hf://a/b/tokenizer.json"]]
-            let error = #expect(throws: TokenModel.Failure.self) { try TokenModel("m", other) }
+            let error = await #expect(throws: TokenModel.Failure.self) { try await TokenModel("m", other) }
             #expect(error?.description.contains("does not download") == true)
             // The second worker's files have replaced those that this card knows.
-            let changed = #expect(throws: TokenModel.Failure.self) { try TokenModel("m", worker.model.card) }
+            let changed = await #expect(throws: TokenModel.Failure.self) {
+                try await TokenModel("m", worker.model.card)
+            }
             #expect(changed?.description.contains("another content") == true, "\(changed?.description ?? "")")
+        }
+    }
+
+    @Test("files that a worker serves itself are fetched from it, as soon as it can be reached")
+    func remoteFiles() async throws {
+        let client = ScriptedClient { _ in [Self.tokens("a", #""length""#)] }
+        try await withTemporaryDirectory { directory in
+            let port = try freePort()
+            let worker = try self.worker(1, directory, filesAt: "http://127.0.0.1:\(port)")
+            try await RunningFrontend.run(client) { frontend in
+                // It is not listed before it can be served.
+                async let published: Void = frontend.publish([worker])
+                try await eventually("the model is known, and not served") {
+                    try await self.post(frontend, #""prompt":"x""#).status == 503
+                }
+                let arguments = [
+                    "python3", "-m", "http.server", "\(port)", "--bind", "127.0.0.1", "--directory", directory.path(),
+                ]
+                _ = try await withProgram("/usr/bin/env", arguments) { _ in
+                    try await eventually("the model is served") {
+                        try await self.post(frontend, #""prompt":"x""#).status == 200
+                    }
+                }
+                try await published
+            }
+            // They must be what the worker has, too.
+            let other = try self.worker(2, directory, template: "{{ 1 }}", filesAt: "http://127.0.0.1:\(port)")
+            let text = try JSONValue(parsing: Array("{}".utf8))
+            try Data(text.bytes).write(to: directory.appending(path: "tokenizer_config.json"))
+            let arguments = [
+                "python3", "-m", "http.server", "\(port)", "--bind", "127.0.0.1", "--directory", directory.path(),
+            ]
+            _ = try await withProgram("/usr/bin/env", arguments) { _ in
+                try await eventually(within: .seconds(30), "the changed file is refused") {
+                    do {
+                        _ = try await TokenModel("m", other.model.card)
+                        return false
+                    } catch let error as TokenModel.Failure {
+                        return error.description.contains("another content") && !error.isTransient
+                    }
+                }
+            }
         }
     }
 
