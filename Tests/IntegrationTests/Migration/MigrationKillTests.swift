@@ -78,6 +78,8 @@ struct MigrationKillTests {
         var round = 0
         while round < order.count {
             let moment = order[round]
+            // Who waits for all of them sees that it goes on.
+            if round.isMultiple(of: 20) { print("\(name): round \(round)") }
             do {
                 try await deployment.up { program in
                     try await self.expectRecovery(of: deployment, from: died, program)

@@ -91,7 +91,10 @@ final class PublicClients: Sendable {
             // The server has ended it between two requests: nothing was sent on it.
             if kept?.isEnded ?? false { kept = nil }
             let isReused = kept != nil
-            guard let connection = kept ?? self.connect() else { continue }
+            guard let connection = kept ?? self.connect() else {
+                try? await Task.sleep(for: Self.pause)
+                continue
+            }
             connection.send(request)
             var answer = await connection.receive(within: Self.patience)
             kept = answer.keepsAlive ? connection : nil
