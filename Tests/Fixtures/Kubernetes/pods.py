@@ -15,7 +15,7 @@ class Pod:
     def __init__(self, number, name, namespace, labels, spec=None):
         self.number, self.name, self.namespace, self.labels, self.spec = number, name, namespace, labels, spec
         self.address = f"10.244.0.{number}"
-        self.process = None
+        self.process, self.ends = None, 0
         run("ip", "netns", "add", name)
         run("ip", "link", "add", f"pod{number}", "type", "veth", "peer", "name", "eth0", "netns", name)
         run("ip", "link", "set", f"pod{number}", "up")

@@ -29,6 +29,8 @@ from graphs import pods as pods_of
 from pods import Pod, answer, connect, listen, listening, run
 
 EPHEMERAL = range(32768, 61000)
+# Of one container.
+MOST_ENDS = 5
 
 
 class Cluster:
@@ -245,15 +247,22 @@ class Cluster:
             words = [word.replace(mount["mountPath"], folder) if word.startswith(mount["mountPath"]) else word for word in words]
         return words
 
-    def ended(self):
-        """The pods whose process is gone, with the end of what it said."""
-        gone = []
+    def restart(self):
+        """Starts containers that have ended again, as a kubelet does; returns those that end again and again, with the end of what they said.
+
+        One that needs a server may be there before it.
+        """
+        given_up = []
         for pod in self.pods:
             if pod.process and os.waitpid(pod.process, os.WNOHANG)[0]:
-                with open(pod.log.name, errors="replace") as file:
-                    gone.append(f"{pod.name} has ended: {file.read()[-2000:]}")
                 pod.process = None
-        return gone
+                pod.ends += 1
+                if pod.ends <= MOST_ENDS:
+                    self.later(pod)
+                    continue
+                with open(pod.log.name, errors="replace") as file:
+                    given_up.append(f"{pod.name} has ended {pod.ends} times: {file.read()[-2000:]}")
+        return given_up
 
     # MARK: Questions
 
@@ -269,10 +278,10 @@ class Cluster:
             said = self.ask(5)
             if asked_text(said, self.configuration["service"]["text"]):
                 return said
-            gone = self.ended()
-            if gone or time.monotonic() > deadline:
-                raise SystemExit("\n".join([f"no answer: {said}"] + gone + self.logs()))
-            time.sleep(0.1)
+            given_up = self.restart()
+            if given_up or time.monotonic() > deadline:
+                raise SystemExit("\n".join([f"no answer: {said}"] + given_up + self.logs()))
+            time.sleep(0.5)
 
     def logs(self):
         texts = []

@@ -150,11 +150,18 @@ import Testing
             }
             group.addTask {
                 var seen = Seen()
-                while !Task.isCancelled {
-                    // Nothing is there before it has begun.
-                    if let status = try await deployment.migration() { seen.look(at: status) }
-                    if let gateway = try await deployment.gateway() { seen.mostHeld = max(seen.mostHeld, gateway.held) }
-                    do { try await Task.sleep(for: .milliseconds(50)) } catch { break }
+                do {
+                    while !Task.isCancelled {
+                        // Nothing is there before it has begun.
+                        if let status = try await deployment.migration() { seen.look(at: status) }
+                        if let gateway = try await deployment.gateway() {
+                            seen.mostHeld = max(seen.mostHeld, gateway.held)
+                        }
+                        try await Task.sleep(for: .milliseconds(50))
+                    }
+                } catch {
+                    // The end of the migration may meet a request.
+                    if !Task.isCancelled { throw error }
                 }
                 return seen
             }
