@@ -41,15 +41,6 @@ final class DeviceSource: Sendable {
         self.state.withLock { $0.inUse = plan.replicas.flatMap(\.gpus) }
     }
 
-    /// What was planned last is not made.
-    func forgetPlanned() {
-        let running = self.state.withLock { state in
-            state.planned = []
-            return state.running
-        }
-        if let running { self.leases.keep(running) }
-    }
-
     /// Leases the devices of a plan; what an earlier plan took that was not made is given back.
     ///
     /// - Throws: `DeviceLeases.Failure` when one cannot be had.

@@ -200,7 +200,8 @@ struct GPUAllocation {
         if let all = self.visible ?? self.facts.known.indexes {
             return all.first { fits($0) && isApart($0) } ?? all.first(where: fits)
         }
-        return (0...).lazy.map { String($0) }.first { fits($0) && isApart($0) }
+        // Whether there are others is not known: the migration says that both want this one.
+        return (0...).lazy.map { String($0) }.first(where: fits)
     }
 
     /// An index that the machine does not have.

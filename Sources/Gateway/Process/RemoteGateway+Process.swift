@@ -7,6 +7,8 @@ import Synchronization
 extension RemoteGateway {
     /// How long a process may take until it answers on its control socket.
     private static let startLimit = Duration.seconds(60)
+    /// How long requests may take at a process whose place was not taken before the port was closed.
+    private static let lastLimit = Duration.seconds(10)
 
     private var isOver: Bool { Task.isCancelled || self.state.withLock { $0.isEnding } }
 
@@ -14,14 +16,16 @@ extension RemoteGateway {
     func keepServing(_ adopted: GatewayGreeting?, _ superseded: GatewayGreeting?) async -> String? {
         if let adopted {
             self.say(.notice, "the public port is served by pid \(adopted.processID), as before")
-            let end = await self.programs.adopt(adopted.processID) { await self.talk(adopted) }
+            let end = await self.programs.adopt(adopted.processID) {
+                // The launcher before this one may have died before it said so.
+                await self.talk(adopted) { self.beginAccepting() }
+            }
             if self.isOver { return nil }
             let subject = self.subject(adopted.processID)
             self.say(.warning, "\(subject) ended: \(end); it is started again, and connections wait")
         }
         self.state.withLock { $0.superseded = superseded }
-        // One whose place nobody could take goes on.
-        defer { if let old = self.takeSuperseded() { GatewayListening.close(old.connection) } }
+        defer { if let old = self.takeSuperseded() { self.leave(old) } }
         var crashes = CrashLoop()
         while true {
             let configuration = self.processConfiguration()
@@ -91,8 +95,18 @@ extension RemoteGateway {
         await self.talk(greeting) {
             guard let old = self.takeSuperseded() else { return }
             await self.retire(old)
-            self.state.withLock { $0.connection }?.send(GatewayCall(id: 0, command: .beginAccepting))
+            self.beginAccepting()
         }
+    }
+
+    private func beginAccepting() {
+        self.state.withLock { $0.connection }?.send(GatewayCall(id: 0, command: .beginAccepting))
+    }
+
+    /// One whose place nobody has taken goes on if only the launcher ends, and not if the port is closed or given up.
+    private func leave(_ old: GatewayGreeting) {
+        if !Task.isCancelled || self.state.withLock({ $0.isEnding }) { old.send(.drain(within: Self.lastLimit)) }
+        GatewayListening.close(old.connection)
     }
 
     /// Connections wait from here on until the next process is told to accept them: never do two.
@@ -116,12 +130,23 @@ extension RemoteGateway {
             let found = try? await NIOThreadPool.singleton.runIfActive { GatewayGreeting.connect(to: path) }
             if let greeting = found ?? nil {
                 if greeting.processID == pid { return greeting }
-                // The one that was there before.
-                greeting.close()
+                self.keepSpeaking(with: greeting)
             }
             try? await Task.sleep(for: .milliseconds(10))
         }
         return nil
+    }
+
+    /// The process that was there before takes the last connection for its launcher's, and has closed the one before.
+    private func keepSpeaking(with greeting: GatewayGreeting) {
+        let former = self.state.withLock { state -> GatewayGreeting? in
+            guard let old = state.superseded, old.processID == greeting.processID else { return nil }
+            state.superseded = greeting
+            return old
+        }
+        guard let former else { return greeting.close() }
+        for listener in greeting.listeners { GatewayListening.close(listener) }
+        GatewayListening.close(former.connection)
     }
 
     // MARK: The connection

@@ -142,7 +142,10 @@ struct MigrationNeeds: Sendable, Hashable {
             let missing = Self.unique(replica.gpus).filter(self.devices.lacks)
             guard !missing.isEmpty else { continue }
             let indexes = self.devices.indexes ?? []
-            let there = indexes.isEmpty ? "none" : indexes.joined(separator: ", ")
+            // By the kind of name that was written.
+            let isIndex = missing.contains { Int($0) != nil }
+            let names = isIndex ? indexes : indexes.compactMap { self.devices.identifiers[$0] }
+            let there = names.isEmpty ? "none" : names.joined(separator: ", ")
             refusals.append(
                 Self.refusal(
                     replica.origin ?? self.place,
