@@ -39,6 +39,10 @@ run_once() { # seconds to ready, plane flag
         *'"choices"'*) echo "answered: $answer" ;;
         *) fail "the curl line was answered by: $answer" ;;
     esac
+    # Its own data, at once: that does not depend on the page cache.
+    local own
+    own=$(($(awk '/^RssAnon:/ { print $2 }' "/proc/$launcher/status") * 1024))
+    [ "$own" -le 10000000 ] || fail "the launcher has $own bytes of its own resident, more than 10 MB"
     # A second after it is ready it gives back what only its start needed, of which the system maps as much as it has at hand.
     deadline=$((SECONDS + 10))
     until
@@ -48,7 +52,7 @@ run_once() { # seconds to ready, plane flag
         [ $SECONDS -lt $deadline ] || fail "the launcher keeps $resident bytes resident, more than 25 MB"
         sleep 0.2
     done
-    echo "launcher: $((resident / 1000000)) MB resident"
+    echo "launcher: $((resident / 1000000)) MB resident, $((own / 1000000)) MB of its own at first"
     kill -INT "$launcher"
     wait "$launcher" || fail "Ctrl-C ended it with $?"
     launcher=
