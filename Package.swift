@@ -277,7 +277,7 @@ let package = Package(
             name: "IntegrationTests",
             dependencies: [
                 "Deployment", "Supervisor", "Discovery", "RequestPlane", "RequestPlaneTransports", "DynamoRuntime",
-                "KVRouter", "KVEvents", "KVRouting", "NATS", "Rollout", "TestSupport",
+                "KVRouter", "KVEvents", "KVRouting", "NATS", "Rollout", "TestSupport", "FuzzSupport",
                 "dynamo-launch", "dynamo-frontend", "dynamo-router", "dynamo-worker", "ShoutWorker", "ShoutClient",
                 "systemd-subject",
                 asyncHTTPClient,

@@ -84,5 +84,62 @@ nats-server --version
 export DYNAMO_FUZZ_SECONDS=${DYNAMO_FUZZ_SECONDS:-10}
 
 swift build --build-tests
-# One test at a time: many start whole deployments, and two cores are few. A test that hangs shows where, and fails.
-exec python3 Tests/with_limits.py 300 4500 swift test --skip-build --no-parallel "$@"
+
+# A test that hangs shows where, and fails: after 300 s without a line, or when all take too long. A soak that is asked to be longer than
+# its half minute gets the time for it.
+most=$((4500 + ${DYNAMO_SOAK_SECONDS:-0}))
+if [ $# -gt 0 ]; then
+    exec python3 Tests/with_limits.py 300 "$most" swift test --skip-build --no-parallel "$@"
+fi
+
+# What 'swift test' runs, by itself: two of those do not start at once.
+tests=(
+    "$(swift build --show-bin-path)/dynamo-launchPackageTests.xctest" --testing-library swift-testing --no-parallel
+)
+# One test at a time in a lane: many start whole deployments. Whoever crashes says where, and asks nobody.
+lane() { # seconds, what to run...
+    local total=$1
+    shift
+    SWIFT_BACKTRACE=enable=yes,interactive=no,color=no python3 Tests/with_limits.py 300 "$total" "${tests[@]}" "$@"
+}
+
+# All of them: in two lanes, because most tests wait more than they compute, and then alone what measures or loads a machine.
+# A file of a suite has the suite's name.
+suites() { # files...; prints a pattern of their suites
+    local names
+    names=$(printf '%s|' "${@##*/}")
+    names=${names//.swift/}
+    echo "\.(${names%|})/"
+}
+alone='\.(MigrationLoadTests|ManyStreamsTests)/|^RequestPlaneTransportsTests\.ConformanceTests/'
+kubernetes="^IntegrationTests$(suites Tests/IntegrationTests/Kubernetes/*Tests.swift)"
+logs=$(mktemp -d)
+beside() {
+    local failed=0
+    lane 3600 --skip '^IntegrationTests\.' --skip "$alone" || failed=1
+    lane 3600 --filter "$kubernetes" || failed=1
+    # CI needs it next, and the other lane leaves time for it.
+    [ -z "${DYNAMO_CI:-}" ] || nice -n 10 ./launch/build-release.sh || failed=1
+    return $failed
+}
+set -m # a process group of its own, to end it by
+beside >"$logs/beside" 2>&1 &
+beside=$!
+set +m
+trap 'kill -- "-$beside" 2>/dev/null || true; rm -rf "$logs"' EXIT
+failed=
+lane "$most" --filter '^IntegrationTests\.' --skip "$kubernetes" --skip "$alone" | tee "$logs/main" || failed=1
+echo "== the lane beside it"
+tail -n +1 -f --pid="$beside" "$logs/beside"
+wait "$beside" || failed=1
+echo "== alone"
+lane 1800 --filter "$alone" | tee "$logs/alone" || failed=1
+
+for name in main beside alone; do
+    sed -n '/^== what failed/,/^✘ Test run/p' "$logs/$name"
+done
+# No test may fall between the lanes. A failed lane says its number twice.
+ran=$(awk 'FNR == 1 { again = 0 } /^== what failed/ { again = 1 } match($0, /Test run with [0-9]+ /) { if (!again) sum += substr($0, RSTART + 14, RLENGTH); again = 0 } END { print sum + 0 }' "$logs"/*)
+known=$("${tests[@]}" --list-tests | wc -l)
+echo "== $ran of $known tests ran"
+[ -z "$failed" ] && [ "$ran" -eq "$known" ]

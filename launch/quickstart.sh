@@ -41,16 +41,6 @@ fi
 
 build=$root/.build/release
 [ -x "$build/dynamo-launch" ] || echo "building (release; the first time takes about 7 minutes on 2 cores)"
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-for product in dynamo-launch dynamo-frontend dynamo-worker dynamo-router; do
-    if ! swift build -c release --static-swift-stdlib --package-path "$root" --product "$product" >"$log" 2>&1; then
-        cat "$log" >&2
-        echo "error: $product could not be built; the lines above are the compiler's" >&2
-        exit 1
-    fi
-done
-rm -f "$log"
-trap - EXIT
+"$here/build-release.sh"
 
 exec "$build/dynamo-launch" up "$@"

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <stddef.h>
 #include <stdint.h>
 
 // Runs the keeper in a forked child; `door` is -1 when nothing is to outlive the launcher. Does not return.
@@ -15,6 +16,9 @@ int dynamo_is_in_session(pid_t pid, pid_t leader);
 // Signals the processes below `root`: its children only, or all descendants. What is in the session of `root` counts as a child
 // of it, since its own parent may be gone.
 void dynamo_signal_below(pid_t root, int signal, int children_only);
+
+// Sends one packet, with descriptors if there are any (DYNAMO_MAXIMUM_DESCRIPTORS at most). Returns 0 or an errno. Without malloc.
+int dynamo_send_packet(int socket, const void *packet, size_t size, const int *descriptors, uint32_t count);
 
 // Sets what `ps` shows as the name and the command line of this process.
 void dynamo_rename_self(const char *name);

@@ -25,6 +25,10 @@ int keeper_is_orphaned;
 int keeper_forgets;
 uint64_t keeper_soft_limit;
 int keeper_kept_file = -1;
+int *keeper_leases;
+size_t keeper_lease_count;
+// So many of the leases are held; a launcher sends the next ones in parts.
+static size_t held_leases;
 int keeper_signals;
 // Whether what runs outlives the launcher.
 static int survives;
@@ -63,6 +67,27 @@ static void close_sockets(void) {
         struct leader *leader = &keeper_leaders[index];
         while (leader->kept_count > DYNAMO_KEPT_SOCKETS) close(leader->kept[--leader->kept_count]);
     }
+}
+
+void keeper_settle_leases(void) { held_leases = keeper_lease_count; }
+
+void keeper_drop_leases(void) {
+    for (size_t index = 0; index < keeper_lease_count; index++) close(keeper_leases[index]);
+    keeper_lease_count = 0;
+    keeper_settle_leases();
+}
+
+// The old ones are let go only when all that take their place are there.
+static void take_leases(int *received, uint32_t count, int more) {
+    for (uint32_t index = 0; index < count && keeper_lease_count < LEASE_CAPACITY; index++) {
+        keeper_leases[keeper_lease_count++] = received[index];
+        received[index] = -1;
+    }
+    if (more) return;
+    for (size_t index = 0; index < held_leases; index++) close(keeper_leases[index]);
+    keeper_lease_count -= held_leases;
+    memmove(keeper_leases, keeper_leases + held_leases, keeper_lease_count * sizeof *keeper_leases);
+    keeper_settle_leases();
 }
 
 // What is asked of one process. Not reaped yet, so that the number cannot belong to another process.
@@ -137,6 +162,9 @@ static enum outcome handle_request(void) {
             break;
         case DYNAMO_REQUEST_CLOSE_SOCKETS:
             close_sockets();
+            break;
+        case DYNAMO_REQUEST_LEASES:
+            take_leases(received, count, request.signal != 0);
             break;
         case DYNAMO_REQUEST_KEEP:
             if (count == 0) break;
@@ -246,12 +274,17 @@ static void run_keeper(pid_t launcher) {
 
     keeper_leaders = mmap(NULL, LEADER_CAPACITY * sizeof(struct leader), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    keeper_leases = mmap(NULL, LEASE_CAPACITY * sizeof *keeper_leases, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     sigset_t watched;
     sigemptyset(&watched);
     sigaddset(&watched, SIGCHLD);
     keeper_signals = signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK);
     int error = 0;
-    if (keeper_leaders == MAP_FAILED || keeper_signals < 0 || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) error = errno;
+    if (keeper_leaders == MAP_FAILED || keeper_leases == MAP_FAILED || keeper_signals < 0 ||
+        prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0) {
+        error = errno;
+    }
     keeper_report(DYNAMO_REPORT_HELLO, 0, getpid(), error, 0);
     if (error != 0) _exit(1);
 
@@ -262,6 +295,8 @@ static void run_keeper(pid_t launcher) {
         if (launcher == 0) break;
     }
     end_everything();
+    // Before the lock is free: who waits for that may want what was leased.
+    keeper_drop_leases();
     _exit(0);
 }
 

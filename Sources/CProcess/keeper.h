@@ -11,9 +11,9 @@
 #include <time.h>
 
 // The numbers of the keeper's own descriptors.
-enum { CHANNEL = 3, LOCK = 4, DOOR = 5, FIRST_FREE = 6 };
+enum { CHANNEL = 3, LOCK = DYNAMO_KEEPER_LOCK, DOOR = 5, FIRST_FREE = 6 };
 
-enum { LEADER_CAPACITY = 1 << 16 };
+enum { LEADER_CAPACITY = 1 << 16, LEASE_CAPACITY = 1 << 16 };
 
 // A process that the keeper was asked for.
 struct leader {
@@ -35,6 +35,9 @@ extern int keeper_is_orphaned;
 extern int keeper_forgets;
 // What the launcher wants to be kept beside the processes, or -1.
 extern int keeper_kept_file;
+// Sockets whose names are leases: those that are held, and behind them what has come so far of those that are to take their place.
+extern int *keeper_leases;
+extern size_t keeper_lease_count;
 // Of open files, for what is started, which does not keep descriptors for others; 0: as many as the keeper.
 extern uint64_t keeper_soft_limit;
 // Becomes readable when a child has ended.
@@ -47,6 +50,12 @@ void keeper_report(uint32_t kind, uint64_t id, pid_t pid, int status, int step);
 void keeper_spawn(const struct dynamo_request *request, int *received, uint32_t received_count);
 
 void keeper_drop(struct leader *leader);
+
+// What has come of leases is held, and nothing of them follows.
+void keeper_settle_leases(void);
+
+// Nothing is left of what they were held for.
+void keeper_drop_leases(void);
 
 // Returns 0 when no child is left.
 int keeper_reap(void);

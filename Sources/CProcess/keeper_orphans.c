@@ -11,6 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static time_t orphaned_at;
@@ -115,32 +116,19 @@ static int begin_waiting(int door) {
 }
 
 static int tell(int visitor, const struct dynamo_report *answer, const int *descriptors, uint32_t count) {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int) * DYNAMO_MAXIMUM_KEPT)];
-        struct cmsghdr alignment;
-    } control;
-    struct iovec part = {.iov_base = (void *)answer, .iov_len = sizeof *answer};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (count > 0) {
-        memset(&control, 0, sizeof control);
-        message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(int) * count);
-        memcpy(CMSG_DATA(header), descriptors, sizeof(int) * count);
-    }
-    ssize_t size;
-    while ((size = sendmsg(visitor, &message, MSG_NOSIGNAL)) < 0 && errno == EINTR) {
-    }
-    return size >= 0;
+    return dynamo_send_packet(visitor, answer, sizeof *answer, descriptors, count) == 0;
 }
 
 static uint32_t running(void) {
     uint32_t count = 0;
     for (size_t index = 0; index < keeper_leader_count; index++) count += !keeper_leaders[index].ended;
     return count;
+}
+
+// Whether there is anything left of what was started, also of what has lost its leader.
+static int has_children(void) {
+    siginfo_t info;
+    return waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
 static int tell_kept(int visitor, int with_files) {
@@ -151,6 +139,7 @@ static int tell_kept(int visitor, int with_files) {
         .step = DYNAMO_KEEPER_VERSION,
         .id = running(),
         .note = (uint64_t)orphaned_at,
+        .start_time = keeper_lease_count,
     };
     int files[2];
     uint32_t count = 0;
@@ -175,6 +164,12 @@ static int hand_over(int visitor) {
         };
         if (!tell(visitor, &answer, leader->kept, leader->kept_count)) return 0;
     }
+    for (size_t index = 0; index < keeper_lease_count; index += DYNAMO_MAXIMUM_KEPT) {
+        struct dynamo_report answer = {.kind = DYNAMO_REPORT_LEASES, .pid = getpid()};
+        size_t rest = keeper_lease_count - index;
+        uint32_t count = rest < DYNAMO_MAXIMUM_KEPT ? (uint32_t)rest : DYNAMO_MAXIMUM_KEPT;
+        if (!tell(visitor, &answer, keeper_leases + index, count)) return 0;
+    }
     return 1;
 }
 
@@ -191,6 +186,7 @@ pid_t keeper_keep_orphans(void) {
     keeper_is_orphaned = 1;
     orphaned_at = time(NULL);
     close(CHANNEL);
+    keeper_settle_leases();
     // Who waits for these is gone.
     for (size_t index = keeper_leader_count; index-- > 0;) {
         if (keeper_leaders[index].kept_count >= DYNAMO_KEPT_SOCKETS) continue;
@@ -210,6 +206,8 @@ pid_t keeper_keep_orphans(void) {
             if (event == SIGNAL_EVENT) {
                 keeper_silence_signals();
                 keeper_reap();
+                // How they ended is kept for the next launcher; others may have what they had.
+                if (running() == 0 && !has_children()) keeper_drop_leases();
             } else if (event >= LEADER_EVENT) {
                 uint64_t place = event - LEADER_EVENT;
                 hear_leader(poller, place / DYNAMO_MAXIMUM_KEPT, (int)(place % DYNAMO_MAXIMUM_KEPT));
@@ -236,6 +234,7 @@ pid_t keeper_keep_orphans(void) {
                 }
                 if (size == (ssize_t)sizeof request) {
                     if (request.kind == DYNAMO_REQUEST_LOOK) tell_kept(visitor, 0);
+                    if (request.kind == DYNAMO_REQUEST_PEEK) hand_over(visitor);
                     if (request.kind == DYNAMO_REQUEST_ADOPT && hand_over(visitor)) launcher = who;
                     if (request.kind == DYNAMO_REQUEST_FINISH) {
                         close(poller);

@@ -57,26 +57,7 @@ int dynamo_keeper_start(int lock_descriptor, int door, uint64_t soft_limit, int 
 }
 
 static int send_request(int socket, const struct dynamo_request *request, const int *descriptors, uint32_t count) {
-    union {
-        char bytes[CMSG_SPACE(sizeof(int) * DYNAMO_MAXIMUM_DESCRIPTORS)];
-        struct cmsghdr alignment;
-    } control;
-    struct iovec part = {.iov_base = (void *)request, .iov_len = sizeof *request};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-    if (count > 0) {
-        memset(&control, 0, sizeof control);
-        message.msg_control = control.bytes;
-        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
-        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-        header->cmsg_level = SOL_SOCKET;
-        header->cmsg_type = SCM_RIGHTS;
-        header->cmsg_len = CMSG_LEN(sizeof(int) * count);
-        memcpy(CMSG_DATA(header), descriptors, sizeof(int) * count);
-    }
-    while (sendmsg(socket, &message, MSG_NOSIGNAL) < 0) {
-        if (errno != EINTR) return errno;
-    }
-    return 0;
+    return dynamo_send_packet(socket, request, sizeof *request, descriptors, count);
 }
 
 int dynamo_keeper_spawn(int socket, uint64_t id, const char *text, size_t size, uint32_t argument_count,
@@ -132,6 +113,18 @@ int dynamo_keeper_kill_tree(int socket, uint64_t id) {
 int dynamo_keeper_ask(int socket, uint32_t kind, uint64_t id, int signal, uint64_t note, int descriptor) {
     struct dynamo_request request = {.kind = kind, .id = id, .signal = signal, .note = note};
     return send_request(socket, &request, &descriptor, descriptor < 0 ? 0 : 1);
+}
+
+int dynamo_keeper_lease(int socket, const int *descriptors, size_t count) {
+    do {
+        uint32_t part = count < DYNAMO_MAXIMUM_DESCRIPTORS ? (uint32_t)count : DYNAMO_MAXIMUM_DESCRIPTORS;
+        struct dynamo_request request = {.kind = DYNAMO_REQUEST_LEASES, .signal = count > part};
+        int error = send_request(socket, &request, descriptors, part);
+        if (error != 0) return error;
+        descriptors += part;
+        count -= part;
+    } while (count > 0);
+    return 0;
 }
 
 int dynamo_keeper_receive(int socket, struct dynamo_report *report) {

@@ -15,9 +15,21 @@ public protocol DiscoveryClient: Sendable {
     /// - Throws: `DiscoveryError` when the store cannot be written.
     func publish(_ records: [DiscoveryRecord]) async throws(DiscoveryError)
 
-    /// Takes back everything this client published; the first step of an orderly exit. Does not fail: what cannot be
+    /// Takes back the models this client published, and leaves its instances: callers choose it no more, and nobody takes what it
+    /// already has for lost. Does not fail, as `withdraw()`.
+    ///
+    /// - Returns: whether there were any.
+    func withdrawModels() async -> Bool
+
+    /// Takes back everything this client published; a step of every orderly exit. Does not fail: what cannot be
     /// deleted runs out with the lease.
     func withdraw() async
+
+    /// Takes instances of another process out, one that is known to be gone, before its lease is over. Others that are not there any more
+    /// are no error.
+    ///
+    /// - Throws: `DiscoveryError` when the store cannot be written.
+    func remove(_ instances: [InstanceRecord]) async throws(DiscoveryError)
 
     /// Reads what is published now. Records that cannot be read are left out and logged.
     ///

@@ -7,8 +7,8 @@ import Synchronization
 
 /// What every process of a deployment runs: its request plane, its place in discovery, its system server.
 ///
-/// It starts all of them, then calls `start`; asked to stop, it leaves discovery first, gives callers a moment to notice,
-/// lets running requests finish, and returns.
+/// It starts all of them, then calls `start`; asked to stop, it leaves discovery first, its models before its instances, gives callers
+/// a moment to notice each, lets running requests finish, and returns.
 public final class RuntimeService: Service {
     /// An endpoint to serve, with the model card to publish beside it.
     public struct Endpoint: Sendable {
@@ -29,6 +29,8 @@ public final class RuntimeService: Service {
 
     /// Callers that watch discovery notice within a few milliseconds; this is for the slow ones.
     private static let noticeTime: Duration = .milliseconds(500)
+    /// Until callers that choose among models have noticed, and what they had sent has reached this process.
+    private static let cardNoticeTime: Duration = .milliseconds(300)
 
     /// The settings of this process.
     public let configuration: RuntimeConfiguration
@@ -238,9 +240,13 @@ public final class RuntimeService: Service {
 
     private func leave() async {
         self.health.drain()
+        // A frontend of Dynamo 1.6 takes a request for lost (503) that it has sent to an instance which leaves discovery before it has
+        // called home. Without its card it gets no more of them, and what it has is answered before its instance goes.
+        let hadModels = await self.discovery.withdrawModels()
+        // Sleeps end early only when the process is made to exit at once.
+        if hadModels { try? await Task.sleep(for: Self.cardNoticeTime) }
         await self.discovery.withdraw()
         guard self.health.hasEndpoints else { return }
-        // Ends early only when the process is made to exit at once.
         try? await Task.sleep(for: Self.noticeTime)
     }
 

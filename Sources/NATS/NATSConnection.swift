@@ -152,6 +152,8 @@ package final class NATSConnection: Sendable {
     ///   - headers: sent with it, if there are any.
     ///   - payload: may be empty.
     ///   - timeout: how long to wait, queueing included; met to 10 ms.
+    ///   - connection: the number of reconnects after which it may be sent and answered: once the connection was made again, it fails with
+    ///     `disconnected`; nil: it does not matter.
     ///   - completion: called once with the first reply or the failure, perhaps before this returns, on any thread; not called after
     ///     a successful cancel. It must not block.
     /// - Returns: what cancels it; nil when it has failed already.
@@ -161,10 +163,11 @@ package final class NATSConnection: Sendable {
         headers: NATSHeaders = [:],
         payload: ByteBuffer = ByteBuffer(),
         timeout: Duration,
+        connection: Int? = nil,
         completion: @escaping @Sendable (Result<NATSMessage, NATSError>) -> Void
     ) -> NATSRequest? {
         let message = NATSMessage(subject: subject, headers: headers, payload: payload)
-        return self.core.request(message, timeout: timeout, completion)
+        return self.core.request(message, timeout: timeout, connection: connection, completion)
             .map { NATSRequest(number: $0, core: self.core) }
     }
 

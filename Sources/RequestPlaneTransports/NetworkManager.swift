@@ -66,7 +66,8 @@ public final class NetworkManager: Sendable {
     /// An instance has left discovery: requests that it has not accepted within a grace fail.
     ///
     /// Without it, requests whose worker is suspended or whose host is gone wait until the kernel notices, if it does. The grace
-    /// (`ResponseStreamConfiguration.departureGrace`) is for workers that leave discovery first and then answer what they have taken.
+    /// (`ResponseStreamConfiguration.departureGrace`) is for workers that leave discovery first and then answer what they have taken; what a
+    /// worker has not even acknowledged fails earlier (`deliveryGrace`).
     ///
     /// - Parameter instance: as it stood in discovery.
     public func instanceHasLeft(_ instance: Instance) { self.core.instanceHasLeft(instance) }

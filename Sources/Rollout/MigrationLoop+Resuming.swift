@@ -7,17 +7,18 @@ extension MigrationLoop {
     func takeUp(_ resumed: ResumedMigration) async {
         guard self.current == nil, !self.isStopping else { return self.control.setMigrating(false) }
         let (migration, resumption) = (resumed.migration, resumed.resumption)
+        let shares = migration.plan.shares
         let (sender, id) = (self.sender, resumption.began.migration)
         let work = MigrationWork(
             migration,
             self.control,
             oldFigures: await self.control.figures(of: migration.from.generation),
-            resumingAt: resumption.share,
+            resuming: MigrationWork.Remains(old: resumed.old, new: resumed.new, share: resumption.share(shares)),
             canary: self.canary
         ) { sender.yield(.note($0, id: id)) }
         var machine = MigrationMachine(
             strategy: migration.plan.strategy,
-            stages: migration.plan.shares.count,
+            stages: shares.count,
             asksPerson: migration.asksPerson,
             keepsWarm: migration.settings.rollbackWindow > 0
         )
@@ -27,10 +28,11 @@ extension MigrationLoop {
             migration: migration,
             work: work,
             machine: machine,
-            startedAt: .now - resumption.age
+            startedAt: .now - resumption.age,
+            isTakenUp: true
         )
         work.keepShare()
-        self.note(resumption.words)
+        self.note(resumption.words(shares))
         await self.perform(actions)
         await self.tell()
     }

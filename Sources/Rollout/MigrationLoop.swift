@@ -277,16 +277,22 @@ final class MigrationLoop {
                 try self.write(.step(step, stage: stage, migration: current.id))
             }
         } catch {
-            let answer = self.current?.machine.handle(.journalFailed("\(error)")) ?? []
-            await self.perform(answer)
-            let isElsewhere = answer.contains { action in
-                switch action {
-                case .perform, .ended: true
-                default: false
+            if current.isTakenUp {
+                // What the journal has leads to this step.
+                self.note("\(error)")
+            } else {
+                let answer = self.current?.machine.handle(.journalFailed("\(error)")) ?? []
+                await self.perform(answer)
+                let isElsewhere = answer.contains { action in
+                    switch action {
+                    case .perform, .ended: true
+                    default: false
+                    }
                 }
+                if isElsewhere { return }
             }
-            if isElsewhere { return }
         }
+        self.current?.isTakenUp = false
         let share = step == .shifting ? " (\(stage + 1) of \(current.machine.stages))" : ""
         if step != .observing { self.say("\(step.rawValue)\(share)") }
         guard step.hasWork else { return }

@@ -11,7 +11,16 @@ extension MigrationWork {
     var isUnseen: Bool { self.state.withLock { $0.isUnseen } }
 
     /// Lets the requests go on as it is safe until the new generation was looked at.
-    func keepShare() { self.setShare(self.share) }
+    ///
+    /// An old generation that has lost its last worker can answer nothing: what comes goes to the new one if that had its part before,
+    /// and else waits.
+    func keepShare() {
+        let (old, share) = self.state.withLock { ($0.old, $0.share) }
+        guard old != self.from, old?.replicas.contains(where: { $0.role == .worker }) != true else {
+            return self.setShare(share)
+        }
+        self.setShare(share > 0 ? 100 : 0, held: share == 0)
+    }
 
     /// Waits until the new generation is ready under this launcher, and proves it once more before it gets more requests.
     ///

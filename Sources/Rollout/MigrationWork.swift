@@ -17,8 +17,17 @@ final class MigrationWork: Sendable {
         var hasStarted = false
         /// From the first stage on that is watched.
         var stability: StabilityJudge?
-        /// An earlier launcher has started both generations, and nobody has looked yet how the new one is.
+        /// An earlier launcher has started the new generation, and nobody has looked yet how the new one is.
         var isUnseen = false
+    }
+
+    /// What an earlier launcher has left.
+    struct Remains: Sendable {
+        /// What runs of each generation, or shall run; nil: nothing.
+        var old: Plan?
+        var new: Plan
+        /// Percent of the requests that the new generation gets.
+        var share: Int
     }
 
     private let migration: PlannedMigration
@@ -37,14 +46,14 @@ final class MigrationWork: Sendable {
     ///   - migration: what is done.
     ///   - control: the generations.
     ///   - oldFigures: what the old generation was sent before.
-    ///   - share: percent of the requests that the new generation gets already; nil: it does not run yet.
+    ///   - remains: what an earlier launcher has left; nil: it begins.
     ///   - canary: the probe requests.
     ///   - note: gets what a person should know.
     init(
         _ migration: PlannedMigration,
         _ control: any GenerationControl,
         oldFigures: TrafficFigures,
-        resumingAt share: Int? = nil,
+        resuming remains: Remains? = nil,
         canary: @escaping MigrationRunner.CanaryRun,
         note: @escaping @Sendable (String) -> Void
     ) {
@@ -53,9 +62,9 @@ final class MigrationWork: Sendable {
         self.canary = canary
         self.note = note
         var state = State(old: migration.from, new: nil, oldAtStart: oldFigures)
-        if let share {
-            state.new = migration.to
-            (state.share, state.hasStarted, state.isUnseen) = (share, true, true)
+        if let remains {
+            (state.old, state.new, state.share) = (remains.old, remains.new, remains.share)
+            (state.hasStarted, state.isUnseen) = (true, true)
         }
         self.state = Mutex(state)
     }

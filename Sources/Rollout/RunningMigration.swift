@@ -17,4 +17,6 @@ struct RunningMigration {
     var waitingFor: String?
     /// Why not even its beginning is in the journal; nothing of it can be written then.
     var unwritten: MigrationJournalError?
+    /// It goes on under this launcher, with the step that is entered first.
+    var isTakenUp = false
 }

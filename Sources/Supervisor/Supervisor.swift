@@ -16,11 +16,16 @@ package final class Supervisor: Sendable {
     /// The plan that runs, with other ports in the place of some that are taken.
     package typealias RenewPorts = @Sendable ([PortRenewal]) async throws(ReplanFailure) -> Plan
 
+    /// Sockets whose names are the leases of what runs: further descriptors of them, which are the caller's.
+    package typealias Leases = @Sendable () -> [Int32]
+
     /// When discovery is compared with the plan.
     package enum VerificationStage: Sendable, Hashable {
         /// All but frontends are ready: what is there must not contradict the plan; it need not be complete.
         case workersReady
         case everythingReady
+        /// A worker was started while the deployment serves, and is ready: waits until those that send requests know it.
+        case workerStarted(ReplicaPlan)
     }
 
     /// As it is at the start.
@@ -45,6 +50,7 @@ package final class Supervisor: Sendable {
     /// Reads the manifest again.
     let replan: Replan?
     private let renewPorts: RenewPorts?
+    private let leases: Leases
     private let migrations: (any MigrationControl)?
     /// What went on without a launcher, and is to go on under this one.
     private let orphans: Orphans?
@@ -66,6 +72,7 @@ package final class Supervisor: Sendable {
         heartbeat: Heartbeat? = nil,
         replan: Replan? = nil,
         renewPorts: RenewPorts? = nil,
+        leases: @escaping Leases = { [] },
         migrations: (any MigrationControl)? = nil,
         orphans: Orphans? = nil,
         logger: Logger
@@ -83,6 +90,7 @@ package final class Supervisor: Sendable {
         self.heartbeat = heartbeat
         self.replan = replan
         self.renewPorts = renewPorts
+        self.leases = leases
         self.migrations = migrations
         self.orphans = orphans
         self.logger = logger
@@ -138,8 +146,10 @@ package final class Supervisor: Sendable {
             try DirectoryMaker.make(self.plan.directories.runtime)
             try DirectoryMaker.make(self.plan.directories.logs)
             let door = "\(self.plan.directories.runtime)/\(KeeperVisit.name)"
+            // Last, and not before the preflights: what is not taken over yet is looked after by the keeper.
+            let adopted = try self.orphans?.take()
             defer { unlink(door) }
-            if let (keeper, runs) = self.orphans?.take() {
+            if let (keeper, runs) = adopted {
                 return await self.ended(await self.run(with: keeper, adopting: runs))
             }
             self.removeStaleRecords()
@@ -221,6 +231,7 @@ package final class Supervisor: Sendable {
                 publicPort: self.publicPort,
                 heartbeat: self.heartbeat,
                 renewPorts: self.renewPorts,
+                leases: self.leases,
                 sender: sender
             )
             // Probes and the like are no longer of interest when the loop has ended.

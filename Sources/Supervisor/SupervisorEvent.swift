@@ -31,6 +31,8 @@ enum SupervisorEvent: Sendable {
     case apply(ApplyRequest)
     /// The public port sends a replica nothing any more, and the replica has answered what it was given.
     case released(String)
+    /// Those that send requests know a worker that was started, or what is wrong was seen for long enough.
+    case confirmed(String, run: Int, troubles: [String])
     case publicPortClosed
 }
 

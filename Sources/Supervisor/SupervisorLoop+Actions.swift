@@ -34,11 +34,15 @@ extension SupervisorLoop {
             self.outcome = self.completed(outcome)
         case .release(let name):
             self.release(name, in: &group)
+        case .confirm(let replica, let run):
+            self.confirm(replica, run: run, in: &group)
         case .planChanged(let plan):
             self.sharePlan()
             self.keepPlan()
             self.servingModel = nil
             self.notices(.planChanged(plan, isWayBack: self.machine.rollout?.failure != nil))
+            // Who hears of it knows by it which devices are in use.
+            self.keepLeases()
         case .closePublicPort:
             self.closePublicPort(in: &group)
         case .progress(let progress):
@@ -70,6 +74,7 @@ extension SupervisorLoop {
         case .kill:
             if let launch = self.launchOfReplica[index] { self.keeper.signal(launch, SIGKILL) }
         case .clear(let run, let grace):
+            self.notices(.ended(replica: replica.name))
             self.cleanupQueue.append((index, run, grace))
             self.lookForStrays(in: &group)
         case .layerReached(let layer, let seconds):
@@ -140,6 +145,14 @@ extension SupervisorLoop {
         group.addTask {
             let model = await probe?.name()
             sender.yield(.verified(await verification?(.everythingReady) ?? [], model: model))
+        }
+    }
+
+    private func confirm(_ replica: ReplicaPlan, run: Int, in group: inout DiscardingTaskGroup) {
+        let (verification, sender) = (self.verification, self.sender)
+        group.addTask {
+            let troubles = await verification?(.workerStarted(replica)) ?? []
+            sender.yield(.confirmed(replica.name, run: run, troubles: troubles))
         }
     }
 

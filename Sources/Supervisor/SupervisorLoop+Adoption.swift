@@ -18,6 +18,16 @@ extension SupervisorLoop {
             self.warn("\(error)")
         }
         self.keeper.setSurvive(plan.survive)
+        self.keepLeases()
+    }
+
+    /// Lets the keeper hold the leases of ports and devices that the generation has now.
+    func keepLeases() {
+        guard self.keeper.hasDoor else { return }
+        let leases = self.leases()
+        defer { for lease in leases { close(lease) } }
+        guard let trouble = self.keeper.hold(leases) else { return }
+        self.warn("leases of ports and GPUs would end with this launcher, and not with the processes: \(trouble)")
     }
 
     /// What the keeper keeps of a process that is about to be started, and the spools of its pipes.

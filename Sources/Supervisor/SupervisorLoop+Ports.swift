@@ -7,18 +7,28 @@ extension SupervisorLoop {
     /// So many times in a row a replica gets other ports: whoever takes them again and again is after them.
     static let renewalLimit = 5
 
-    /// Who is in the way of replicas.
-    func takenPorts(of replicas: [ReplicaPlan]) -> [TakenPort] {
+    /// Ports that a run could not have.
+    struct Renewal {
+        let replica: Int
+        let run: Int
+        let taken: [TakenPort]
+    }
+
+    /// Who is in the way of replicas, beside what gives these ports back before they come.
+    func takenPorts(of replicas: [ReplicaPlan], freeing back: Set<Int> = []) -> [TakenPort] {
         let ports = replicas.flatMap { replica in replica.ports.map { (replica, $0) } }
         guard !ports.isEmpty else { return [] }
         let listeners = PortListeners()
         return ports.compactMap { replica, port in
-            guard !self.held.ports.contains(port.port), listeners.isTaken(port.port) else { return nil }
+            guard !self.held.ports.contains(port.port),
+                let number = port.numbers.first(where: { !back.contains($0) && listeners.isTaken($0) })
+            else { return nil }
             return TakenPort(
                 replica: replica.name,
                 port: port,
+                number: number,
                 origin: replica.origin,
-                holder: listeners.holder(of: port.port)
+                holder: listeners.holder(of: number)
             )
         }
     }
@@ -31,9 +41,20 @@ extension SupervisorLoop {
     /// - Returns: whether it did.
     func renew(_ taken: [TakenPort], of index: Int, run: Int, in group: inout DiscardingTaskGroup) -> Bool {
         let replica = self.machine.replicas[index]
-        guard let renewPorts = self.renewPorts, self.canRenew(taken), !taken.isEmpty, !self.machine.isStopping,
-            replica.renewals < Self.renewalLimit, replica.plan.restart.condition != .never
+        guard self.canRenew(taken), !taken.isEmpty, !self.machine.isStopping, replica.renewals < Self.renewalLimit,
+            replica.plan.restart.condition != .never
         else { return false }
+        // A plan is made for one replica at a time: in one with the new ports of two, each would be a change under way for the other.
+        self.renewals.append(Renewal(replica: index, run: run, taken: taken))
+        if self.renewals.count == 1 { self.askForPorts(in: &group) }
+        return true
+    }
+
+    /// Asks for the ports of the renewal that is first.
+    private func askForPorts(in group: inout DiscardingTaskGroup) {
+        guard let renewPorts = self.renewPorts, let renewal = self.renewals.first else { return }
+        let (index, run, taken) = (renewal.replica, renewal.run, renewal.taken)
+        let replica = self.machine.replicas[index]
         let renewals = taken.map {
             PortRenewal(
                 process: replica.plan.process,
@@ -51,7 +72,6 @@ extension SupervisorLoop {
             }()
             sender.yield(.portsRenewed(replica: index, run: run, taken, result))
         }
-        return true
     }
 
     /// A run has ended, and its output was read.
@@ -66,22 +86,25 @@ extension SupervisorLoop {
         let replica = self.plan.replicas[index]
         guard isUnasked, !self.options.exitOnFirst, !self.machine.isStopping else { return false }
         let lines = self.pump.lines(of: index, since: self.linesBefore[index] ?? 0)
-        let suspects = Set(AddressInUse.ports(in: lines, of: replica.ports.map(\.port)))
+        let suspects = Set(AddressInUse.ports(in: lines, of: replica.ports.flatMap(\.numbers)))
         guard !suspects.isEmpty else { return false }
         let listeners = PortListeners()
-        let taken = replica.ports
-            .filter { suspects.contains($0.port) && !self.held.ports.contains($0.port) }
-            // Bound is enough: not everybody listens at once.
-            .filter { listeners.isTaken($0.port) || !PortLeases.canBind($0.port) }
-            .map {
-                TakenPort(
-                    replica: replica.name,
-                    port: $0,
-                    origin: replica.origin,
-                    holder: listeners.holder(of: $0.port),
-                    isListening: listeners.isTaken($0.port)
-                )
+        let taken = replica.ports.compactMap { port -> TakenPort? in
+            guard !self.held.ports.contains(port.port) else { return nil }
+            let number = port.numbers.first {
+                // Bound is enough: not everybody listens at once.
+                suspects.contains($0) && (listeners.isTaken($0) || !PortLeases.canBind($0))
             }
+            guard let number else { return nil }
+            return TakenPort(
+                replica: replica.name,
+                port: port,
+                number: number,
+                origin: replica.origin,
+                holder: listeners.holder(of: number),
+                isListening: listeners.isTaken(number)
+            )
+        }
         for port in taken where !port.port.leased { self.warn(port.fixedWords) }
         return self.renew(taken.filter(\.port.leased), of: index, run: run, in: &group)
     }
@@ -93,6 +116,10 @@ extension SupervisorLoop {
         _ result: Result<Plan, ReplanFailure>,
         in group: inout DiscardingTaskGroup
     ) {
+        defer {
+            self.renewals.removeFirst()
+            self.askForPorts(in: &group)
+        }
         let old = self.machine.replicas[index].plan
         // What was not started has yet to be cleared; what has ended is.
         let hasEnded = if case .clearing = self.machine.replicas[index].state { true } else { false }
@@ -109,6 +136,7 @@ extension SupervisorLoop {
                     new.ports.first { $0.name == port.port.name }.map { port.words(renewed: $0.port) }
                 }
                 let reason = words.joined(separator: "; ")
+                self.keepLeases()
                 self.feed(.portsRenewed(replica: index, run: run, new, others: others, reason: reason), in: &group)
                 if hasEnded { self.finishRun(index, run: run, in: &group) }
                 return

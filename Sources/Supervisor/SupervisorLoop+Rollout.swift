@@ -200,14 +200,8 @@ extension SupervisorLoop {
         }
         // What is stopped or started anew first gives its ports back.
         let given = Set((change.removed + change.changed).map(\.name))
-        let back = Set(current.replicas.filter { given.contains($0.name) }.flatMap(\.ports).map(\.port))
-        let taken = self.takenPorts(
-            of: added.map { replica in
-                var replica = replica
-                replica.ports.removeAll { back.contains($0.port) }
-                return replica
-            }
-        )
+        let back = Set(current.replicas.filter { given.contains($0.name) }.flatMap(\.ports).flatMap(\.numbers))
+        let taken = self.takenPorts(of: added, freeing: back)
         guard taken.isEmpty || self.canRenew(taken) else {
             let text = "\(taken.map(\.words).joined(separator: "\n"))\nnothing was changed"
             return request.reply(.failure(RolloutRefusal(cause: .conflict, description: text)))
@@ -285,7 +279,11 @@ extension SupervisorLoop {
         self.sharePlan()
         self.keepPlan()
         if !self.machine.isStopping { self.held.keep(self.machine.activePlan.replicas.flatMap(\.listens)) }
-        if self.isApplying { self.notices(.changeEnded(reason)) }
+        if self.isApplying {
+            self.notices(.changeEnded(reason))
+            // Who hears of it gives back what is not needed any more.
+            self.keepLeases()
+        }
         self.isApplying = false
         self.rolloutWatcher?.yield(RolloutProgress(reason == nil ? .done : .failed, reason: reason))
         self.rolloutWatcher?.finish()

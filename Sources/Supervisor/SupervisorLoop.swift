@@ -40,6 +40,7 @@ final class SupervisorLoop {
     let publicPort: (any PublicPortControl)?
     let heartbeat: Heartbeat?
     let renewPorts: Supervisor.RenewPorts?
+    let leases: Supervisor.Leases
     let sender: AsyncStream<SupervisorEvent>.Continuation
     let clock = ContinuousClock()
     let startedAt = ContinuousClock.now
@@ -71,6 +72,8 @@ final class SupervisorLoop {
     var exits: [Int: ProcessExit] = [:]
     /// How many lines a replica had written before its run.
     var linesBefore: [Int: Int] = [:]
+    /// Whose ports are being looked for, first, and who waits for that.
+    var renewals: [Renewal] = []
     /// The processes of each replica that has GPUs, of its run, with their start times.
     var gpuProcesses: [Int: [Int32: UInt64]] = [:]
     /// The runs that have ended and may still hold memory of GPUs.
@@ -117,6 +120,7 @@ final class SupervisorLoop {
         publicPort: (any PublicPortControl)?,
         heartbeat: Heartbeat?,
         renewPorts: Supervisor.RenewPorts?,
+        leases: @escaping Supervisor.Leases,
         sender: AsyncStream<SupervisorEvent>.Continuation
     ) {
         self.shared = shared
@@ -132,12 +136,14 @@ final class SupervisorLoop {
         self.publicPort = publicPort
         self.heartbeat = heartbeat
         self.renewPorts = renewPorts
+        self.leases = leases
         self.sender = sender
         self.machine = DeploymentMachine(
             plan: plan,
             exitOnFirst: options.exitOnFirst,
             seed: UInt64.random(in: .min ... .max)
         )
+        self.machine.confirmsWorkers = verification != nil
     }
 
     /// Runs until nothing of the deployment is left.
@@ -239,6 +245,10 @@ final class SupervisorLoop {
             self.apply(request, in: &group)
         case .released(let name):
             self.feed(.released(name), in: &group)
+        case .confirmed(let name, let run, let troubles):
+            // Of a moment, which passes: the state of the deployment does not keep them.
+            for text in troubles { self.notices(.warning(text)) }
+            self.feed(.confirmed(name, run: run), in: &group)
         case .publicPortClosed:
             self.feed(.publicPortClosed, in: &group)
         }

@@ -16,7 +16,9 @@ package enum SupervisorNotice: Sendable, Hashable {
     case holding(replica: String, pid: Int32, signal: String, seconds: Double, left: Double)
     /// A replica said what it does, on its `NOTIFY_SOCKET`.
     case said(replica: String, String)
-    /// A replica ended that was not asked to.
+    /// The process of a replica ended, asked to or not; what it has left behind may still be there.
+    case ended(replica: String)
+    /// A replica ended that was not asked to; its output was read to the end.
     case exited(replica: String, exit: String, lastLines: [String])
     /// A replica is started again after a delay; `maximum` is nil when it is never given up.
     case restarting(replica: String, reason: String, delay: Double, restart: Int, maximum: Int?)

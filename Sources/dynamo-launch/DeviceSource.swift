@@ -11,6 +11,7 @@ final class DeviceSource: Sendable {
         var given: [String: [String]] = [:]
         /// The names of what runs, and of what it is being changed to; nil: nothing was planned yet.
         var running: Set<String>?
+        var wasPlanned = false
         /// Of the last plan, which may never be made.
         var planned: Set<String> = []
         /// Devices of the generation that runs beside this one.
@@ -49,7 +50,9 @@ final class DeviceSource: Sendable {
         if let running = self.state.withLock({ $0.running }) { self.leases.keep(running.union(names)) }
         try await self.leases.take(names, isShared: plan.gpuSharing == .shared)
         self.state.withLock { state in
-            state.running = state.running ?? names
+            // The first plan is one that is started.
+            state.running = state.wasPlanned ? state.running : (state.running ?? []).union(names)
+            state.wasPlanned = true
             state.planned = names
             for replica in plan.replicas where !replica.gpus.isEmpty {
                 state.given["\(replica.process)-\(replica.index)"] = replica.gpus
@@ -58,7 +61,20 @@ final class DeviceSource: Sendable {
     }
 
     /// What runs goes on with its devices.
-    func keep(_ plan: Plan) {
+    ///
+    /// - Parameters:
+    ///   - leases: what an earlier launcher has leased for it, and perhaps for more.
+    ///   - plan: what runs.
+    func adopt(_ leases: [Int32], _ plan: Plan) {
+        self.leases.adopt(leases)
+        self.state.withLock { state in
+            // The plan that is made first is what it may be changed to.
+            state.running = self.leases.devices
+        }
+        self.keep(plan)
+    }
+
+    private func keep(_ plan: Plan) {
         self.state.withLock { state in
             for replica in plan.replicas where !replica.gpus.isEmpty {
                 state.given["\(replica.process)-\(replica.index)"] = replica.gpus
@@ -79,6 +95,9 @@ final class DeviceSource: Sendable {
         }
         if let names { self.leases.keep(names) }
     }
+
+    /// Further descriptors of the leases of what runs, which are the caller's.
+    var copies: [Int32] { self.leases.copies(of: self.state.withLock { $0.running } ?? []) }
 
     /// Gives everything back.
     func release() { self.leases.release() }

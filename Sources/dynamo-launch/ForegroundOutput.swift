@@ -117,8 +117,8 @@ struct ForegroundOutput: Sendable {
                 as: .notice,
                 about: replica
             )
-        case .said:
-            // Shown by `status`, and where a layer is waited for.
+        case .said, .ended:
+            // What it says is shown by `status` and where a layer is waited for; how it ended is said when its output was read.
             break
         case .exited(let replica, let exit, let lastLines):
             self.tell("\(replica): \(exit)", as: .warning, about: replica)

@@ -33,6 +33,17 @@ final class PortSource: Sendable {
         self.given.withLock { $0["\(process)-0/\(name)"] = port }
     }
 
+    /// What is planned takes the place of what runs, with its public port and its devices.
+    ///
+    /// - Parameters:
+    ///   - plan: what runs.
+    ///   - beside: whether it goes on meanwhile, with its devices.
+    func follow(_ plan: Plan, beside: Bool) {
+        self.devices.follow(plan, beside: beside)
+        // A port that the launcher chose stays the one that clients know.
+        self.give(plan.publicAddress.port, for: GatewayPlan.name, "http")
+    }
+
     /// These are somebody else's: who asks for them gets others, and nobody gets these.
     func forget(_ renewals: [PortRenewal]) {
         self.given.withLock { given in
@@ -47,17 +58,37 @@ final class PortSource: Sendable {
 
     /// What runs goes on with its ports and devices, and with what its start had.
     ///
-    /// - Parameter plan: what runs.
-    func keep(_ plan: Plan) {
-        self.devices.keep(plan)
+    /// - Parameter orphans: what runs.
+    func adopt(_ orphans: Orphans) {
+        let leases = orphans.copyLeases()
+        self.devices.adopt(leases, orphans.plan)
+        self.leases.adopt(leases)
+        self.keep(orphans.plan)
+    }
+
+    /// What an earlier launcher has leased, and is not needed, is given back.
+    ///
+    /// - Parameters:
+    ///   - plan: what runs.
+    ///   - isOutdated: whether it is changed soon, and its devices are given back then.
+    func settle(_ plan: Plan, isOutdated: Bool) {
+        self.leases.discardInherited()
+        if !isOutdated { self.devices.settle(plan) }
+    }
+
+    private func keep(_ plan: Plan) {
         self.given.withLock { given in
             for replica in plan.replicas {
                 for port in replica.ports where port.leased {
                     given["\(replica.process)-\(replica.index)/\(port.name)"] = port.port
-                    if self.isHeld { self.leases.takeBack(port.port) }
+                    if self.isHeld { self.leases.takeBack(port.numbers) }
                 }
             }
-            if plan.gateway != nil { given["\(GatewayPlan.name)-0/http"] = plan.publicAddress.port }
+            if plan.gateway != nil {
+                let port = plan.publicAddress.port
+                given["\(GatewayPlan.name)-0/http"] = port
+                self.leases.keepInherited(port..<(port + 1))
+            }
         }
         let variables = plan.replicas.flatMap(\.environment).filter { $0.source == .inherited }
         self.kept.withLock { $0 = Dictionary(variables.map { ($0.name, $0.value) }) { first, _ in first } }
@@ -75,6 +106,9 @@ final class PortSource: Sendable {
 
     func setPreflight(_ command: [String], _ value: String) { self.preflights.withLock { $0[command] = value } }
 
+    /// Further descriptors of the leases of what runs, which are the caller's.
+    var copies: [Int32] { self.leases.copies + self.devices.copies }
+
     /// Gives everything back: a lease that stays costs a port for as long as the launcher runs.
     func release() {
         self.leases.release()
@@ -87,7 +121,11 @@ final class PortSource: Sendable {
     }
 
     private func port(_ request: PortRequest, _ name: String, _ given: inout [String: Int]) throws -> Int {
-        if let port = given[name] { return port }
+        if let port = given[name] {
+            // With those that are counted up from it.
+            self.leases.keepInherited(port..<(port + max(1, request.count)))
+            return port
+        }
         let wanted = PortLeases.Request(
             name: name,
             kind: request.name == "system" ? .system : .general,

@@ -66,7 +66,12 @@ struct RunningDeployment {
         return orphans[0]
     }
 
-    /// Those whose launcher is gone.
+    /// The named deployment, or all there are, whose launcher is gone and whose processes go on.
+    static func orphans(_ name: String?) -> [OrphanedDeployment] {
+        let environment = ProcessInfo.processInfo.environment
+        return self.orphans(name, under: DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid()))
+    }
+
     private static func orphans(_ name: String?, under root: String) -> [OrphanedDeployment] {
         let names = name.map { [$0] } ?? (try? FileManager.default.contentsOfDirectory(atPath: root))?.sorted() ?? []
         return names.compactMap { OrphanedDeployment.find($0, under: root) }

@@ -175,7 +175,7 @@ struct UpCommand: AsyncParsableCommand {
         let service = ServiceProgress(plan: plan, options: options, watchdog: watchdog) { output.say($0, as: .warning) }
         let fleet = GenerationFleet(start, port: port, service: service, output: output, options: options)
         let runner = MigrationRunner(fleet, journal: start.journal)
-        if let second = start.second { runner.takeUp(ResumedMigration(second.migration, second.resumption)) }
+        if let second = start.second { runner.takeUp(second.migration) }
         start.host.onUpgrade { binary in await LauncherUpgrade(start: start, fleet: fleet, output: output).run(binary) }
         let signals = await UnixSignalsSequence(
             trapping: Self.ignoredHangup ? [.sigint, .sigterm] : [.sigint, .sigterm, .sighup]

@@ -1,6 +1,7 @@
 import Discovery
 import DynamoRuntime
 import Foundation
+import Glibc
 import Logging
 import RequestPlane
 import ServiceLifecycle
@@ -109,5 +110,59 @@ struct RuntimeServiceTests {
             }
             #expect(self.records(directory) == [])
         }
+    }
+
+    @Test("a process that is asked to stop takes back its models before its instances")
+    func modelsFirst() async throws {
+        try await withTemporaryDirectory { directory in
+            let runtime = RuntimeService(try self.environment(directory)) { runtime in
+                try await runtime.serve([Self.endpoint])
+            }
+            let group = ServiceGroup(configuration: .init(services: [runtime], logger: runtime.logger))
+            try await withThrowingTaskGroup(of: Void.self) { tasks in
+                tasks.addTask { try await group.run() }
+                try await eventually("it is published") { self.records(directory).count == 2 }
+                // In one queue, in the order in which it happens.
+                let deletions = try Deletions(
+                    in: ["v1/instances", "v1/mdc"].map { directory.appending(path: $0).path }
+                )
+                await group.triggerGracefulShutdown()
+                try await tasks.waitForAll()
+                #expect(try deletions.folders() == [1, 0])
+            }
+        }
+    }
+}
+
+/// What the system says about files that are deleted in folders.
+private final class Deletions {
+    private let descriptor: Int32
+    private let watches: [Int32]
+
+    init(in folders: [String]) throws {
+        let descriptor = inotify_init1(Int32(IN_NONBLOCK | IN_CLOEXEC))
+        guard descriptor >= 0 else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+        self.descriptor = descriptor
+        self.watches = folders.map { inotify_add_watch(descriptor, $0, UInt32(IN_DELETE)) }
+    }
+
+    deinit { close(self.descriptor) }
+
+    /// For each deletion until now, the number of its folder.
+    func folders() throws -> [Int] {
+        var bytes = [UInt8](repeating: 0, count: 1 << 16)
+        let count = read(self.descriptor, &bytes, bytes.count)
+        try #require(count > 0, "no file was deleted")
+        var found: [Int] = []
+        var offset = 0
+        // An event: watch, mask, cookie and the length of the name, then the name.
+        while offset + 16 <= count {
+            let fields = bytes.withUnsafeBytes { event in
+                [0, 12].map { event.loadUnaligned(fromByteOffset: offset + $0, as: Int32.self) }
+            }
+            found.append(try #require(self.watches.firstIndex(of: fields[0])))
+            offset += 16 + Int(fields[1])
+        }
+        return found
     }
 }

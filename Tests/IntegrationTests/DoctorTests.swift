@@ -32,6 +32,43 @@ import Testing
         }
     }
 
+    @Test func `a deployment whose launcher is gone is examined, and that is a finding`() async throws {
+        try await withTemporaryDirectory { directory in
+            let manifest =
+                "name: lone\nsurvive: true\nprocesses:\n  frontend: {builtin: frontend}\n  worker: {builtin: worker}\n"
+            let deployment = try KilledDeployment("lone", in: directory, manifest: manifest)
+            let result: Result<Void, any Error>
+            do {
+                try await deployment.up { program in
+                    try await program.waitForOutput("ready in ")
+                    program.send(SIGKILL)
+                    try await program.waitForExit()
+                }
+                for arguments in [["doctor", "lone"], ["doctor"]] {
+                    let (output, exit) = try await Launcher.run(arguments, environment: deployment.environment)
+                    #expect(exit == .code(1), "\(output)")
+                    let begin = "deployment lone: frontend (pid "
+                    #expect(output.contains(begin) && output.contains(", worker (pid "), "\(output)")
+                    #expect(output.contains("warning: the launcher of lone is gone: "), "\(output)")
+                    #expect(output.contains(" [launcher-gone]\n  evidence: its launcher ended at 2"), "\(output)")
+                    #expect(
+                        output.contains("\n  evidence: 2 processes go on\n  remedy: adopt them with: "),
+                        "\(output)"
+                    )
+                }
+                let json = try await Launcher.run(["doctor", "lone", "--json"], environment: deployment.environment)
+                let report = try JSONDecoder().decode(Report.self, from: Data(json.output.utf8))
+                #expect(report.kinds == ["warning launcher-gone"], "\(json.output)")
+                result = .success(())
+            } catch { result = .failure(error) }
+            _ = try await deployment.command("stop", "lone")
+            try await deployment.waitUntilGone()
+            try result.get()
+            let gone = try await deployment.command("doctor", "lone")
+            #expect(gone.exit == .code(1) && gone.output.contains("no deployment 'lone' runs"), "\(gone.output)")
+        }
+    }
+
     @Test func `a worker on another plane and the record that it leaves are explained`() async throws {
         try await withTemporaryDirectory { directory in
             let shared: [String: String?] = [

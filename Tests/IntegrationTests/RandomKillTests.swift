@@ -1,58 +1,56 @@
 import Foundation
+import FuzzSupport
 import Supervisor
 import TestSupport
 import Testing
 
-/// A launcher that is killed again and again, at any time: DYNAMO_KILL_ROUNDS says how often.
+/// A launcher that is killed again and again, at any time: DYNAMO_KILL_ROUNDS says how often, DYNAMO_KILL_SEED with which times.
 @Suite(.serialized) struct RandomKillTests {
-    private static let rounds = ProcessInfo.processInfo.environment["DYNAMO_KILL_ROUNDS"].flatMap(Int.init) ?? 12
+    private static let environment = ProcessInfo.processInfo.environment
+    private static let rounds = Self.environment["DYNAMO_KILL_ROUNDS"].flatMap(Int.init)
+    private static let seed = Self.environment["DYNAMO_KILL_SEED"].flatMap(UInt64.init) ?? .random(in: 0...9999)
 
     /// What the launcher is doing when it is killed.
     enum Phase: String, CaseIterable {
         case start, ready, restart, apply, stop
     }
 
-    @Test func `with 'survive' nothing is lost, doubled or left, whenever the launcher is killed`() async throws {
+    /// When a launcher is killed.
+    private struct Kill: CustomStringConvertible {
+        let round: Int
+        let phase: Phase
+        let delay: Duration
+
+        var description: String {
+            "seed \(RandomKillTests.seed), round \(self.round), \(self.phase.rawValue) after \(self.delay)"
+        }
+    }
+
+    private static func kills(_ rounds: Int) -> [Kill] {
+        var generator = FuzzRandom(seed: self.seed)
+        return (0..<rounds).map { round in
+            Kill(
+                round: round,
+                phase: Phase.allCases[round % Phase.allCases.count],
+                delay: .milliseconds(Int.random(in: 0...400, using: &generator))
+            )
+        }
+    }
+
+    @Test func `with 'survive' nothing is lost, doubled, refused or left, whenever the launcher is killed`()
+        async throws
+    {
         try await withTemporaryDirectory { directory in
             let deployment = try KilledDeployment("lasting", in: directory, manifest: SurvivalTests.manifest())
-            var generator = SystemRandomNumberGenerator()
+            let clients = PublicClients(port: deployment.port)
+            clients.isOpen = false
             do {
-                for round in 0..<Self.rounds {
-                    let phase = Phase.allCases[round % Phase.allCases.count]
-                    let delay = Duration.milliseconds(Int.random(in: 0...400, using: &generator))
-                    let comment = "round \(round), \(phase.rawValue) after \(delay)"
-                    let before = SurvivalTests.leaders(deployment)
-                    try await deployment.up { program in
-                        if phase != .start { try await program.waitForOutput("ready in ") }
-                        async let command: Void = Self.ask(phase, deployment, round)
-                        try await Task.sleep(for: delay)
-                        program.send(SIGKILL)
-                        try await program.waitForExit()
-                        await command
-                        // Those that no command wanted to change are the same.
-                        if let counter = before["counter"], phase != .stop, phase != .restart {
-                            #expect(SurvivalTests.leaders(deployment)["counter"] == counter, "\(comment)")
-                        }
-                        let copies = SurvivalTests.copies(deployment)
-                        #expect(copies.count == Set(copies).count, "\(comment): \(copies)")
-                    }
+                try await clients.run(2) {
+                    for kill in Self.kills(Self.rounds ?? 12) { try await Self.perform(kill, on: deployment, clients) }
                 }
-                try await deployment.up { program in
-                    try await program.waitForOutput("ready in ")
-                    let answer = try await HTTPRequests.post(
-                        "\(deployment.url)/v1/chat/completions",
-                        json: try Chat.body(model: "echo")
-                    )
-                    #expect(answer.status == 200, "\(answer.text)")
-                    // What the last command was about to change may be replaced once more.
-                    try await eventually(within: .seconds(30), "all is there, once, and is registered once") {
-                        SurvivalTests.copies(deployment).sorted() == ["counter", "frontend", "worker"]
-                            && (try? DiscoveryFolder.instances(of: deployment)) == 1
-                    }
-                    program.send(SIGTERM)
-                    try await program.waitForExit()
-                }
-                try SurvivalTests.expectEveryCount(deployment)
+                #expect(clients.counts.refused == [], "seed \(Self.seed)")
+                #expect(clients.counts.answered > 0)
+                try await Self.expectWhole(deployment)
             } catch {
                 _ = try? await Launcher.run(["stop", "lasting"], environment: deployment.environment)
                 throw error
@@ -63,6 +61,48 @@ import Testing
         }
     }
 
+    private static func perform(_ kill: Kill, on deployment: KilledDeployment, _ clients: PublicClients) async throws {
+        let before = SurvivalTests.leaders(deployment)
+        try await deployment.up { program in
+            if kill.phase != .start {
+                try await program.waitForOutput("ready in ")
+                // From here on the port is open until somebody stops the deployment.
+                clients.isOpen = kill.phase != .stop
+            }
+            async let command: Void = Self.ask(kill, deployment)
+            try await Task.sleep(for: kill.delay)
+            program.send(SIGKILL)
+            try await program.waitForExit()
+            await command
+            // Those that no command wanted to change are the same.
+            if let counter = before["counter"], kill.phase != .stop, kill.phase != .restart {
+                #expect(SurvivalTests.leaders(deployment)["counter"] == counter, "\(kill)")
+            }
+            let copies = SurvivalTests.copies(deployment)
+            #expect(copies.count == Set(copies).count, "\(kill): \(copies)")
+        }
+    }
+
+    /// Starts it once more: everything is there once, is registered once, and serves.
+    private static func expectWhole(_ deployment: KilledDeployment) async throws {
+        try await deployment.up { program in
+            try await program.waitForOutput("ready in ")
+            // Ready is what the launcher before had; what the last command was about to change is replaced after it.
+            try await eventually(within: .seconds(30), "all is there, once, is registered once, and serves") {
+                let answer = try await HTTPRequests.post(
+                    "\(deployment.url)/v1/chat/completions",
+                    json: try Chat.body(model: "echo")
+                )
+                return answer.status == 200
+                    && SurvivalTests.copies(deployment).sorted() == ["counter", "frontend", "worker"]
+                    && (try? DiscoveryFolder.instances(of: deployment)) == 1
+            }
+            program.send(SIGTERM)
+            try await program.waitForExit()
+        }
+        try SurvivalTests.expectEveryCount(deployment)
+    }
+
     @Test func `without 'survive' nothing is left, whenever the launcher is killed`() async throws {
         try await withTemporaryDirectory { directory in
             let deployment = try KilledDeployment(
@@ -70,17 +110,16 @@ import Testing
                 in: directory,
                 manifest: SurvivalTests.manifest(survive: false)
             )
-            for round in 0..<max(5, Self.rounds / 2) {
-                let phase = Phase.allCases[round % Phase.allCases.count]
+            for kill in Self.kills(Self.rounds ?? 6) {
                 try await deployment.up { program in
-                    if phase != .start { try await program.waitForOutput("ready in ") }
-                    async let command: Void = Self.ask(phase, deployment, round)
-                    try await Task.sleep(for: .milliseconds(Int.random(in: 0...400)))
+                    if kill.phase != .start { try await program.waitForOutput("ready in ") }
+                    async let command: Void = Self.ask(kill, deployment)
+                    try await Task.sleep(for: kill.delay)
                     program.send(SIGKILL)
                     try await program.waitForExit()
                     await command
                 }
-                try await eventually(within: .seconds(15), "nothing is left after \(phase.rawValue), round \(round)") {
+                try await eventually(within: .seconds(15), "nothing is left, \(kill)") {
                     SystemProcesses.withEnvironment(containing: "XDG_STATE_HOME=\(directory.path())").isEmpty
                 }
             }
@@ -88,13 +127,13 @@ import Testing
     }
 
     /// Has the launcher do something; it may die meanwhile.
-    private static func ask(_ phase: Phase, _ deployment: KilledDeployment, _ round: Int) async {
-        switch phase {
+    private static func ask(_ kill: Kill, _ deployment: KilledDeployment) async {
+        switch kill.phase {
         case .start, .ready: break
         case .restart:
             _ = try? await Launcher.run(["restart", "worker", "counter"], environment: deployment.environment)
         case .apply:
-            let worker = "{builtin: worker, env: {EXTRA: \"\(round)\"}}"
+            let worker = "{builtin: worker, env: {EXTRA: \"\(kill.round)\"}}"
             try? SurvivalTests.manifest(survive: deployment.isLasting, worker: worker)
                 .write(to: deployment.manifest, atomically: true, encoding: .utf8)
             _ = try? await Launcher.run(["apply"], environment: deployment.environment)

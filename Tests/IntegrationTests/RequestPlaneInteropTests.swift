@@ -28,6 +28,8 @@ import Testing
         var configuration = NetworkManager.Configuration()
         configuration.mode = peer.mode
         configuration.tcp.host = "127.0.0.1"
+        // How long one of ten thousand waits for its turn is the machine's concern.
+        configuration.tcp.requestTimeout = .seconds(60)
         configuration.http.host = "127.0.0.1"
         configuration.http.port = 0
         configuration.responseStream.host = "127.0.0.1"

@@ -185,6 +185,29 @@ import Testing
         }
     }
 
+    @Test func `what a person had stopped stays so under the next launcher, which can start it`() async throws {
+        try await Self.withDeployment { deployment in
+            try await deployment.up { program in
+                try await program.waitForOutput("ready in ")
+                let (said, exit) = try await deployment.command("stop", "--process", "counter")
+                #expect(exit == .code(0), "\(said)")
+                program.send(SIGKILL)
+                try await program.waitForExit()
+            }
+            try await deployment.up { program in
+                try await program.waitForOutput("ready in ")
+                #expect(Self.copies(deployment).sorted() == ["frontend", "worker"])
+                #expect(try await deployment.client.status().state == .degraded)
+                let (said, exit) = try await deployment.command("start", "counter")
+                #expect(exit == .code(0), "\(said)")
+                try await eventually("all of it serves") { try await deployment.client.status().state == .ready }
+                #expect(Self.copies(deployment).sorted() == ["counter", "frontend", "worker"])
+                program.send(SIGTERM)
+                try await program.waitForExit()
+            }
+        }
+    }
+
     @Test
     func `a manifest that cannot be run takes nothing away, and one without 'survive' is adopted for the last time`()
         async throws

@@ -85,6 +85,35 @@ import Testing
         #expect(exit == .code(0))
     }
 
+    @Test func `two workers whose ports are taken at once both get others`() async throws {
+        let (_, exit) = try await Launcher.up(
+            ["taken.yaml"],
+            prepare: { directory in
+                try Self.manifest(directory, worker: "    replicas: 2")
+                    .write(to: directory.appending(path: "taken.yaml"), atomically: true, encoding: .utf8)
+            }
+        ) { deployment in
+            try await deployment.program.waitForOutput("gate: started", within: .seconds(60))
+            func ports() async throws -> [Int] {
+                try await Self.status(deployment).replicas.filter { $0.process == "worker" }
+                    .compactMap { $0.ports.first { $0.name == "system" }?.port }
+            }
+            let before = try await ports()
+            let squatters = try before.map { try Squatter($0) }
+            try Data().write(to: deployment.directory.appending(path: "go"))
+            try await deployment.program.waitForOutput("| ready in ", within: .seconds(60))
+            let after = try await ports()
+            #expect(before.count == 2 && after.count == 2 && Set(before + after).count == 4, "\(before) \(after)")
+            let output = deployment.program.output
+            #expect(
+                output.matches(of: /; it gets \d+/).count == 2 && !output.contains("cannot get another"),
+                "\(output)"
+            )
+            withExtendedLifetime(squatters) {}
+        }
+        #expect(exit == .code(0))
+    }
+
     @Test func `a port that the manifest gives is not changed, and its holder is named`() async throws {
         try await withTemporaryDirectory { directory in
             let port = 20_000 + Int.random(in: 0..<10_000)

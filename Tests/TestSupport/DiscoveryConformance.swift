@@ -60,6 +60,25 @@ package enum DiscoveryConformance {
                 seen.value == DiscoverySnapshot(replacement)
             }
 
+            try await require(await worker.withdrawModels(), "no model was there to be withdrawn")
+            let instances = DiscoverySnapshot(replacement.filter { $0.key.bucket == .instances })
+            try await eventually("the watch shows the instance without its model") { seen.value == instances }
+            try await require(
+                try await worker.snapshot(.exact(namespace)) == instances,
+                "not the model alone was withdrawn"
+            )
+            try await require(!(await worker.withdrawModels()), "a model was there after its withdrawal")
+
+            // Somebody else knows that the worker is gone.
+            let gone = try await reader.snapshot(.exact(namespace)).instances
+            try await reader.remove(gone)
+            try await eventually("the watch shows that the instance was removed") { seen.value == DiscoverySnapshot() }
+            try await reader.remove(gone)
+            try await worker.publish(replacement)
+            try await eventually("the watch shows what is published again") {
+                seen.value == DiscoverySnapshot(replacement)
+            }
+
             await worker.withdraw()
             try await eventually("the watch shows the withdrawal") { seen.value == DiscoverySnapshot() }
             try await require(

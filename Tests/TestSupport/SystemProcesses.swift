@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 
 /// The processes and listening ports of this machine, read from /proc.
 package enum SystemProcesses {
@@ -52,13 +53,32 @@ package enum SystemProcesses {
         let suffix = String(port, radix: 16, uppercase: true)
         let wanted = String(repeating: "0", count: 4 - suffix.count) + suffix
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            let lines = (try? String(contentsOfFile: table, encoding: .utf8))?.split(separator: "\n").dropFirst() ?? []
-            for line in lines {
+            for line in self.lines(of: table).dropFirst() {
                 let fields = line.split(separator: " ")
                 if fields.count > 3, fields[1].hasSuffix(":" + wanted), fields[3] == "0A" { return true }
             }
         }
         return false
+    }
+
+    /// The names of Linux's abstract namespace that sockets of this network namespace have.
+    package static var abstractNames: [String] {
+        self.lines(of: "/proc/net/unix").compactMap { line in
+            line.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).dropFirst().first.map(
+                String.init
+            )
+        }
+    }
+
+    /// All lines of a table that the system makes while it is read: it gives a page at a time, and Foundation takes a part for the end.
+    package static func lines(of table: String) -> [Substring] {
+        let descriptor = open(table, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return [] }
+        defer { close(descriptor) }
+        var bytes: [UInt8] = []
+        var part = [UInt8](repeating: 0, count: 1 << 16)
+        while case let count = read(descriptor, &part, part.count), count > 0 { bytes += part[..<count] }
+        return String(decoding: bytes, as: UTF8.self).split(separator: "\n")
     }
 
     private static var all: [Int32] {

@@ -11,7 +11,10 @@
 // Both directions use one SOCK_SEQPACKET pair, or a connection to the door: one request or report is one packet.
 
 // Of the packets, and of what is kept. A launcher of another version must leave the keeper alone.
-enum { DYNAMO_KEEPER_VERSION = 1 };
+enum { DYNAMO_KEEPER_VERSION = 2 };
+
+// The keeper's own descriptor of the lock that it shares with the launcher.
+enum { DYNAMO_KEEPER_LOCK = 4 };
 
 enum {
     DYNAMO_REQUEST_SPAWN = 1,
@@ -32,6 +35,10 @@ enum {
     // Only on a new connection to the door of a keeper without a launcher.
     DYNAMO_REQUEST_LOOK = 10,
     DYNAMO_REQUEST_ADOPT = 11,
+    // Hold these sockets, whose names are leases, in the place of those of the last such request: `signal` is 1 when more of them follow.
+    DYNAMO_REQUEST_LEASES = 12,
+    // As LOOK, with the answer to ADOPT: who asks becomes no launcher by it, and the keeper goes on reading what is written.
+    DYNAMO_REQUEST_PEEK = 13,
 };
 
 enum {
@@ -39,11 +46,14 @@ enum {
     DYNAMO_REPORT_SPAWNED = 2,
     DYNAMO_REPORT_SPAWN_FAILED = 3,
     DYNAMO_REPORT_EXITED = 4,
-    // The answer to LOOK, and the beginning of the one to ADOPT, with the lock and the kept file: `step` is the version, `pid` the
-    // keeper, `status` how many processes follow, `id` how many of them run, `note` when the launcher ended, in seconds since 1970.
+    // The answer to LOOK, and the beginning of the one to ADOPT and PEEK, with the lock and the kept file: `step` is the version, `pid` the
+    // keeper, `status` how many processes follow, `id` how many of them run, `note` when the launcher ended, in seconds since 1970, and
+    // `start_time` how many leases follow the processes.
     DYNAMO_REPORT_KEPT = 5,
     // One process, with its kept descriptors; `step` is 1 when it has ended, with `status`.
     DYNAMO_REPORT_CHILD = 6,
+    // Some of the leases.
+    DYNAMO_REPORT_LEASES = 7,
 };
 
 // The order of the descriptors that are kept for a process. Those behind them are the sockets that it was passed, or is heard on.
@@ -149,6 +159,9 @@ int dynamo_keeper_knock(const char *path, int milliseconds, int *socket);
 
 // Asks the keeper for what has only an `id` and a number or a file (or -1). Returns 0 or an errno.
 int dynamo_keeper_ask(int socket, uint32_t kind, uint64_t id, int signal, uint64_t note, int descriptor);
+
+// Has the keeper hold sockets, whose names are leases, in the place of those that it holds. Returns 0 or an errno.
+int dynamo_keeper_lease(int socket, const int *descriptors, size_t count);
 
 // As dynamo_keeper_receive, with descriptors that come along: room for DYNAMO_MAXIMUM_KEPT; -ETIME after the limit of the socket.
 int dynamo_keeper_receive_with(int socket, struct dynamo_report *report, int *descriptors, uint32_t *count);

@@ -26,6 +26,28 @@ extension Doctor {
         return findings + launched.replicas.compactMap { Self.finding($0, in: launched.name) }
     }
 
+    /// That nobody is there who would know anything.
+    var ofOrphans: [Finding] {
+        guard let orphaned = self.facts.orphaned else { return [] }
+        let (name, running, ended) = (orphaned.name, orphaned.running, orphaned.ended)
+        var evidence = ["its launcher ended at \(orphaned.launcherEnded)"]
+        evidence.append(running == 1 ? "1 process goes on" : "\(running) processes go on")
+        if ended > 0 {
+            evidence.append(
+                "\(ended) process\(ended == 1 ? " has" : "es have") ended since and \(ended == 1 ? "is" : "are") not started again"
+            )
+        }
+        return [
+            Finding(
+                .warning,
+                .launcherGone,
+                "the launcher of \(name) is gone: its processes serve, but nobody watches them, and one that ends is not started again",
+                evidence: evidence,
+                remedy: "adopt them with: dynamo-launch up MANIFEST; or end them with: dynamo-launch stop \(name)"
+            )
+        ]
+    }
+
     private static func finding(_ replica: DoctorFacts.Launched.Replica, in name: String) -> Finding? {
         var evidence: [String] = []
         if let waiting = replica.waitingFor { evidence.append("waiting for \(waiting)") }

@@ -7,7 +7,7 @@ package struct Doctor: Sendable {
     /// What is to be said, the worst first.
     package var findings: [Finding] {
         let groups = FoundDeployment.group(self.facts.processes)
-        var result = self.ofLauncher
+        var result = self.ofLauncher + self.ofOrphans
         result += groups.flatMap { group in group.contradictions.compactMap { Self.finding($0, in: group) } }
         result += groups.flatMap(Self.transportSecurity)
         result += self.facts.processes.flatMap(Self.settings)

@@ -156,8 +156,28 @@ package struct DoctorFacts: Sendable {
         }
     }
 
+    /// A deployment that goes on without its launcher (`survive: true`).
+    package struct Orphaned: Sendable, Hashable {
+        package var name: String
+        /// When its launcher ended, in words.
+        package var launcherEnded: String
+        /// How many of its processes run.
+        package var running: Int
+        /// How many have ended since.
+        package var ended: Int
+
+        package init(name: String, launcherEnded: String, running: Int, ended: Int = 0) {
+            self.name = name
+            self.launcherEnded = launcherEnded
+            self.running = running
+            self.ended = ended
+        }
+    }
+
     /// nil: no launcher runs them.
     package var launched: Launched?
+    /// nil: none did.
+    package var orphaned: Orphaned?
     package var processes: [FoundProcess]
     package var discoveries: [Discovery]
     /// By the URL that processes were told.
@@ -169,6 +189,7 @@ package struct DoctorFacts: Sendable {
 
     package init(
         launched: Launched? = nil,
+        orphaned: Orphaned? = nil,
         processes: [FoundProcess] = [],
         discoveries: [Discovery] = [],
         nats: [String: NATSAnswer] = [:],
@@ -176,6 +197,7 @@ package struct DoctorFacts: Sendable {
         instances: [Int32: String] = [:]
     ) {
         self.launched = launched
+        self.orphaned = orphaned
         self.processes = processes
         self.discoveries = discoveries
         self.nats = nats

@@ -49,7 +49,8 @@ package struct Finding: Sendable, Hashable, Codable {
         case natsWithoutJetStream = "nats-without-jetstream"
         case natsPayloadLimit = "nats-payload-limit"
         case natsNotNeeded = "nats-not-needed"
-        // What a launcher says.
+        // What a launcher says, or that there is none any more.
+        case launcherGone = "launcher-gone"
         case deploymentFailed = "deployment-failed"
         case deploymentWarning = "deployment-warning"
         case replicaDown = "replica-down"

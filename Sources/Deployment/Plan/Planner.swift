@@ -298,8 +298,9 @@ package struct Planner {
                 for name in names {
                     guard let variable = ManagedPorts.variable(of: name, worker: worker) else { continue }
                     guard case .port(let number) = self.managedValue(variable, for: name, of: owner) else { continue }
-                    ports.append(PortPlan(name: name, port: number, leased: false))
-                    self.usedPorts.formUnion(number..<(number + process.block(of: name)))
+                    let port = PortPlan(name: name, port: number, leased: false, block: process.block(of: name))
+                    ports.append(port)
+                    self.usedPorts.formUnion(port.numbers)
                 }
                 result[process.name.value, default: []].append(ports)
             }
@@ -327,7 +328,8 @@ package struct Planner {
                     remedy: "write another number or 'auto', or set another port in the variable"
                 )
             }
-            return PortPlan(name: port.name.value, port: number, leased: false)
+            let name = port.name.value
+            return PortPlan(name: name, port: number, leased: false, block: process.block(of: name))
         }
     }
 
@@ -341,9 +343,9 @@ package struct Planner {
             avoiding: self.usedPorts
         )
         do {
-            let port = try self.facts.leasePort(request)
-            self.usedPorts.formUnion(port..<(port + count))
-            return PortPlan(name: name, port: port, leased: true)
+            let port = PortPlan(name: name, port: try self.facts.leasePort(request), leased: true, block: count)
+            self.usedPorts.formUnion(port.numbers)
+            return port
         } catch {
             self.error(
                 at: process.location,

@@ -130,12 +130,18 @@ package struct PortPlan: Sendable, Hashable, Codable {
     package var port: Int
     /// Whether the launcher chose the number (a lease) or the manifest did.
     package var leased: Bool
+    /// How many ports in a row it is the first of; nil: it is one.
+    package var block: Int?
 
-    package init(name: String, port: Int, leased: Bool) {
+    package init(name: String, port: Int, leased: Bool, block: Int = 1) {
         self.name = name
         self.port = port
         self.leased = leased
+        self.block = block > 1 ? block : nil
     }
+
+    /// All of its numbers.
+    package var numbers: Range<Int> { self.port..<(self.port + max(1, self.block ?? 1)) }
 }
 
 /// A socket that the launcher opens for a replica: it stays from one process to the next, so that no connection is refused.

@@ -59,6 +59,22 @@ public final class EtcdDiscovery: DiscoveryClient {
         try await self.writePending()
     }
 
+    /// Takes back the models this client published.
+    public func withdrawModels() async -> Bool {
+        let keys = self.registration.withLock { $0.withdrawModels() }
+        for key in keys {
+            do { try await self.gateway.delete(key.full) } catch {
+                self.logger.warning(
+                    "cannot withdraw models from etcd; they go with the lease",
+                    metadata: ["key": "\(key.full)", "error": "\(error)"]
+                )
+                // Each call to a member that does not answer takes its time.
+                break
+            }
+        }
+        return !keys.isEmpty
+    }
+
     /// Takes back everything this client published.
     public func withdraw() async {
         guard let lease = self.registration.withLock({ $0.withdraw() }) else { return }
@@ -68,6 +84,11 @@ public final class EtcdDiscovery: DiscoveryClient {
                 metadata: ["error": "\(error)"]
             )
         }
+    }
+
+    /// Takes instances of another process out, one that is known to be gone.
+    public func remove(_ instances: [InstanceRecord]) async throws(DiscoveryError) {
+        for instance in instances { try await self.gateway.delete(instance.key.full) }
     }
 
     /// What is published now.

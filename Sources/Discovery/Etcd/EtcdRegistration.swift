@@ -63,6 +63,16 @@ struct EtcdRegistration: Sendable {
         return true
     }
 
+    /// No model is to be published any more; the lease stays.
+    ///
+    /// - Returns: what must be deleted.
+    mutating func withdrawModels() -> [DiscoveryKey] {
+        let models = self.records.keys.filter { $0.bucket == .models }.sorted()
+        for key in models { self.records[key] = nil }
+        self.pending.subtract(models)
+        return models
+    }
+
     /// Nothing is to be published any more.
     ///
     /// - Returns: the lease to give up.

@@ -43,9 +43,20 @@ public final class FileDiscovery: DiscoveryClient {
             for (key, bytes) in files {
                 try store.write(bytes, to: key)
                 // Withdrawn meanwhile: the file must not come back after it was deleted.
-                if self.own.withLock({ $0[key] == nil }) { store.remove(key) }
+                if self.own.withLock({ $0[key] == nil }) { try store.remove(key) }
             }
         }
+    }
+
+    /// Takes back the models this client published.
+    public func withdrawModels() async -> Bool {
+        let keys = self.own.withLock { own in
+            let models = own.keys.filter { $0.bucket == .models }
+            for key in models { own[key] = nil }
+            return models
+        }
+        try? await self.remove(keys)
+        return !keys.isEmpty
     }
 
     /// Takes back everything this client published.
@@ -54,8 +65,21 @@ public final class FileDiscovery: DiscoveryClient {
             defer { own = [:] }
             return own.keys.sorted()
         }
-        try? await Self.blocking { [store] in
-            for key in keys { store.remove(key) }
+        try? await self.remove(keys)
+    }
+
+    /// Takes instances of another process out, one that is known to be gone.
+    public func remove(_ instances: [InstanceRecord]) async throws(DiscoveryError) {
+        try await self.remove(instances.map(\.key))
+    }
+
+    private func remove(_ keys: [DiscoveryKey]) async throws(DiscoveryError) {
+        try await Self.blocking { [store] () throws(DiscoveryError) in
+            var failure: DiscoveryError?
+            for key in keys {
+                do throws(DiscoveryError) { try store.remove(key) } catch { failure = failure ?? error }
+            }
+            if let failure { throw failure }
         }
     }
 
@@ -159,7 +183,7 @@ public final class FileDiscovery: DiscoveryClient {
                         failure = error
                         continue
                     }
-                    if self.own.withLock({ $0[key] }) == nil { store.remove(key) } else { restored.append(key) }
+                    if self.own.withLock({ $0[key] }) == nil { try? store.remove(key) } else { restored.append(key) }
                 }
                 if cleans { store.removeAbandonedTemporaries() }
                 return (restored, failure)

@@ -148,7 +148,11 @@ struct FileStore: Sendable {
     /// - Returns: false if the file is gone.
     func touch(_ key: DiscoveryKey) -> Bool { utimensat(AT_FDCWD, self.path(of: key), nil, 0) == 0 }
 
-    func remove(_ key: DiscoveryKey) { unlink(self.path(of: key)) }
+    /// Deletes a record, if it is there.
+    func remove(_ key: DiscoveryKey) throws(DiscoveryError) {
+        let path = self.path(of: key)
+        guard unlink(path) == 0 || errno == ENOENT else { throw self.failure("cannot delete \(path)") }
+    }
 
     func remove(_ name: String, in bucket: DiscoveryBucket) { unlink("\(self.path(of: bucket))/\(name)") }
 

@@ -58,6 +58,19 @@ public final class InMemoryDiscovery: DiscoveryClient {
         }
     }
 
+    /// Takes back the models this client published.
+    public func withdrawModels() -> Bool {
+        let models = self.own.withLock { own in
+            let models = own.filter { $0.bucket == .models }
+            own.subtract(models)
+            return models
+        }
+        self.store.change { stored in
+            for key in models { stored[key] = nil }
+        }
+        return !models.isEmpty
+    }
+
     /// Takes back everything this client published.
     public func withdraw() {
         let own = self.own.withLock { own in
@@ -66,6 +79,13 @@ public final class InMemoryDiscovery: DiscoveryClient {
         }
         self.store.change { stored in
             for key in own { stored[key] = nil }
+        }
+    }
+
+    /// Takes instances of another process out, one that is known to be gone.
+    public func remove(_ instances: [InstanceRecord]) {
+        self.store.change { stored in
+            for instance in instances { stored[instance.key] = nil }
         }
     }
 

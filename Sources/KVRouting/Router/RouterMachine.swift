@@ -218,6 +218,11 @@ package struct RouterMachine: Sendable {
         )
     }
 
+    /// Whether there is a worker that is none of these.
+    package func hasWorker(besides others: Set<UInt64>) -> Bool {
+        self.candidates.contains { !others.contains($0.worker.worker) }
+    }
+
     /// Distinct blocks in use on a rank.
     package func blocks(of worker: WorkerRank) -> Double { self.load.blocks(of: worker) }
 

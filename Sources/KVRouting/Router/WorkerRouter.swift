@@ -203,6 +203,7 @@ package final class WorkerRouter: Sendable {
         selection.override = override
         let waiting = self.counts.waiting
         var refused: Set<UInt64> = []
+        var redelivery = Redelivery()
         while true {
             let (id, choice, instance) = try await self.assign(wanted, selection, hashes, excluding: refused)
             let ticket = RoutedTicket(id, on: choice.worker, of: self)
@@ -217,14 +218,15 @@ package final class WorkerRouter: Sendable {
                 )
             } catch {
                 ticket.end()
-                guard refused.isEmpty, named == nil, Self.neverStarted(error.code), !Task.isCancelled,
-                    self.counts.workers > 1
+                refused.insert(choice.worker.worker)
+                // Those that did not take it may have left meanwhile.
+                guard named == nil, redelivery.mayRepeat(after: error.code), !Task.isCancelled,
+                    self.state.withLock({ $0.machine.hasWorker(besides: refused) })
                 else { throw error }
                 self.logger.warning(
                     "a worker did not take a request, which goes to another",
                     metadata: ["worker": "\(instance.id)", "request": "\(id)", "error": "\(error)"]
                 )
-                refused.insert(choice.worker.worker)
             }
         }
     }
@@ -327,14 +329,6 @@ package final class WorkerRouter: Sendable {
     }
 
     // MARK: Errors
-
-    /// Whether the request provably did not begin, so that another worker may have it.
-    private static func neverStarted(_ code: RequestPlaneError.Code) -> Bool {
-        switch code {
-        case .connectFailed, .unavailable, .overloaded, .unknownEndpoint: true
-        default: false
-        }
-    }
 
     private func refusal(_ selection: Selection) -> RemoteError {
         switch selection {

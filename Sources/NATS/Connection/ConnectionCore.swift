@@ -76,18 +76,21 @@ final class ConnectionCore: Sendable {
     func request(
         _ message: NATSMessage,
         timeout: Duration,
+        connection: Int? = nil,
         _ completion: @escaping ConnectionState.ReplyHandler
     ) -> UInt64? {
         do throws(NATSError) {
             try Self.validate(message)
             let (number, wakes) = try self.state.withLock { state throws(NATSError) in
                 try state.checkNotDraining()
+                if let connection, connection != state.statistics.reconnects { throw Self.isOther(message.subject) }
                 let number = state.replies.add(
                     .init(
                         handler: completion,
                         deadline: .now + timeout,
                         subject: message.subject,
-                        timeout: timeout
+                        timeout: timeout,
+                        connection: connection
                     )
                 )
                 var message = message
@@ -106,6 +109,11 @@ final class ConnectionCore: Sendable {
             completion(.failure(error))
             return nil
         }
+    }
+
+    /// Why a request failed that was to be sent on an earlier connection.
+    static func isOther(_ subject: String) -> NATSError {
+        NATSError(.disconnected, "the connection to NATS on which '\(subject)' was to be sent was lost, and made again")
     }
 
     /// Forgets a request without calling its completion.

@@ -176,15 +176,18 @@ final class ConnectionLoop {
         for (number, entry) in self.subscriptions where entry.drain == nil { self.open(number, entry.subscription) }
         if self.isInboxWanted { _ = self.openInbox() }
         let facts = established.facts
-        self.core.state.withLock { state in
+        let late = self.core.state.withLock { state -> [PendingReplies<ConnectionState.ReplyHandler>.Entry] in
             state.phase = .connected
             state.maximumPayload = facts.maximumPayload
             state.server = facts.address
-            guard !isFirst else { return }
+            guard !isFirst else { return [] }
             state.statistics.reconnects += 1
             state.statistics.lastReconnect = .now
             state.emit(.reconnected(server: facts.address))
+            // What of them is queued is not sent without its entry.
+            return state.replies.takeBound(toOtherThan: state.statistics.reconnects)
         }
+        for entry in late { entry.handler(.failure(ConnectionCore.isOther(entry.subject))) }
         if isFirst {
             self.core.logger.debug("connected to NATS at \(facts.address), max_payload \(facts.maximumPayload)")
             self.core.connectEnded(.success(()))

@@ -12,6 +12,8 @@ struct PendingReplies<Handler> {
         var deadline: ContinuousClock.Instant
         var subject: String
         var timeout: Duration
+        /// On which of the connections in a row it must be sent; nil: on any.
+        var connection: Int?
     }
 
     var count: Int { self.waiting.count }
@@ -33,6 +35,12 @@ struct PendingReplies<Handler> {
             self.nextDeadline = nil
         }
         return Array(self.waiting.values)
+    }
+
+    /// Takes those that must not be sent on this connection any more.
+    mutating func takeBound(toOtherThan connection: Int) -> [Entry] {
+        let numbers = self.waiting.filter { $0.value.connection.map { $0 != connection } ?? false }.keys
+        return numbers.compactMap { self.waiting.removeValue(forKey: $0) }
     }
 
     /// Takes everything whose time is over.

@@ -22,6 +22,11 @@ public struct ResponseStreamConfiguration: Sendable, Hashable {
     ///
     /// An orderly worker leaves discovery first and still answers what it has taken.
     public var departureGrace = Duration.seconds(10)
+    /// How long a request may still wait for its acknowledgement after its worker has left discovery.
+    ///
+    /// Workers acknowledge what arrives at once, so it was lost, and another one may have it: a NATS server takes messages for a worker that
+    /// has stopped to read them.
+    public var deliveryGrace = Duration.seconds(2)
     /// The largest item that a caller reads.
     public var maximumItemSize = 256 * 1024 * 1024
 

@@ -21,6 +21,7 @@ final class CallHomeListener: Sendable {
         let pending = PendingResponses(
             timeout: configuration.callHomeTimeout,
             departureGrace: configuration.departureGrace,
+            deliveryGrace: configuration.deliveryGrace,
             eventLoop: group.any()
         )
         self.configuration = configuration

@@ -10,6 +10,7 @@ final class PendingResponses: Sendable {
     private let state = Mutex(State())
     private let timeout: TimeAmount
     private let departureGrace: Duration
+    private let deliveryGrace: Duration
     private let eventLoop: any EventLoop
 
     private struct Waiting {
@@ -17,6 +18,7 @@ final class PendingResponses: Sendable {
         /// The address of the instance, as in its record.
         var address: String
         var hasCalledHome = false
+        var isAcknowledged = false
         let since = NIODeadline.now()
     }
 
@@ -34,9 +36,10 @@ final class PendingResponses: Sendable {
         func isExpected(_ subject: String) -> Bool { self.waiting[subject]?.hasCalledHome == false }
     }
 
-    init(timeout: Duration, departureGrace: Duration, eventLoop: any EventLoop) {
+    init(timeout: Duration, departureGrace: Duration, deliveryGrace: Duration, eventLoop: any EventLoop) {
         self.timeout = TimeAmount(timeout)
         self.departureGrace = departureGrace
+        self.deliveryGrace = min(deliveryGrace, departureGrace)
         self.eventLoop = eventLoop
     }
 
@@ -52,6 +55,7 @@ final class PendingResponses: Sendable {
         let deadline = NIODeadline.now() + self.timeout
         let mustSetTimer = self.state.withLock { state in
             guard state.isExpected(subject) else { return false }
+            state.waiting[subject]?.isAcknowledged = true
             state.deadlines.append((subject, deadline))
             defer { state.isTimerSet = true }
             return !state.isTimerSet
@@ -105,15 +109,18 @@ final class PendingResponses: Sendable {
 // MARK: - Departure
 
 extension PendingResponses {
-    /// An instance has left discovery: what it has not accepted when the grace is over fails.
+    /// An instance has left discovery: what it has not accepted when the grace is over fails, and before that what has not even reached it.
     func instanceHasLeft(_ address: String) {
-        let deadline = NIODeadline.now() + TimeAmount(self.departureGrace)
+        let now = NIODeadline.now()
+        let deadline = now + TimeAmount(self.departureGrace)
         let isNew = self.state.withLock { state in
             guard state.departures[address] == nil else { return false }
             state.departures[address] = deadline
             return true
         }
-        if isNew { self.eventLoop.scheduleTask(deadline: deadline) { self.depart(address, deadline) } }
+        guard isNew else { return }
+        self.eventLoop.scheduleTask(deadline: now + TimeAmount(self.deliveryGrace)) { self.dropLost(address, deadline) }
+        self.eventLoop.scheduleTask(deadline: deadline) { self.depart(address, deadline) }
     }
 
     /// An instance that had left discovery is there again.
@@ -123,12 +130,33 @@ extension PendingResponses {
         let failed = self.state.withLock { state -> [Waiting] in
             guard state.departures[address] == deadline else { return [] }
             state.departures[address] = nil
-            let failed = state.waiting.filter { $0.value.address == address }
-            for subject in failed.keys { state.waiting[subject] = nil }
-            Self.trim(&state)
-            return Array(failed.values)
+            return Self.take(from: &state) { $0.address == address }
         }
         for waiting in failed { waiting.buffer.abandon(self.failure(waiting)) }
+    }
+
+    /// Fails what an instance that has left has not acknowledged in all of the time for it; what was sent later has its own.
+    private func dropLost(_ address: String, _ deadline: NIODeadline) {
+        let grace = TimeAmount(self.deliveryGrace)
+        let now = NIODeadline.now()
+        let (lost, next) = self.state.withLock { state -> ([Waiting], NIODeadline?) in
+            guard state.departures[address] == deadline else { return ([], nil) }
+            func isUnheard(_ waiting: Waiting) -> Bool {
+                waiting.address == address && !waiting.isAcknowledged && !waiting.hasCalledHome
+            }
+            let lost = Self.take(from: &state) { isUnheard($0) && $0.since + grace <= now }
+            return (lost, state.waiting.values.filter(isUnheard).map { $0.since + grace }.min())
+        }
+        let reason = "the instance has left discovery, and has not acknowledged the request for \(self.deliveryGrace)"
+        for waiting in lost { waiting.buffer.abandon(PlaneFailure(.unavailable, reason)) }
+        if let next { self.eventLoop.scheduleTask(deadline: next) { self.dropLost(address, deadline) } }
+    }
+
+    private static func take(from state: inout State, _ condition: (Waiting) -> Bool) -> [Waiting] {
+        let taken = state.waiting.filter { condition($0.value) }
+        for subject in taken.keys { state.waiting[subject] = nil }
+        self.trim(&state)
+        return Array(taken.values)
     }
 
     private func failure(_ waiting: Waiting) -> PlaneFailure {

@@ -1,7 +1,7 @@
 package import Deployment
 internal import Supervisor
 
-/// Where a migration goes on whose launcher is gone and whose generations both run.
+/// Where a migration goes on whose launcher is gone and whose new generation runs.
 package struct MigrationResumption: Sendable, Hashable {
     /// Why it cannot, in words that "cannot be resumed: " can stand before.
     package struct Refusal: Error, Sendable, Hashable, CustomStringConvertible {
@@ -17,8 +17,6 @@ package struct MigrationResumption: Sendable, Hashable {
     package var last: MigrationMachine.Position
     /// What is done next: nothing that had not come to its end counts as done.
     package var position: MigrationMachine.Position
-    /// Percent of the requests that the new generation gets until both were looked at.
-    package var share: Int
     /// Whether a person has paused it.
     package var isPaused: Bool
     /// Whether the deployment is the new generation already.
@@ -27,11 +25,39 @@ package struct MigrationResumption: Sendable, Hashable {
     package var fromSource: GenerationSource
     package var asksPerson: Bool
 
+    /// Percent of the requests that the new generation gets until both were looked at: the part that was being moved is not moved yet.
+    ///
+    /// - Parameter shares: what it gets in each stage.
+    /// - Returns: it.
+    package func share(_ shares: [Int]) -> Int {
+        switch self.last.step {
+        case .observing: shares[min(self.last.stage, shares.count - 1)]
+        case .shifting: self.last.stage > 0 ? shares[min(self.last.stage, shares.count) - 1] : 0
+        case .draining, .warm: 100
+        default: 0
+        }
+    }
+
+    /// How many stages have come to their end.
+    ///
+    /// - Parameter count: of all of them.
+    /// - Returns: how many.
+    package func finishedStages(of count: Int) -> Int {
+        switch self.position.step {
+        case .shifting: min(self.position.stage, count)
+        case .draining: count
+        default: 0
+        }
+    }
+
     /// For the user, a sentence without a full stop.
-    package var words: String {
+    ///
+    /// - Parameter shares: percent of the requests that the new generation gets in each stage.
+    /// - Returns: the sentence.
+    package func words(_ shares: [Int]) -> String {
         let share =
             self.last.step == .shifting || self.last.step == .observing
-            ? " (\(self.settings.steps[min(self.last.stage, self.settings.steps.count - 1)]) %)" : ""
+            ? " (\(shares[min(self.last.stage, shares.count - 1)]) %)" : ""
         let pause = self.isPaused ? ", paused" : ""
         return
             "from generation \(self.began.from) to \(self.began.to), begun at \(self.time) under an earlier launcher, "
@@ -49,15 +75,21 @@ package struct MigrationResumption: Sendable, Hashable {
 package struct ResumedMigration: Sendable {
     package var migration: PlannedMigration
     package var resumption: MigrationResumption
+    /// What runs of the old generation, or shall run; nil: it was stopped.
+    package var old: Plan?
+    /// The same of the new one.
+    package var new: Plan
 
-    package init(_ migration: PlannedMigration, _ resumption: MigrationResumption) {
+    package init(_ migration: PlannedMigration, _ resumption: MigrationResumption, old: Plan?, new: Plan) {
         self.migration = migration
         self.resumption = resumption
+        self.old = old
+        self.new = new
     }
 }
 
 extension MigrationHistory {
-    /// Where the migration without an end goes on, when both its generations run.
+    /// Where the migration without an end goes on, when what runs of its generations is what it has left.
     ///
     /// - Parameter base: what `up` is called with now.
     /// - Returns: where; nil when there is none, or all that is left of it is the end of the generation that it is done with.
@@ -79,9 +111,6 @@ extension MigrationHistory {
         case .observing: position.step = .shifting
         case .warm: position.step = .draining
         }
-        guard began.strategy == .blueGreen else {
-            throw MigrationResumption.Refusal("with '\(began.strategy.rawValue)' that is not possible")
-        }
         guard let settings = began.settings, let fromSource = began.fromSource, let asksPerson = began.asksPerson,
             !settings.steps.isEmpty
         else { throw MigrationResumption.Refusal("the launcher that began it did not note how it is done") }
@@ -94,22 +123,11 @@ extension MigrationHistory {
             time: unfinished.time,
             last: last,
             position: position,
-            share: Self.share(last, settings.steps),
             isPaused: unfinished.isPaused,
             isCommitted: unfinished.isCommitted,
             settings: settings,
             fromSource: fromSource,
             asksPerson: asksPerson
         )
-    }
-
-    /// What the new generation may get: the part that is being moved is not moved yet.
-    private static func share(_ last: MigrationMachine.Position, _ steps: [Int]) -> Int {
-        switch last.step {
-        case .observing: steps[min(last.stage, steps.count - 1)]
-        case .shifting: last.stage > 0 ? steps[min(last.stage, steps.count) - 1] : 0
-        case .draining, .warm: 100
-        default: 0
-        }
     }
 }

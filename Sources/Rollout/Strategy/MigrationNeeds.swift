@@ -62,7 +62,7 @@ struct MigrationNeeds: Sendable, Hashable {
 
     /// The numbers that a replica takes, whoever chose them.
     static func ports(of replica: ReplicaPlan) -> Set<Int> {
-        Set(replica.ports.map(\.port) + replica.listens.map(\.address.port)).subtracting([0])
+        Set(replica.ports.flatMap(\.numbers) + replica.listens.map(\.address.port)).subtracting([0])
     }
 
     /// GPUs that the new generation needs.
@@ -174,7 +174,7 @@ struct MigrationNeeds: Sendable, Hashable {
             )
         }
         for port in Self.ports(of: earlier).intersection(Self.ports(of: later)).sorted() {
-            let name = later.ports.first { $0.port == port }?.name ?? "http"
+            let name = later.ports.first { $0.numbers.contains(port) }?.name ?? "http"
             let way =
                 later.role == .worker && earlier.role == .worker
                 ? "write 'auto' for the port '\(name)' of process '\(later.process)', or use 'rolling' or 'recreate'"

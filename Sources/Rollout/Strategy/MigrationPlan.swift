@@ -128,4 +128,19 @@ package struct MigrationPlan: Sendable, Hashable {
         self.outline = MigrationWords(plan: self, old: old, new: new, settings: settings, needs: needs)
             .outline(confirms: confirms)
     }
+
+    /// Whether what runs is what there is after so many stages, and perhaps a part of the next one.
+    ///
+    /// - Parameters:
+    ///   - old: what runs of the old generation; nil: nothing.
+    ///   - new: what runs of the new one.
+    ///   - stages: have come to their end.
+    /// - Returns: whether it is.
+    package func fits(old: Plan?, new: Plan, after stages: Int) -> Bool {
+        let finished = self.waves.prefix(stages)
+        let gone = Set(finished.flatMap { $0.removedFirst + $0.removedAfter })
+        let there = Set(new.replicas.map(\.name))
+        return finished.flatMap(\.added).allSatisfy(there.contains)
+            && (old?.replicas ?? []).allSatisfy { !gone.contains($0.name) }
+    }
 }

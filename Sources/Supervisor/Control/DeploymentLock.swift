@@ -105,7 +105,7 @@ final class DeploymentLock: Sendable {
     private static func orphans(under directory: String) throws(Orphans.Failure) -> [Orphans] {
         var orphans: [Orphans] = []
         for door in KeeperVisit.doors(under: directory) {
-            if let found = try Orphans.adopt(door) { orphans.append(found) }
+            if let found = try Orphans.find(behind: door) { orphans.append(found) }
         }
         return orphans
     }

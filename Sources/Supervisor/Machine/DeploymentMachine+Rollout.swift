@@ -109,8 +109,26 @@ extension DeploymentMachine {
             guard let index = self.activeIndex(of: step.replica), self.replicas[index].runs > run,
                 self.replicas[index].isReadyOrDone
             else { return [] }
+            let replica = self.replicas[index]
+            if self.confirmsWorkers, replica.plan.role == .worker, !replica.isDone {
+                self.rollout?.stage = .confirming(run: run)
+                return [.confirm(replica.plan, run: replica.runs)]
+            }
             return [.progress(RolloutProgress(replica: step.replica, .ready))] + self.nextStep(at: now)
         }
+    }
+
+    /// Those that send requests know a replica.
+    mutating func confirmed(_ name: String, run: Int, at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isStopping, let rollout, let step = rollout.current, step.replica == name,
+            case .confirming(let old) = rollout.stage, let index = self.activeIndex(of: name)
+        else { return [] }
+        guard self.replicas[index].runs == run, self.replicas[index].isReadyOrDone else {
+            // It ended meanwhile; the process after it must be known, too.
+            self.rollout?.stage = .changing(run: old)
+            return []
+        }
+        return [.progress(RolloutProgress(replica: name, .ready))] + self.nextStep(at: now)
     }
 
     /// A replica that is being changed cannot become ready: what was done is taken back.
@@ -134,7 +152,7 @@ extension DeploymentMachine {
     /// What was done to follow another plan is taken back; a restart ends here, and its replica is tried further.
     mutating func giveUpWaiting(_ index: Int, _ reason: String, at now: ContinuousClock.Instant) -> [Action] {
         let name = self.replicas[index].plan.name
-        guard let rollout, rollout.current?.replica == name, case .changing(let run) = rollout.stage,
+        guard let rollout, rollout.current?.replica == name, let run = rollout.stage.run,
             self.replicas[index].runs > run
         else { return [] }
         if let back = self.revert(index, reason, at: now) { return back }

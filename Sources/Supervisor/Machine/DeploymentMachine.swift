@@ -26,6 +26,8 @@ struct DeploymentMachine: Sendable {
         case rolloutRequested(Rollout)
         /// The public port sends a replica nothing any more, and the replica has answered what it was given.
         case released(String)
+        /// Those that send requests know a worker that was started, or have been waited for long enough.
+        case confirmed(String, run: Int)
         /// The public port has answered what it had and is closed.
         case publicPortClosed
     }
@@ -45,6 +47,8 @@ struct DeploymentMachine: Sendable {
         case finish(SupervisorOutcome)
         /// Answered by `released`.
         case release(String)
+        /// Answered by `confirmed`.
+        case confirm(ReplicaPlan, run: Int)
         /// Answered by `publicPortClosed`.
         case closePublicPort
         case progress(RolloutProgress)
@@ -71,6 +75,8 @@ struct DeploymentMachine: Sendable {
     var replicas: [ReplicaMachine]
     /// The change that is under way.
     var rollout: Rollout?
+    /// Whether a worker that was started anew must be known to those that send requests before the next one is touched.
+    var confirmsWorkers = false
     private(set) var phase: Phase = .starting
     private(set) var failure: SupervisorOutcome.Failure?
     /// Seconds from `begin` to ready.
@@ -156,6 +162,8 @@ struct DeploymentMachine: Sendable {
             actions += self.begin(rollout, at: now)
         case .released(let name):
             actions += self.released(name, at: now)
+        case .confirmed(let name, let run):
+            actions += self.confirmed(name, run: run, at: now)
         case .publicPortClosed:
             guard self.isPublicPortClosing else { break }
             self.isPublicPortClosing = false
@@ -235,26 +243,6 @@ struct DeploymentMachine: Sendable {
         return []
     }
 
-    // MARK: Starting
-
-    mutating func startWaiting(at now: ContinuousClock.Instant) -> [Action] {
-        guard !self.isStopping else { return [] }
-        var actions: [Action] = []
-        for index in self.replicas.indices where self.replicas[index].isWaiting {
-            guard self.missingDependency(of: index) == nil else { continue }
-            actions += self.apply(index, self.replicas[index].start(at: now), at: now)
-        }
-        return actions
-    }
-
-    /// The first dependency of a replica that is not there yet.
-    func missingDependency(of index: Int) -> Dependency? {
-        self.replicas[index].plan.dependencies.first { dependency in
-            guard let members = self.members[dependency.process] else { return false }
-            return !members.allSatisfy { self.replicas[$0].satisfies(dependency.layer) }
-        }
-    }
-
     // MARK: Ready
 
     /// What follows from the states of all replicas together.
@@ -272,11 +260,14 @@ struct DeploymentMachine: Sendable {
             func isMissing(_ index: Int) -> Bool {
                 !self.replicas[index].isRetired && !self.replicas[index].isReadyOrDone
             }
-            let isComplete = !self.replicas.indices.contains(where: isMissing)
+            // At the start nobody waits for what a person had stopped under an earlier launcher; it is missing after that.
+            let isComplete =
+                self.phase == .starting
+                ? self.hasStarted : !self.replicas.indices.contains(where: isMissing)
             switch (self.phase, isComplete) {
             case (.starting, false)
             where !self.hasAskedForContradictions
-                && self.replicas.indices.allSatisfy({ self.replicas[$0].plan.role == .frontend || !isMissing($0) }):
+                && self.replicas.allSatisfy({ $0.plan.role == .frontend || $0.isRetired || $0.isSettled }):
                 // A worker on another plane would keep the frontend from ever serving: better said at once than found by waiting.
                 self.hasAskedForContradictions = true
                 return [.lookForContradictions]
@@ -303,7 +294,7 @@ struct DeploymentMachine: Sendable {
 
     private mutating func verified(_ mismatches: [String], at now: ContinuousClock.Instant) -> [Action] {
         guard self.phase == .verifying else { return [] }
-        guard self.replicas.allSatisfy({ $0.isRetired || $0.isReadyOrDone }) else {
+        guard self.hasStarted else {
             // It was the answer about a replica that is gone; asked again when all are ready.
             self.phase = .starting
             return []

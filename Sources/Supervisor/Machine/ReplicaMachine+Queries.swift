@@ -30,6 +30,15 @@ extension ReplicaMachine {
         }
     }
 
+    /// Nothing more comes of it by itself: it is ready, has done its work, or was stopped by a person.
+    var isSettled: Bool {
+        switch self.state {
+        case .ready, .stopped: true
+        case .failed: self.isHalted
+        case .waiting, .starting, .unready, .ending, .clearing, .backingOff: false
+        }
+    }
+
     /// Waits for its dependencies.
     var isWaiting: Bool { if case .waiting = self.state { true } else { false } }
 

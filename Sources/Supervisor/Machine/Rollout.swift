@@ -30,6 +30,16 @@ struct Rollout: Sendable, Equatable {
         case draining
         /// The process that was there is being ended, or the new one is on its way; `run` is the number of the old one.
         case changing(run: Int)
+        /// The new process is ready, and those that send requests may not know it yet.
+        case confirming(run: Int)
+
+        /// The number of the process that was there, or of the one that is ready.
+        var run: Int? {
+            switch self {
+            case .draining: nil
+            case .changing(let run), .confirming(let run): run
+            }
+        }
     }
 
     /// Those to come, the next one last.

@@ -1,12 +1,42 @@
+internal import CProcess
 internal import Glibc
 
 /// Who listens on a port.
 package struct PortHolder: Sendable, Hashable {
     package var pid: Int32
     package var command: String
+    /// The one that started it; nil: none of this user.
+    package var deployment: String?
+    /// Whether the launcher of that deployment is gone.
+    package var isOrphaned = false
 
-    /// In words: `pid 812 (python3 -m http.server)`.
-    package var words: String { "pid \(self.pid) (\(self.command))" }
+    /// In words: `pid 812 (python3 -m http.server)`, and whose it is.
+    package var words: String {
+        let own = "pid \(self.pid) (\(self.command))"
+        guard let deployment else { return own }
+        return "\(own) of deployment '\(deployment)'"
+            + (self.isOrphaned ? ", \(OrphanedDeployment.remedy(deployment))" : "")
+    }
+
+    /// The same with the deployment that started it, which its keeper knows: it has the lock of the deployment's folder open.
+    func withDeployment() -> PortHolder {
+        var pid = self.pid
+        for _ in 0..<64 {
+            guard let parent = ProcessTable.entry(of: pid)?.parent, parent > 1 else { return self }
+            pid = parent
+            guard ProcessTable.read("/proc/\(pid)/comm").map({ $0.starts(with: Self.keeper) }) ?? false,
+                let lock = PortListeners.link("/proc/\(pid)/fd/\(DYNAMO_KEEPER_LOCK)"), lock.hasSuffix("/lock"),
+                let name = lock.split(separator: "/").dropLast().last
+            else { continue }
+            var holder = self
+            holder.deployment = String(name)
+            holder.isOrphaned = DeploymentLock.hasNoLauncher(path: lock)
+            return holder
+        }
+        return self
+    }
+
+    private static let keeper = Array("dynamo-keeper".utf8)
 
     /// Whether a process has started it, or one of those that it started.
     package func isBelow(_ ancestor: Int32) -> Bool {
@@ -63,15 +93,15 @@ package struct PortListeners: Sendable {
                     pointer.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
                 }
                 if let target = Self.link("/proc/\(pid)/fd/\(name)"), targets.contains(target) {
-                    return PortHolder(pid: pid, command: ProcessTable.command(of: pid))
+                    return PortHolder(pid: pid, command: ProcessTable.command(of: pid)).withDeployment()
                 }
             }
         }
         return nil
     }
 
-    private static func link(_ path: String) -> String? {
-        withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { buffer in
+    static func link(_ path: String) -> String? {
+        withUnsafeTemporaryAllocation(byteCount: 4096, alignment: 1) { buffer in
             let text = buffer.bindMemory(to: CChar.self)
             guard let start = text.baseAddress else { return nil }
             let count = readlink(path, start, text.count)

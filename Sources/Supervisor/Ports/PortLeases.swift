@@ -5,7 +5,8 @@ internal import Synchronization
 /// binding.
 ///
 /// A lease is a socket bound to a name in Linux's abstract namespace (`@dynamo-launch/port/PORT`): the system gives a name to one socket
-/// only, whoever its user is, takes it back when the process dies, and has names for each network namespace, as it has ports.
+/// only, whoever its user is, takes it back when the process dies, and has names for each network namespace, as it has ports. With
+/// `survive: true` the keeper holds the socket too, so that it outlives the launcher.
 package final class PortLeases: Sendable {
     /// A port that is wanted.
     package struct Request: Sendable, Hashable {
@@ -37,9 +38,17 @@ package final class PortLeases: Sendable {
         package var description: String
     }
 
+    private struct State: Sendable {
+        /// The sockets whose names are the leases.
+        var held: [Int32] = []
+        /// Those that a launcher before this one had, by port, as long as nobody has asked for them.
+        var inherited: [Int: Int32] = [:]
+    }
+
+    private static let prefix = "dynamo-launch/port/"
+
     private let holder: String
-    /// The sockets whose names are the leases.
-    private let held: Mutex<[Int32]> = Mutex([])
+    private let state: Mutex<State> = Mutex(State())
 
     /// - Parameter holder: asks for the same ports again when they are free: a deployment's name.
     package init(holder: String) {
@@ -57,14 +66,55 @@ package final class PortLeases: Sendable {
     /// - Throws: `Failure` when no port is free.
     package func lease(_ request: Request, avoiding: Set<Int> = []) throws(Failure) -> Int {
         let (port, names) = try self.find(request, avoiding)
-        self.held.withLock { $0 += names }
+        self.hold(port..<(port + max(1, request.count)), names)
         return port
     }
 
-    /// Leases a port that a program of the holder has bound already; one that somebody else has leased meanwhile is used all the same.
-    package func takeBack(_ port: Int) {
-        guard let names = try? Self.names(port..<(port + 1)) else { return }
-        self.held.withLock { $0 += names }
+    /// Takes over leases of a launcher before this one; who asks for such a port gets it.
+    ///
+    /// - Parameter descriptors: they become ours; those that are no leases of ports are closed.
+    package func adopt(_ descriptors: [Int32]) {
+        for descriptor in descriptors {
+            guard let name = AbstractName.of(descriptor), name.hasPrefix(Self.prefix),
+                let port = Int(name.dropFirst(Self.prefix.count))
+            else {
+                close(descriptor)
+                continue
+            }
+            let before = self.state.withLock { $0.inherited.updateValue(descriptor, forKey: port) }
+            if let before { close(before) }
+        }
+    }
+
+    /// What was taken over and nobody has asked for is given back.
+    package func discardInherited() {
+        let rest = self.state.withLock { state in
+            defer { state.inherited = [:] }
+            return state.inherited.values.map(\.self)
+        }
+        for name in rest { close(name) }
+    }
+
+    /// Ports that were taken over are needed.
+    package func keepInherited(_ ports: Range<Int>) { self.hold(ports, []) }
+
+    /// Leases ports that programs of the holder have bound already; one that somebody else has leased meanwhile is used all the same.
+    package func takeBack(_ ports: Range<Int>) {
+        for port in ports {
+            guard let names = try? self.names(port..<(port + 1)) else { continue }
+            self.hold(port..<(port + 1), names)
+        }
+    }
+
+    /// Further descriptors of the leases, which are the caller's.
+    package var copies: [Int32] {
+        self.state.withLock { $0.held.map { fcntl($0, F_DUPFD_CLOEXEC, 0) }.filter { $0 >= 0 } }
+    }
+
+    private func hold(_ ports: Range<Int>, _ names: [Int32]) {
+        self.state.withLock { state in
+            state.held += names + ports.compactMap { state.inherited.removeValue(forKey: $0) }
+        }
     }
 
     /// A port that is free and not leased at this moment; nothing is held.
@@ -82,9 +132,9 @@ package final class PortLeases: Sendable {
 
     /// Gives everything back.
     package func release() {
-        let names = self.held.withLock { held in
-            defer { held = [] }
-            return held
+        let names = self.state.withLock { state in
+            defer { state = State() }
+            return state.held + state.inherited.values
         }
         for name in names { close(name) }
     }
@@ -101,7 +151,7 @@ package final class PortLeases: Sendable {
         for step in 0..<max(0, size) {
             let first = range.lowerBound + (Int(hash % UInt64(size)) + step) % size
             let block = first..<(first + count)
-            guard avoiding.isDisjoint(with: block), let names = try Self.names(block) else { continue }
+            guard avoiding.isDisjoint(with: block), let names = try self.names(block) else { continue }
             // Looked at once it is ours: who had it before may have bound it since.
             if block.allSatisfy(Self.canBind) { return (first, names) }
             for name in names { close(name) }
@@ -112,11 +162,12 @@ package final class PortLeases: Sendable {
         )
     }
 
-    /// The names of all these ports, or nil when somebody has one.
-    private static func names(_ ports: Range<Int>) throws(Failure) -> [Int32]? {
+    /// The names of all these ports but those that were taken over, or nil when somebody has one.
+    private func names(_ ports: Range<Int>) throws(Failure) -> [Int32]? {
+        let inherited = self.state.withLock { $0.inherited }
         var names: [Int32] = []
-        for port in ports {
-            if let descriptor = AbstractName.bind("dynamo-launch/port/\(port)") {
+        for port in ports where inherited[port] == nil {
+            if let descriptor = AbstractName.bind("\(Self.prefix)\(port)") {
                 names.append(descriptor)
                 continue
             }

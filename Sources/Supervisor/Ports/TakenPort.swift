@@ -4,6 +4,8 @@ internal import Deployment
 struct TakenPort: Sendable, Hashable {
     var replica: String
     var port: PortPlan
+    /// Which of its numbers.
+    var number: Int
     /// Where the process stands in the manifest.
     var origin: String?
     /// nil: it may not be seen.
@@ -18,20 +20,21 @@ struct TakenPort: Sendable, Hashable {
 
     /// Why the replica cannot be started.
     var words: String {
-        "\(self.replica): port \(self.port.port) (\(self.port.name)) is already in use by \(self.who); "
+        "\(self.replica): port \(self.number) (\(self.port.name)) is already in use by \(self.who); "
             + "stop it, or give \(self.replica) another port"
     }
 
     /// Its own port turned out to be taken, and another one is there.
     func words(renewed port: Int) -> String {
-        "port \(self.port.port) (\(self.port.name)) is taken by \(self.who); it gets \(port)"
+        let last = self.port.block.map { " to \(port + $0 - 1)" } ?? ""
+        return "port \(self.number) (\(self.port.name)) is taken by \(self.who); it gets \(port)\(last)"
     }
 
     /// Its own port turned out to be taken, and the manifest says that it is this one.
     var fixedWords: String {
         let place = self.origin.map { " (\($0))" } ?? ""
         return
-            "\(self.replica): port \(self.port.port) (\(self.port.name)), which it is given and which is not changed, is taken by "
+            "\(self.replica): port \(self.number) (\(self.port.name)), which it is given and which is not changed, is taken by "
             + "\(self.who); stop that, or write another number or 'auto'\(place)"
     }
 }

@@ -56,6 +56,10 @@ final class Keeper: Sendable {
     private let socket: Int32
     /// Whether it keeps what another launcher needs to adopt what runs.
     let hasDoor: Bool
+    /// Keepers that had not ended when nobody waited for them any more.
+    ///
+    /// They are children of this process: until they are reaped, their numbers are nobody else's.
+    private static let leftover = Mutex<[Int32]>([])
     /// What a pending request was for, so that a failure can name it.
     private let pending = Mutex<[UInt64: SpawnRequest]>([:])
 
@@ -68,6 +72,7 @@ final class Keeper: Sendable {
     ///   - softLimit: how many open files what is started may have; 0: as many as the launcher.
     /// - Throws: `KeeperError` when the process could not be made.
     init(lock: Int32, door: String? = nil, softLimit: UInt64 = 0) throws(KeeperError) {
+        Self.reapLeftover()
         var socket: Int32 = -1
         var pid: pid_t = 0
         var opened: Int32 = -1
@@ -141,7 +146,18 @@ final class Keeper: Sendable {
     }
 
     /// Waits for nothing more: ``receive(_:)`` returns, and the keeper ends what is left by itself.
+    ///
+    /// It is reaped when the next one is started.
     func abandon() { shutdown(self.socket, Int32(SHUT_RDWR)) }
+
+    private static func reapLeftover() {
+        self.leftover.withLock { pids in
+            pids.removeAll { pid in
+                var status: Int32 = 0
+                return dynamo_reap(pid, 0, &status) != 0
+            }
+        }
+    }
 
     /// What is kept of an ended program is of no use any more.
     func forget(_ id: UInt64) {
@@ -167,6 +183,15 @@ final class Keeper: Sendable {
     /// Has it keep a file for the next launcher, in the place of the one before.
     func keep(_ file: Int32) {
         _ = dynamo_keeper_ask(self.socket, UInt32(DYNAMO_REQUEST_KEEP), 0, 0, 0, file)
+    }
+
+    /// Has it hold sockets whose names are leases, in the place of those that it holds: they outlive this launcher as long as it does.
+    ///
+    /// - Returns: why it does not; nil: it does.
+    func hold(_ leases: [Int32]) -> String? {
+        let error = dynamo_keeper_lease(self.socket, leases, leases.count)
+        // One that is gone holds nothing, and that is said elsewhere.
+        return error == 0 || error == EPIPE ? nil : errorText(error)
     }
 
     /// Nobody comes any more who would take connections to the sockets that programs were passed.
@@ -204,7 +229,9 @@ final class Keeper: Sendable {
         }
         var status: Int32 = 0
         // The socket closes as the keeper exits, so this is a matter of milliseconds.
-        return dynamo_reap(self.pid, 1000, &status) == 1 ? ProcessExit(waitStatus: status).words : "gone"
+        let result = dynamo_reap(self.pid, 1000, &status)
+        if result == 0 { Self.leftover.withLock { $0.append(self.pid) } }
+        return result == 1 ? ProcessExit(waitStatus: status).words : "gone"
     }
 
     /// Nothing more will be started: the keeper ends what is left, then itself, and `receive` returns.

@@ -2,7 +2,7 @@ internal import FoundationEssentials
 internal import NIOCore
 
 /// Reads the `/health` of a worker's system server: the status code is not to be trusted, the named endpoints are.
-enum SystemHealth {
+package enum SystemHealth {
     private struct Body: Decodable {
         var status: String?
         var endpoints: [String: Endpoint]?
@@ -29,7 +29,10 @@ enum SystemHealth {
         }
     }
 
-    static func judge(_ answer: HTTPAnswer) -> ProbeOutcome {
+    /// Success when endpoints are named and all of them are ready.
+    ///
+    /// A mocker that serves answers 503 with `"status":"notready"` for ever (releases 1.2.1 and 1.6.1 observed).
+    package static func judge(_ answer: HTTPAnswer) -> ProbeOutcome {
         guard let body = try? JSONDecoder().decode(Body.self, from: Data(answer.body.readableBytesView)) else {
             return .failure(answer.words)
         }

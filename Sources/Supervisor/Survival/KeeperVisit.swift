@@ -55,7 +55,7 @@ enum KeeperVisit {
         guard dynamo_keeper_knock(door, patience, &socket) == 0 else { return nil }
         defer { close(socket) }
         guard dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_LOOK), 0, 0, 0, -1) == 0 else { return nil }
-        return self.report(socket).map { ($0.report, $0.version) }
+        return self.report(socket).map { ($0.report, $0.contents.version) }
     }
 
     /// Has the keeper behind a door end everything.
@@ -81,23 +81,35 @@ enum KeeperVisit {
         var id: UInt64?
         defer { if id == nil { close(socket) } }
         guard dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_ADOPT), 0, 0, 0, -1) == 0,
-            let (report, count, _, files) = Self.report(socket)
+            let (report, contents) = Self.report(socket)
         else { return nil }
-        for file in files { close(file) }
+        for file in contents.files { close(file) }
         var found: UInt64?
-        for _ in 0..<count {
+        for _ in 0..<contents.processes {
             guard let (child, descriptors) = Self.receive(socket) else { return nil }
             for descriptor in descriptors { close(descriptor) }
             if child.pid == pid, child.step == 0 { found = child.id }
         }
+        guard let leases = Self.leases(socket, contents.leases) else { return nil }
+        for lease in leases { close(lease) }
         guard let found else { return nil }
         id = found
         dynamo_keeper_limit(socket, 0)
         return (Keeper(adopted: socket, pid: report.pid), found)
     }
 
+    /// What comes with a keeper's report, and after it when it hands everything over.
+    struct Contents: Sendable {
+        var version: Int32
+        /// The lock, and what the launcher had it keep.
+        var files: [Int32]
+        /// So many of each follow.
+        var processes: Int
+        var leases: Int
+    }
+
     /// The first report on a connection, with the descriptors that came along.
-    static func report(_ socket: Int32) -> (report: Report, count: Int, version: Int32, files: [Int32])? {
+    static func report(_ socket: Int32) -> (report: Report, contents: Contents)? {
         guard let (report, files) = Self.receive(socket) else { return nil }
         guard report.kind == UInt32(DYNAMO_REPORT_KEPT) else {
             for file in files { close(file) }
@@ -109,7 +121,30 @@ enum KeeperVisit {
             ended: Int(report.status) - Int(report.id),
             launcherEnded: Double(report.note)
         )
-        return (found, Int(report.status), report.step, files)
+        let contents = Contents(
+            version: report.step,
+            files: files,
+            processes: Int(report.status),
+            leases: Int(report.start_time)
+        )
+        return (found, contents)
+    }
+
+    /// Sockets whose names are leases, which follow the processes; nil when they do not come.
+    static func leases(_ socket: Int32, _ count: Int) -> [Int32]? {
+        var leases: [Int32] = []
+        while leases.count < count {
+            guard let (report, descriptors) = Self.receive(socket) else {
+                for lease in leases { close(lease) }
+                return nil
+            }
+            leases += descriptors
+            guard report.kind == UInt32(DYNAMO_REPORT_LEASES), !descriptors.isEmpty else {
+                for lease in leases { close(lease) }
+                return nil
+            }
+        }
+        return leases
     }
 
     static func receive(_ socket: Int32) -> (report: dynamo_report, descriptors: [Int32])? {

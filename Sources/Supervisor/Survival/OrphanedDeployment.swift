@@ -5,8 +5,11 @@ package struct OrphanedDeployment: Sendable, Hashable {
     package var name: String
     /// How many of its processes run.
     package var running: Int
+    /// How many have ended since.
+    package var ended: Int
     /// When its launcher ended, in seconds since 1970.
     package var launcherEnded: Double
+    private var keepers: [Int32]
     private var runtime: String
 
     /// Looks for one.
@@ -27,23 +30,35 @@ package struct OrphanedDeployment: Sendable, Hashable {
         return OrphanedDeployment(
             name: name,
             running: reports.reduce(0) { $0 + $1.running },
+            ended: reports.reduce(0) { $0 + $1.ended },
             launcherEnded: reports.map(\.launcherEnded).max() ?? 0,
+            keepers: reports.map(\.pid),
             runtime: runtime
         )
     }
 
+    /// The processes that its launcher has started and that run.
+    package var leaders: Set<Int32> { Set(self.keepers.flatMap { ProcessTable.children(of: $0) ?? [] }) }
+
+    /// When its launcher ended, in words.
+    package var launcherEndedWords: String { "\(LogTime(milliseconds: Int64(self.launcherEnded * 1000)))" }
+
+    /// What can be done with one that has something which others want, in words.
+    static func remedy(_ name: String) -> String {
+        "whose launcher is gone and whose processes go on ('dynamo-launch up MANIFEST' adopts them, 'dynamo-launch stop \(name)' ends them)"
+    }
+
     /// What it is and what can be done with it, in words.
     package var words: String {
-        let ended = LogTime(milliseconds: Int64(self.launcherEnded * 1000))
         let processes = self.running == 1 ? "its process goes on" : "its \(self.running) processes go on"
         return
-            "the launcher of \(self.name) is gone (it ended at \(ended)); \(processes); 'dynamo-launch up MANIFEST' adopts them, "
+            "the launcher of \(self.name) is gone (it ended at \(self.launcherEndedWords)); \(processes); 'dynamo-launch up MANIFEST' adopts them, "
             + "'dynamo-launch stop \(self.name)' ends them"
     }
 
     /// Ends its processes: SIGTERM, and SIGKILL for those that are there two seconds later.
     ///
-    /// - Parameter limit: the longest wait.
+    /// - Parameter limit: the longest wait, which ends when the task is cancelled; its keepers go on ending it then.
     /// - Returns: whether nothing of it is left.
     package func end(within limit: Duration = .seconds(15)) async -> Bool {
         for door in KeeperVisit.doors(under: self.runtime) + [KeeperVisit.portDoor(under: self.runtime)] {
@@ -52,7 +67,7 @@ package struct OrphanedDeployment: Sendable, Hashable {
         let deadline = ContinuousClock.now + limit
         while ContinuousClock.now < deadline {
             if DeploymentLock.isFree(path: "\(self.runtime)/lock") { return true }
-            try? await Task.sleep(for: .milliseconds(20))
+            do { try await Task.sleep(for: .milliseconds(20)) } catch { return false }
         }
         return false
     }

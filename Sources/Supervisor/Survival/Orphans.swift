@@ -3,9 +3,9 @@ package import Deployment
 internal import Glibc
 internal import Synchronization
 
-/// The processes of a generation whose launcher is gone, taken over from its keeper.
+/// The processes of a generation whose launcher is gone, as its keeper has them.
 ///
-/// Until a supervisor takes them, they go on without a launcher again when this object goes.
+/// They go on without a launcher until a supervisor takes them.
 package final class Orphans: Sendable {
     /// Processes that cannot be taken over.
     package struct Failure: Error, Sendable, CustomStringConvertible {
@@ -39,9 +39,64 @@ package final class Orphans: Sendable {
     }
 
     private struct State: Sendable {
-        /// The connection to the keeper; -1 once it is somebody else's.
-        var socket: Int32
+        /// Whether somebody has taken the keeper.
+        var isTaken = false
+        /// As they were when they were looked at.
         var runs: [Run]
+        /// Sockets whose names are the leases of ports and devices.
+        var leases: [Int32]
+    }
+
+    /// All that a keeper keeps, and the connection on which it said so.
+    private struct Handover {
+        var socket: Int32
+        var report: KeeperVisit.Report
+        /// -1: none.
+        var lock: Int32 = -1
+        var plan: Plan?
+        /// The last process of each replica, which is the one that counts.
+        var runs: [Run] = []
+        /// The numbers of those before.
+        var outdated: [UInt64] = []
+        var leases: [Int32] = []
+
+        /// Takes what follows the first report; a part of it when it throws.
+        mutating func receive(_ contents: KeeperVisit.Contents) throws(Failure) {
+            self.lock = contents.files.first ?? -1
+            for file in contents.files.dropFirst() {
+                self.plan = KeptFile.read(Plan.self, from: file)
+                Glibc.close(file)
+            }
+            let misunderstood = Failure(
+                description: "the keeper (pid \(self.report.pid)) of the processes that go on cannot be understood"
+            )
+            var last: [String: Run] = [:]
+            for _ in 0..<contents.processes {
+                guard let run = Orphans.run(self.socket) else {
+                    self.runs = Array(last.values)
+                    throw misunderstood
+                }
+                let name = run.kept.replica.name
+                guard let known = last[name] else {
+                    last[name] = run
+                    continue
+                }
+                let (old, new) = known.id > run.id ? (run, known) : (known, run)
+                last[name] = new
+                self.outdated.append(old.id)
+                for descriptor in old.descriptors { Glibc.close(descriptor) }
+            }
+            self.runs = last.values.sorted { $0.id < $1.id }
+            guard let leases = KeeperVisit.leases(self.socket, contents.leases) else { throw misunderstood }
+            self.leases = leases
+        }
+
+        /// Closes all of it.
+        func close() {
+            for descriptor in self.runs.flatMap(\.descriptors) + self.leases { Glibc.close(descriptor) }
+            if self.lock >= 0 { Glibc.close(self.lock) }
+            Glibc.close(self.socket)
+        }
     }
 
     let keeper: Int32
@@ -60,119 +115,92 @@ package final class Orphans: Sendable {
 
     package var generation: Int { self.plan.generation }
 
-    private init(
-        door: String,
-        lock: Int32,
-        plan: Plan,
-        whole: Plan,
-        report: KeeperVisit.Report,
-        socket: Int32,
-        runs: [Run]
-    ) {
-        self.keeper = report.pid
+    private init(door: String, handover: Handover, whole: Plan) {
+        self.keeper = handover.report.pid
         self.door = door
-        self.lock = lock
-        self.plan = plan
+        self.lock = handover.lock
+        // Each process says itself what it is.
+        var running = whole
+        running.replicas = handover.runs.map(\.kept.replica)
+        self.plan = running
         self.whole = whole
-        self.launcherEnded = report.launcherEnded
-        self.running = report.running
-        self.state = Mutex(State(socket: socket, runs: runs))
+        self.launcherEnded = handover.report.launcherEnded
+        self.running = handover.report.running
+        self.state = Mutex(State(runs: handover.runs, leases: handover.leases))
     }
 
     deinit {
         close(self.lock)
-        self.state.withLock { state in
-            for descriptor in state.runs.flatMap(\.descriptors) { close(descriptor) }
-            if state.socket >= 0 { close(state.socket) }
-        }
+        self.letGo()
     }
 
-    /// Takes over what the keeper behind a door keeps.
+    /// Looks at what the keeper behind a door keeps.
     ///
     /// - Parameter door: its path.
     /// - Returns: what it keeps; nil: there is no keeper.
-    /// - Throws: `Failure` when there is one, and it cannot be understood; it keeps what it has then.
-    static func adopt(_ door: String) throws(Failure) -> Orphans? {
+    /// - Throws: `Failure` when there is one, and it cannot be understood.
+    static func find(behind door: String) throws(Failure) -> Orphans? {
         var socket: Int32 = -1
-        guard dynamo_keeper_knock(door, KeeperVisit.patience, &socket) == 0 else {
-            return try Self.nothing(behind: door)
-        }
-        var runs: [Run] = []
-        var lock: Int32 = -1
-        var isComplete = false
-        defer {
-            if !isComplete {
-                for descriptor in runs.flatMap(\.descriptors) { close(descriptor) }
-                if lock >= 0 { close(lock) }
-                if socket >= 0 { close(socket) }
-            }
-        }
+        defer { if socket >= 0 { close(socket) } }
         // Another version may say things that this one would misunderstand.
-        guard dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_LOOK), 0, 0, 0, -1) == 0,
+        guard dynamo_keeper_knock(door, KeeperVisit.patience, &socket) == 0,
+            dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_LOOK), 0, 0, 0, -1) == 0,
             let look = KeeperVisit.report(socket)
-        else { return try Self.nothing(behind: door) }
-        guard look.version == Int32(DYNAMO_KEEPER_VERSION) else {
+        else {
+            try Self.expectNothing(behind: door)
+            return nil
+        }
+        guard look.contents.version == Int32(DYNAMO_KEEPER_VERSION) else {
             throw Failure(
                 description:
                     "the processes that go on (keeper pid \(look.report.pid)) were started by another version of "
-                    + "dynamo-launch (\(look.version), this is \(DYNAMO_KEEPER_VERSION)), which alone can adopt them"
+                    + "dynamo-launch (\(look.contents.version), this is \(DYNAMO_KEEPER_VERSION)), which alone can adopt them"
             )
         }
-        close(socket)
-        socket = -1
+        guard let handover = try Self.ask(door, DYNAMO_REQUEST_PEEK) else { return nil }
+        guard let whole = handover.plan, handover.lock >= 0 else {
+            handover.close()
+            throw Failure(
+                description: "the keeper (pid \(look.report.pid)) does not know what the processes that go on are"
+            )
+        }
+        close(handover.socket)
+        // Nobody else's: they are in the way of others only.
+        DeviceLeases.recognise(handover.leases)
+        return Orphans(door: door, handover: handover, whole: whole)
+    }
+
+    private static func ask(_ door: String, _ request: Int) throws(Failure) -> Handover? {
+        var socket: Int32 = -1
         guard dynamo_keeper_knock(door, KeeperVisit.patience, &socket) == 0,
-            dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_ADOPT), 0, 0, 0, -1) == 0,
-            let (report, count, _, files) = KeeperVisit.report(socket)
-        else { return try Self.nothing(behind: door) }
-        lock = files.first ?? -1
-        var plan: Plan?
-        if files.count > 1 {
-            plan = KeptFile.read(Plan.self, from: files[1])
-            close(files[1])
+            dynamo_keeper_ask(socket, UInt32(request), 0, 0, 0, -1) == 0,
+            let (report, contents) = KeeperVisit.report(socket)
+        else {
+            if socket >= 0 { close(socket) }
+            try Self.expectNothing(behind: door)
+            return nil
         }
-        for _ in 0..<count {
-            guard let run = Self.run(socket) else {
-                throw Failure(
-                    description: "the keeper (pid \(report.pid)) of the processes that go on cannot be understood"
-                )
-            }
-            runs.append(run)
+        var handover = Handover(socket: socket, report: report)
+        do throws(Failure) { try handover.receive(contents) } catch {
+            handover.close()
+            throw error
         }
-        guard let whole = plan, lock >= 0 else {
-            throw Failure(description: "the keeper (pid \(report.pid)) does not know what the processes that go on are")
-        }
-        // The last process of a replica is the one that counts.
-        var last: [String: Run] = [:]
-        for run in runs {
-            if let known = last[run.kept.replica.name], known.id > run.id { continue }
-            last[run.kept.replica.name] = run
-        }
-        for run in runs where last[run.kept.replica.name]?.id != run.id {
-            for descriptor in run.descriptors { close(descriptor) }
-            _ = dynamo_keeper_ask(socket, UInt32(DYNAMO_REQUEST_FORGET), run.id, 0, 0, -1)
-        }
-        runs = last.values.sorted { $0.id < $1.id }
-        // Each process says itself what it is.
-        var running = whole
-        running.replicas = runs.map(\.kept.replica)
-        dynamo_keeper_limit(socket, 0)
-        isComplete = true
-        return Orphans(door: door, lock: lock, plan: running, whole: whole, report: report, socket: socket, runs: runs)
+        return handover
     }
 
     /// A keeper that is slow is no reason to do as if there were none.
-    private static func nothing(behind door: String) throws(Failure) -> Orphans? {
+    private static func expectNothing(behind door: String) throws(Failure) {
         var socket: Int32 = -1
         let error = dynamo_keeper_knock(door, KeeperVisit.patience, &socket)
         if socket >= 0 { close(socket) }
-        if error == ENOENT || error == ECONNREFUSED { return nil }
+        if error == ENOENT || error == ECONNREFUSED { return }
         throw Failure(
             description:
                 "the keeper of the processes that go on does not answer at \(door); nothing was changed: try again in a moment"
         )
     }
 
-    private static func run(_ socket: Int32) -> Run? {
+    fileprivate static func run(_ socket: Int32) -> Run? {
         guard let (report, descriptors) = KeeperVisit.receive(socket) else { return nil }
         guard report.kind == UInt32(DYNAMO_REPORT_CHILD), descriptors.count >= Int(DYNAMO_KEPT_SOCKETS),
             let kept = KeptFile.read(KeptReplica.self, from: descriptors[Int(DYNAMO_KEPT_LABEL)])
@@ -197,25 +225,63 @@ package final class Orphans: Sendable {
     }
 
     /// The keeper and what it keeps, which are the caller's from now on; nil when somebody has them already.
-    func take() -> (keeper: Keeper, runs: [Run])? {
-        self.state.withLock { state in
-            guard state.socket >= 0 else { return nil }
-            defer { state = State(socket: -1, runs: []) }
-            return (Keeper(adopted: state.socket, pid: self.keeper), state.runs)
+    ///
+    /// Until then the keeper reads what the processes write: nobody has to wait for a launcher that is busy with its start.
+    ///
+    /// - Throws: `Failure` when the keeper does not give them, or is gone.
+    func take() throws(Failure) -> (keeper: Keeper, runs: [Run])? {
+        guard self.letGo() else { return nil }
+        guard let handover = try Self.ask(self.door, DYNAMO_REQUEST_ADOPT) else {
+            throw Failure(
+                description:
+                    "the keeper (pid \(self.keeper)) of the processes that went on is gone, and they are with it"
+            )
         }
+        for lease in handover.leases { close(lease) }
+        close(handover.lock)
+        for id in handover.outdated {
+            _ = dynamo_keeper_ask(handover.socket, UInt32(DYNAMO_REQUEST_FORGET), id, 0, 0, -1)
+        }
+        dynamo_keeper_limit(handover.socket, 0)
+        return (Keeper(adopted: handover.socket, pid: self.keeper), handover.runs)
+    }
+
+    /// Closes what there is of what was looked at.
+    ///
+    /// - Returns: whether that had not been done yet.
+    @discardableResult
+    private func letGo() -> Bool {
+        self.state.withLock { state in
+            guard !state.isTaken else { return false }
+            for descriptor in state.runs.flatMap(\.descriptors) + state.leases { close(descriptor) }
+            state = State(isTaken: true, runs: [], leases: [])
+            return true
+        }
+    }
+
+    /// Further descriptors of the sockets whose names are the leases of ports and devices, which are the caller's; the keeper holds them
+    /// until it is given others.
+    package func copyLeases() -> [Int32] {
+        self.state.withLock { state in state.leases.map { fcntl($0, F_DUPFD_CLOEXEC, 0) }.filter { $0 >= 0 } }
     }
 
     /// What is kept, for those who only look.
-    func peek() -> [Run]? { self.state.withLock { $0.socket >= 0 ? $0.runs : nil } }
+    func peek() -> [Run]? { self.state.withLock { $0.isTaken ? nil : $0.runs } }
 
     /// Ends all of it, and waits until the keeper is gone.
+    ///
+    /// In a task that is cancelled it does not wait; the keeper goes on ending what there is.
     package func end() async {
-        guard let (keeper, runs) = self.take() else { return }
-        for descriptor in runs.flatMap(\.descriptors) { close(descriptor) }
-        keeper.finish()
-        while ProcessTable.entry(of: self.keeper).map({ !$0.isZombie }) ?? false {
+        guard self.letGo() else { return }
+        // One that has no time now is asked again.
+        while !KeeperVisit.finish(self.door), self.isThere, !Task.isCancelled {
             try? await Task.sleep(for: .milliseconds(20))
+        }
+        while self.isThere {
+            do { try await Task.sleep(for: .milliseconds(20)) } catch { return }
         }
         unlink(self.door)
     }
+
+    private var isThere: Bool { ProcessTable.entry(of: self.keeper).map { !$0.isZombie } ?? false }
 }

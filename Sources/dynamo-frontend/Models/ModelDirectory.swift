@@ -173,7 +173,9 @@ struct ModelDirectory: Sendable {
     /// The models whose workers take tokens; of several endpoints of a model the first one counts.
     var tokenModels: [TokenModelSource] {
         self.models.keys.sorted().compactMap { name in
-            guard let worker = self.models[name]?.first(where: { $0.card.input == .tokens }) else { return nil }
+            let takers = self.models[name]?.filter { $0.card.input == .tokens } ?? []
+            // The card of one that was killed names files that nobody gives out any more.
+            guard let worker = takers.first(where: { $0.instance != nil }) ?? takers.first else { return nil }
             let prefill = self.prefills[name]?.first { $0.namespace == worker.namespace }
             return TokenModelSource(
                 name: name,

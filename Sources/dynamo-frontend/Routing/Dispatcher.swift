@@ -1,10 +1,11 @@
 import HTTPTypes
 import KVRouter
+import KVRouting
 import Logging
 import RequestPlane
 import Synchronization
 
-/// Sends a request to one of the instances that serve it, and to one more if the first did not take it.
+/// Sends a request to one of the instances that serve it, and to others if the first did not take it.
 final class Dispatcher: Sendable {
     let configuration: RouterConfiguration
     private let client: any RequestPlaneClient
@@ -45,7 +46,8 @@ final class Dispatcher: Sendable {
         var refused: Set<InstanceID> = []
         var lastError = RequestPlaneError(.noInstance, "no instance is alive")
         let selection = self.selection(named, prompt)
-        for _ in 0..<2 {
+        var redelivery = Redelivery()
+        while true {
             let excluded = refused
             let outcome = self.selector.withLock { selector in
                 var generator = SystemRandomNumberGenerator()
@@ -68,7 +70,7 @@ final class Dispatcher: Sendable {
             do {
                 return try await self.client.send(request, to: instance)
             } catch {
-                guard Self.neverStarted(error.code), !Task.isCancelled else { throw error }
+                guard Redelivery.neverStarted(error.code), !Task.isCancelled else { throw error }
                 self.logger.warning(
                     "instance did not take a request",
                     metadata: ["instance": "\(instance.id)", "request": "\(request.id)", "error": "\(error)"]
@@ -77,11 +79,11 @@ final class Dispatcher: Sendable {
                 if error.code != .overloaded {
                     self.selector.withLock { $0.failed(instance.id, now: .now) }
                 }
+                guard redelivery.mayRepeat(after: error.code) else { throw error }
                 refused.insert(instance.id)
                 lastError = error
             }
         }
-        throw lastError
     }
 
     /// The first item of a request's answer has come.
@@ -109,14 +111,6 @@ final class Dispatcher: Sendable {
         selection.blocks = BlockHashing.chained(hashes)
         selection.overlaps = self.overlaps?.overlaps(hashes) ?? [:]
         return selection
-    }
-
-    /// Whether the request provably did not begin, so that another instance may have it.
-    private static func neverStarted(_ code: RequestPlaneError.Code) -> Bool {
-        switch code {
-        case .connectFailed, .unavailable, .overloaded, .unknownEndpoint: true
-        default: false
-        }
     }
 }
 

@@ -25,6 +25,8 @@ final class TokenServices: Sendable {
     /// One preparation of a model, which goes on as long as the model is served by it.
     private struct Run: Sendable {
         var number: Int
+        /// What makes it the same model, whoever has its files.
+        var essence: ModelDirectory.TokenModelSource
         var source: ModelDirectory.TokenModelSource
         var stop: AsyncStream<Never>.Continuation
     }
@@ -87,7 +89,7 @@ final class TokenServices: Sendable {
     func run() async {
         await withDiscardingTaskGroup { group in
             for await sources in self.wanted {
-                for (run, stopped) in self.begin(Set(sources.map(Self.essence))) {
+                for (run, stopped) in self.begin(sources) {
                     group.addTask { await self.serve(run, until: stopped) }
                 }
             }
@@ -98,25 +100,29 @@ final class TokenServices: Sendable {
     /// Stops what is not wanted any more, except what serves until its successor is prepared.
     ///
     /// - Returns: what is to be prepared.
-    private func begin(_ sources: Set<ModelDirectory.TokenModelSource>) -> [(Run, AsyncStream<Never>)] {
+    private func begin(_ sources: [ModelDirectory.TokenModelSource]) -> [(Run, AsyncStream<Never>)] {
         let names = Set(sources.map(\.name))
+        let wanted = Dictionary(sources.map { (Self.essence($0), $0) }) { first, _ in first }
         return self.state.withLock { state in
-            for run in state.runs.values where !sources.contains(run.source) {
+            for run in state.runs.values {
                 let serves = state.services[run.source.name]?.run == run.number
+                // Before it serves, its files may be had from the other worker only.
+                if let source = wanted[run.essence], serves || source == run.source { continue }
                 if !serves || !names.contains(run.source.name) { state.stop(run.number) }
             }
-            let present = Set(state.runs.values.map(\.source))
-            return sources.subtracting(present).map { source in
+            let present = Set(state.runs.values.map(\.essence))
+            return wanted.filter { !present.contains($0.key) }.map { essence, source in
                 let (stopped, stop) = AsyncStream.makeStream(of: Never.self)
                 state.nextNumber += 1
-                let run = Run(number: state.nextNumber, source: source, stop: stop)
+                let run = Run(number: state.nextNumber, essence: essence, source: source, stop: stop)
                 state.runs[run.number] = run
                 return (run, stopped)
             }
         }
     }
 
-    /// A card of another worker that says the same about the model is no reason to prepare it again.
+    /// A card of another worker that says the same about the model is no reason to prepare it again, nor is another address of a file
+    /// with the same checksum.
     private static func essence(_ source: ModelDirectory.TokenModelSource) -> ModelDirectory.TokenModelSource {
         var source = source
         let names = [
@@ -124,9 +130,24 @@ final class TokenServices: Sendable {
             "context_length", "kv_cache_block_size",
         ]
         var fields = JSONFields()
-        for name in names { if let value = source.card.fields[name] { fields.append(name, value) } }
+        for name in names {
+            if let value = source.card.fields[name] { fields.append(name, Self.withoutAddress(value)) }
+        }
         source.card.fields = fields
         return source
+    }
+
+    /// A file of a card, such as `{"hf_tokenizer_json": {"path": ..., "checksum": ...}}`, without the URL that each worker has of its own.
+    private static func withoutAddress(_ value: JSONValue) -> JSONValue {
+        guard var fields = value.object else { return value }
+        for member in fields.members {
+            guard var file = member.value.object, file["checksum"] != nil,
+                let path = file["path"]?.string, RemoteModelFile.isURL(path)
+            else { continue }
+            file["path"] = nil
+            fields[member.name] = .object(file)
+        }
+        return .object(fields)
     }
 
     private func serve(_ run: Run, until stopped: AsyncStream<Never>) async {

@@ -34,7 +34,8 @@ enum ProcessQuestions {
         do {
             let request = try HTTPRequest(url: "http://127.0.0.1:\(port)/health")
             let answer = try await HTTPClient.send(request, timeout: .seconds(3))
-            return answer.isSuccess ? nil : "'\(answer.status)' when it is asked for /health"
+            guard case .failure(let reason) = SystemHealth.judge(answer) else { return nil }
+            return "'\(reason)' when it is asked for /health"
         } catch {
             return "nothing when it is asked for /health (\(error))"
         }

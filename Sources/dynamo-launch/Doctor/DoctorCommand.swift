@@ -8,8 +8,8 @@ struct DoctorCommand: AsyncParsableCommand {
         commandName: "doctor",
         abstract: "Examine what runs, also without a launcher, and explain what is wrong.",
         discussion: """
-            With a name: the deployment of that launcher. Without: all that run, and this user's Dynamo processes that no launcher \
-            runs. Compares what the processes were told, what discovery has, who listens where, and what NATS servers say. Each \
+            With a name: the deployment of that launcher, also when it is gone. Without: all that run, and this user's Dynamo processes that no \
+            launcher runs. Compares what the processes were told, what discovery has, who listens where, and what NATS servers say. Each \
             finding has its evidence and a remedy. Nothing is stopped, started or changed.
 
             Exit code: 0 when nothing was found but notes, else 1.
@@ -42,8 +42,10 @@ struct DoctorCommand: AsyncParsableCommand {
     func run() async throws {
         var cases: [DoctorReport.Case] = []
         if self.pids.isEmpty {
-            let names: [String]
-            if let name { names = [name] } else { names = await RunningDeployment.names() }
+            let orphans = RunningDeployment.orphans(self.name)
+            for orphan in orphans { cases.append(await Self.orphaned(orphan)) }
+            var names: [String] = []
+            if let name { names = orphans.isEmpty ? [name] : [] } else { names = await RunningDeployment.names() }
             for name in names {
                 do { cases.append(try await self.launched(name)) } catch let code as ExitCode {
                     // It was said why; the others may be examined nevertheless.
@@ -61,7 +63,7 @@ struct DoctorCommand: AsyncParsableCommand {
                 )
             }
             let chosen = found.filter { self.pids.isEmpty || self.pids.contains($0.pid) }
-            if !chosen.isEmpty { cases.append(await Self.report(chosen, launched: nil)) }
+            if !chosen.isEmpty { cases.append(await Self.report(chosen)) }
         }
         guard !cases.isEmpty else {
             throw RunningDeployment.failure(
@@ -88,14 +90,28 @@ struct DoctorCommand: AsyncParsableCommand {
         return await Self.report(found, launched: DoctorFacts.Launched(status, lines: lines))
     }
 
+    /// A deployment that goes on without its launcher.
+    private static func orphaned(_ orphan: OrphanedDeployment) async -> DoctorReport.Case {
+        let (found, _) = ProcessReader().processes(under: orphan.leaders) { FoundProcess.isOne($0) }
+        let orphaned = DoctorFacts.Orphaned(
+            name: orphan.name,
+            launcherEnded: orphan.launcherEndedWords,
+            running: orphan.running,
+            ended: orphan.ended
+        )
+        return await self.report(found, orphaned: orphaned)
+    }
+
     private static func report(
         _ processes: [RunningProcess],
-        launched: DoctorFacts.Launched?
+        launched: DoctorFacts.Launched? = nil,
+        orphaned: DoctorFacts.Orphaned? = nil
     ) async -> DoctorReport.Case {
         let found = await ProcessQuestions.ask(processes.compactMap { FoundProcess($0) })
-        let facts = await Examination(processes: found).facts(launched: launched)
+        var facts = await Examination(processes: found).facts(launched: launched)
+        facts.orphaned = orphaned
         return DoctorReport.Case(
-            deployment: launched?.name,
+            deployment: launched?.name ?? orphaned?.name,
             processes: found.map { .init(pid: $0.pid, component: $0.component) },
             findings: Doctor(facts).findings
         )

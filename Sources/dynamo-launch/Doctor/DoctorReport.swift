@@ -9,7 +9,7 @@ struct DoctorReport: Sendable, Codable {
 
     /// What was examined together.
     struct Case: Sendable, Codable {
-        /// nil: no launcher runs it.
+        /// nil: no launcher runs it, or has run it.
         var deployment: String?
         var processes: [Process]
         /// The worst first.

@@ -94,7 +94,7 @@ struct DeploymentStart: Sendable {
                 description: recovery.source?.manifestPath == nil ? called.description : nil
             )
         let ports = preparation.ports(.held)
-        if let orphans { ports.keep(orphans.plan) }
+        if let orphans { ports.adopt(orphans) }
         var plan = try await preparation.plan(ports: ports)
         let listeners = try PublicListeners(passed, plan: plan)
         plan.publicAddress = listeners.address ?? plan.publicAddress
@@ -108,7 +108,11 @@ struct DeploymentStart: Sendable {
             // Beside one that goes on it first answers what it has.
             if orphans == nil { await other.end() }
         }
-        if let orphans { notes.append(Self.note(of: [orphans])) }
+        let isOutdated = orphans != nil && PlanChange(from: plan, to: wanted).isEmpty == false
+        if let orphans {
+            notes.append(Self.note(of: [orphans]))
+            ports.settle(plan, isOutdated: isOutdated)
+        }
         return DeploymentStart(
             host: host,
             journal: journal,
@@ -120,7 +124,7 @@ struct DeploymentStart: Sendable {
             notes: notes,
             orphans: orphans,
             others: orphans == nil ? [] : others,
-            isOutdated: orphans != nil && PlanChange(from: plan, to: wanted).isEmpty == false
+            isOutdated: isOutdated
         )
     }
 

@@ -107,9 +107,7 @@ extension GenerationFleet: GenerationControl {
             preparation.isMigration = true
             let ports = preparation.ports(isOutline ? .preview : .held)
             let strategy = request.strategy ?? preparation.manifest.migration.strategy
-            ports.devices.follow(from, beside: strategy == .blueGreen)
-            // A port that the launcher chose stays the one that clients know.
-            ports.give(from.publicAddress.port, for: GatewayPlan.name, "http")
+            ports.follow(from, beside: strategy == .blueGreen)
             do throws(Preparation.Failure) {
                 var plan = try await preparation.plan(ports: ports)
                 plan.publicAddress = self.address ?? plan.publicAddress

@@ -72,7 +72,7 @@ final class GenerationFleet: Sendable {
         self.address = start.listeners.address
         self.sources = GenerationSources(start) { output.say("warning: \($0)", as: .warning) }
         if let second = start.second {
-            self.sources.add(second.plan.generation, second.source, base: second.resumption.began.base, second.ports)
+            self.sources.add(second.plan.generation, second.source, base: second.base, second.ports)
         }
         self.options = options
         self.state = Mutex(State(active: start.plan.generation))
@@ -111,7 +111,7 @@ final class GenerationFleet: Sendable {
         self.host.onStop { self.requestStop(now: $0) }
         self.launch(first, adopting: orphans)
         // Before the first one can be ready: it would get all requests then.
-        if let second { self.launch(second.plan, adopting: second.orphans) }
+        if let second, let orphans = second.orphans { self.launch(second.plan, adopting: orphans) }
         return await withDiscardingTaskGroup { group in
             group.addTask { await runner.run() }
             if let heartbeat = self.service.heartbeat {
@@ -170,6 +170,7 @@ final class GenerationFleet: Sendable {
                     return plan
                 },
                 renewPorts: { number, ports throws(ReplanFailure) in try await self.sources.renew(ports, of: number) },
+                leases: { self.sources.leases(of: $0) },
                 observe: { notice, number in self.observe(notice, of: number) },
                 isActive: { number in self.state.withLock { $0.active == number } },
                 isEnd: { number in

@@ -147,6 +147,9 @@ final class GenerationSources: Sendable {
         }
     }
 
+    /// Further descriptors of the leases of a generation, which are the caller's.
+    func leases(of generation: Int) -> [Int32] { self.state.withLock { $0.ports[generation] }?.copies ?? [] }
+
     /// The generation is being changed to what was read last.
     func beginChange(_ generation: Int) {
         let ports = self.state.withLock { state in

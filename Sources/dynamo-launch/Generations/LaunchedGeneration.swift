@@ -4,7 +4,7 @@ import Rollout
 import Supervisor
 import Synchronization
 
-/// One generation that the launcher runs: its supervisor, its KV relays, and what it says.
+/// One generation that the launcher runs: its supervisor, its KV relays, who leaves discovery, and what it says.
 final class LaunchedGeneration: Sendable {
     /// What all generations of the deployment share.
     struct Surroundings: Sendable {
@@ -16,6 +16,8 @@ final class LaunchedGeneration: Sendable {
         let replan: @Sendable (_ generation: Int, _ counts: [String: Int]) async throws(ReplanFailure) -> Plan
         /// The same with other ports in the place of some.
         let renewPorts: @Sendable (_ generation: Int, _ ports: [PortRenewal]) async throws(ReplanFailure) -> Plan
+        /// Further descriptors of the leases of a generation, which are the caller's.
+        let leases: @Sendable (_ generation: Int) -> [Int32]
         /// Gets what happens to each generation, at once.
         let observe: @Sendable (SupervisorNotice, _ generation: Int) -> Void
         /// Whether what happens to a generation is what happens to the deployment.
@@ -28,6 +30,7 @@ final class LaunchedGeneration: Sendable {
     let supervisor: Supervisor
     let life: GenerationLife
     private let relays: KVRelays
+    private let departures: DepartedInstances
     private let output: ForegroundOutput
 
     /// - Parameters:
@@ -46,6 +49,7 @@ final class LaunchedGeneration: Sendable {
             },
             say: { output.say($0) }
         )
+        let departures = DepartedInstances(current: { current.plan }, logger: logger, say: { output.say($0) })
         let progress = LaunchProgress(output: output)
         let life = GenerationLife()
         let (port, service) = (surroundings.port, surroundings.service)
@@ -54,6 +58,9 @@ final class LaunchedGeneration: Sendable {
             options: surroundings.options,
             requestPlaneProbe: PlaneProbe(plan: plan, logger: logger).probe,
             onReady: { stage in
+                if case .workerStarted(let worker) = stage {
+                    return await WorkerSighting(plan: current.plan, worker: worker, logger: logger).wait()
+                }
                 let mismatches = await RegistrationCheck(plan: current.plan, logger: logger).mismatches(at: stage)
                 return mismatches.isEmpty ? await port?.troubles(at: stage, of: number) ?? [] : mismatches
             },
@@ -69,6 +76,7 @@ final class LaunchedGeneration: Sendable {
                 current.observe(notice)
                 output.observe(notice)
                 relays.observe(notice)
+                departures.observe(notice)
                 port?.observe(notice, of: number)
                 life.observe(notice)
                 surroundings.observe(notice, number)
@@ -84,12 +92,14 @@ final class LaunchedGeneration: Sendable {
             heartbeat: service.heartbeat,
             replan: { counts throws(ReplanFailure) in try await surroundings.replan(number, counts) },
             renewPorts: { ports throws(ReplanFailure) in try await surroundings.renewPorts(number, ports) },
+            leases: { surroundings.leases(number) },
             orphans: orphans,
             logger: logger
         )
         self.plan = plan
         self.life = life
         self.relays = relays
+        self.departures = departures
         self.output = output
     }
 
@@ -101,6 +111,10 @@ final class LaunchedGeneration: Sendable {
             group.addTask { await self.supervisor.run(in: host) }
             group.addTask {
                 await self.relays.run()
+                return nil
+            }
+            group.addTask {
+                await self.departures.run()
                 return nil
             }
             while let next = await group.next() {
@@ -118,8 +132,8 @@ final class LaunchedGeneration: Sendable {
     }
 }
 
-/// The plan as it was started, with the replicas that were planned anew since.
-private final class CurrentPlan: Sendable {
+/// The plan as it runs: with the replicas that were added or planned anew since the start.
+final class CurrentPlan: Sendable {
     private let state: Mutex<Plan>
 
     init(_ plan: Plan) { self.state = Mutex(plan) }
@@ -127,10 +141,22 @@ private final class CurrentPlan: Sendable {
     var plan: Plan { self.state.withLock { $0 } }
 
     func observe(_ notice: SupervisorNotice) {
-        guard case .replicaPlanned(let replica) = notice else { return }
-        self.state.withLock { plan in
-            guard let index = plan.replicas.firstIndex(where: { $0.name == replica.name }) else { return }
-            plan.replicas[index] = replica
+        switch notice {
+        case .planChanged(var plan, _):
+            self.state.withLock { current in
+                // What is changed goes on as it is until it is started anew.
+                for index in plan.replicas.indices {
+                    let name = plan.replicas[index].name
+                    plan.replicas[index] = current.replicas.first { $0.name == name } ?? plan.replicas[index]
+                }
+                current = plan
+            }
+        case .replicaPlanned(let replica):
+            self.state.withLock { plan in
+                guard let index = plan.replicas.firstIndex(where: { $0.name == replica.name }) else { return }
+                plan.replicas[index] = replica
+            }
+        default: break
         }
     }
 }

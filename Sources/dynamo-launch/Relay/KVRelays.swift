@@ -51,6 +51,7 @@ final class KVRelays: Sendable {
             case .waiting, .backingOff, .restarting, .stopping, .stopped, .failed: self.sender.yield(.ended(replica))
             case .starting, .ready, .unready: break
             }
+        case .ended(let replica): self.sender.yield(.ended(replica))
         // Before the servers that it needs are stopped.
         case .stopping: self.sender.finish()
         case .planChanged(let plan, _): self.plan.withLock { $0 = plan }

@@ -147,7 +147,7 @@ struct ServiceStatus: Sendable {
             guard self.phase != .stopping else { return [] }
             self.phase = .stopping
             return [.stopping] + self.changedStatus(at: now) + [time]
-        case .stuck, .holding, .replicaPlanned, .portsRenewed, .planUnchanged, .exited, .firstExit, .warning:
+        case .stuck, .holding, .replicaPlanned, .portsRenewed, .planUnchanged, .ended, .exited, .firstExit, .warning:
             break
         }
         return self.changedStatus(at: now)

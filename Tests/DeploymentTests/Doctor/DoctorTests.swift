@@ -365,6 +365,23 @@ import Testing
         #expect(evidence.contains("last exit: exit code 3") && evidence.contains("log: out of memory"))
     }
 
+    @Test func `a launcher that is gone is a warning, with when it ended and what goes on`() throws {
+        let time = "2026-03-01T10:12:07.000Z"
+        let one = try Self.facts { $0.orphaned = .init(name: "chat", launcherEnded: time, running: 1) }
+        #expect(Self.kinds(one) == ["warning launcher-gone"])
+        let finding = try Self.only(one)
+        #expect(finding.evidence == ["its launcher ended at \(time)", "1 process goes on"])
+        #expect(
+            finding.remedy.contains("dynamo-launch up MANIFEST") && finding.remedy.hasSuffix("dynamo-launch stop chat")
+        )
+        let more = try Self.facts { $0.orphaned = .init(name: "chat", launcherEnded: time, running: 3, ended: 2) }
+        #expect(
+            try Self.only(more).evidence.dropFirst() == [
+                "3 processes go on", "2 processes have ended since and are not started again",
+            ]
+        )
+    }
+
     @Test func aDeploymentThatHasFailedAndItsWarnings() throws {
         let facts = try Self.facts {
             $0.launched = .init(name: "chat", failure: "worker: exit code 3", warnings: ["disk full"])

@@ -57,6 +57,19 @@ struct MigrationScriptTests {
         #expect(broken.contains("undo: a container of generation 2 ended 5 times before it was ready"), "\(broken)")
     }
 
+    @Test func `when the lock was renewed can be read at every moment`() throws {
+        let output = try Self.run(
+            """
+            patch_lease() { :; }
+            renew
+            for _ in {1..300}; do renew; done &
+            while kill -0 $! 2>/dev/null; do [ -n "$(<"$work/renewed")" ] || { echo empty; break; }; done
+            wait; echo done
+            """
+        )
+        #expect(output == "done\n")
+    }
+
     @Test func `a pod that is ending is not ready`() throws {
         let gone = Self.pod("a", ending: "2026-01-01T00:00:00Z")
         let output = try Self.run("pods() { printf '%s\\n' $'\(gone)' $'\(Self.pod("b"))'; }\nready_pods x")

@@ -70,6 +70,24 @@ struct EtcdRegistrationTests {
         #expect(registration.next?.value == [2])
     }
 
+    @Test("models go alone: the lease and the instances stay, and a model that is written meanwhile must go")
+    func withdrawnModels() throws {
+        let model = DiscoveryKey(bucket: .models, path: "n/backend/generate/7")
+        var registration = EtcdRegistration()
+        _ = registration.granted(7)
+        registration.publish([(self.instance, [1]), (model, [2])])
+        let first = try #require(registration.next)
+        _ = registration.wrote(first)
+        let second = try #require(registration.next)
+        #expect(second.key == model)
+        let withdrawn = registration.withdrawModels()
+        let stays = registration.wrote(second)
+        let lost = registration.lost(7)
+        let again = registration.withdrawModels()
+        #expect(withdrawn == [model] && !stays && registration.lease == 7)
+        #expect(lost == 1 && registration.next?.key == self.instance && again == [])
+    }
+
     @Test("what was withdrawn while it was written must go; nothing is published without a lease")
     func withdrawn() throws {
         var registration = EtcdRegistration()

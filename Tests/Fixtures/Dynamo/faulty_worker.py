@@ -4,7 +4,7 @@ usage: faulty_worker.py FAULT SWITCH [arguments of text_worker.py]
 
   errors    every tenth request fails, in turns before and after its first word
   all       every request fails
-  late      the first word comes 300 ms later
+  late      the first word comes 1.5 s later
   nonsense  answers something else than it was sent
   silent    never tells anybody that it is there, and does not end when it is asked to
 
@@ -37,7 +37,7 @@ async def generate(self, request, context):
         if FAULT == "errors" and requests % 20 == 10:
             request = {**request, "messages": [{"role": "user", "content": "fail-after-one of many words"}]}
         if FAULT == "late":
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(1.5)
         if FAULT == "nonsense":
             request = {**request, "messages": [{"role": "user", "content": "lorem ipsum " * 40}]}
     async for part in healthy(self, request, context):

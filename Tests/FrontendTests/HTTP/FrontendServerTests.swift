@@ -132,12 +132,12 @@ struct FrontendServerTests {
         }
     }
 
-    @Test("a worker that does not take the request is passed over, once")
+    @Test("workers that do not take the request are passed over")
     func retry() async throws {
         let client = ScriptedClient { instance throws(RequestPlaneError) in
             switch instance.id.rawValue {
-            case 1: throw RequestPlaneError(.connectFailed, "nobody there")
-            case 3, 4: throw RequestPlaneError(.overloaded, "full")
+            case 1, 11, 12, 13: throw RequestPlaneError(.connectFailed, "nobody there")
+            case 3, 4, 5: throw RequestPlaneError(.overloaded, "full")
             default: [.chunk("a")]
             }
         }
@@ -148,10 +148,19 @@ struct FrontendServerTests {
             }
             #expect(client.sent.withLock { $0.map(\.instance) } == [1, 2, 2, 2, 2])
             frontend.worker.withdraw()
-            try await frontend.publish([3, 4].map { FrontendFixture.worker($0, model: "full") })
+            try await frontend.publish([3, 4, 5].map { FrontendFixture.worker($0, model: "full") })
             let json = Self.chat.replacing("\"m\"", with: "\"full\"")
+            let before = client.sent.withLock { $0.count }
             let refused = try await HTTPRequests.post(frontend.url + Self.path, json: json)
             #expect((refused.status, try self.code(refused)) == (503, "overloaded"))
+            #expect(client.sent.withLock { $0.count } == before + 2)
+            frontend.worker.withdraw()
+            // Killed one after the other, their records are still there.
+            try await frontend.publish([11, 12, 13, 14].map { FrontendFixture.worker($0, model: "dying") })
+            let dying = Self.chat.replacing("\"m\"", with: "\"dying\"")
+            for _ in 0..<4 {
+                #expect(try await HTTPRequests.post(frontend.url + Self.path, json: dying).status == 200)
+            }
         }
     }
 

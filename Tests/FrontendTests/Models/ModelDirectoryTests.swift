@@ -71,6 +71,20 @@ struct ModelDirectoryTests {
         #expect(directory.lookup("m", .completions) == .wrongKind(.chat))
     }
 
+    @Test("files of a model are taken from a worker that is there")
+    func filesOfThoseThatAreThere() {
+        var first = FrontendFixture.worker(1, component: "a")
+        var second = FrontendFixture.worker(2, component: "b")
+        first.model.card.fields["model_input"] = "Tokens"
+        second.model.card.fields["model_input"] = "Tokens"
+        var directory = ModelDirectory()
+        _ = directory.update(
+            DiscoverySnapshot(instances: [second.instance], models: [first.model, second.model]),
+            now: 5
+        )
+        #expect(directory.tokenModels.map(\.endpoint) == [second.instance.instance.endpoint])
+    }
+
     @Test("a card that contradicts the accepted one is refused as long as that is there")
     func contradiction() {
         let first = FrontendFixture.worker(2)

@@ -12,6 +12,8 @@ import TestSupport
 struct RunningFrontend: Sendable {
     let port: Int
     let worker: InMemoryDiscovery
+    /// Another one, which comes and goes on its own.
+    let otherWorker: InMemoryDiscovery
     let metrics: MetricsRegistry
     private let group: ServiceGroup
     private let ended: Recorded<Bool>
@@ -74,6 +76,7 @@ struct RunningFrontend: Sendable {
                 RunningFrontend(
                     port: port.value,
                     worker: InMemoryDiscovery(store: store),
+                    otherWorker: InMemoryDiscovery(store: store),
                     metrics: metrics,
                     group: group,
                     ended: ended

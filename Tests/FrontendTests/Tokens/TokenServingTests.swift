@@ -215,6 +215,55 @@ struct TokenServingTests {
         }
     }
 
+    @Test("workers that serve the same files at other addresses have one model, read where it can be had")
+    func remoteFilesOfMany() async throws {
+        let client = ScriptedClient { _ in [Self.tokens("a", #""length""#)] }
+        try await withTemporaryDirectory { directory in
+            let (dead, port) = (try freePort(), try freePort())
+            let first = try self.worker(1, directory, filesAt: "http://127.0.0.1:\(dead)")
+            let second = try self.worker(2, directory, filesAt: "http://127.0.0.1:\(port)")
+            func serving<Value: Sendable>(
+                at port: Int,
+                _ body: (RunningProgram) async throws -> Value
+            ) async throws -> Value {
+                let arguments = [
+                    "python3", "-m", "http.server", "\(port)", "--bind", "127.0.0.1", "--directory", directory.path(),
+                ]
+                return try await withProgram("/usr/bin/env", arguments, body).value
+            }
+            try await RunningFrontend.run(client) { frontend in
+                func answers(by instance: UInt64) async throws -> Bool {
+                    guard try await self.post(frontend, #""prompt":"x""#).status == 200 else { return false }
+                    return client.sent.withLock { $0.last?.instance } == instance
+                }
+                frontend.worker.publish([.instance(first.instance), .model(first.model)])
+                try await eventually("the model is known, and not served") {
+                    try await self.post(frontend, #""prompt":"x""#).status == 503
+                }
+                try await serving(at: port) { server in
+                    // Another worker has come, and that whose files cannot be had goes.
+                    frontend.otherWorker.publish([.instance(second.instance), .model(second.model)])
+                    frontend.worker.withdraw()
+                    try await eventually(within: .seconds(30), "the model is served") { try await answers(by: 2) }
+                    #expect(server.output.contains("GET /tokenizer.json"))
+                }
+                // It is the same model at the first one, which can be reached now: nothing is read again.
+                try await serving(at: dead) { server in
+                    try await eventually("the files could be had") { SystemProcesses.isListening(port: dead) }
+                    frontend.worker.publish([.instance(first.instance), .model(first.model)])
+                    try await eventually("both serve") { try await answers(by: 1) }
+                    frontend.otherWorker.withdraw()
+                    for _ in 0..<50 {
+                        let reply = try await self.post(frontend, #""prompt":"x""#)
+                        #expect(reply.status == 200, "\(reply.text)")
+                    }
+                    #expect(client.sent.withLock { $0.last?.instance } == 1)
+                    #expect(!server.output.contains("GET "), "\(server.output)")
+                }
+            }
+        }
+    }
+
     @Test("a prompt goes to a prefill worker first, and its answer to the worker that decodes")
     func pools() async throws {
         let client = ScriptedClient { instance in

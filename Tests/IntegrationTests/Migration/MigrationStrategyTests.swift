@@ -7,6 +7,10 @@ import Testing
 /// Migrations that do not have two complete generations beside each other, and one whose workers are chosen by what they hold.
 @Suite(.serialized) struct MigrationStrategyTests {
     private static let clients = 32
+    /// Debug builds on two cores, which others use too, and what was held comes at once: their times are not what this is about.
+    private static let patience = [
+        "--set", "migration.thresholds.firstToken=100", "--set", "migration.thresholds.betweenTokens=100",
+    ]
 
     /// What was seen of a migration while it was under way.
     private struct Seen: Sendable {
@@ -44,7 +48,16 @@ import Testing
                 library: 4,
                 streamLength: 64
             ) { clients in
-                rolling = try await self.migrate(deployment, "--to", "http", "--strategy", "rolling", "--observe", "1")
+                rolling = try await self.migrate(
+                    deployment,
+                    "--to",
+                    "http",
+                    "--strategy",
+                    "rolling",
+                    "--observe",
+                    "1",
+                    arguments: Self.patience
+                )
                 clients.beginPhase()
                 recreate = try await self.migrate(
                     deployment,
@@ -54,9 +67,7 @@ import Testing
                     "recreate",
                     "--observe",
                     "2",
-                    // What was held comes at once, to debug builds on two cores: their times are not what this test is about.
-                    "--set",
-                    "migration.thresholds.firstToken=100"
+                    arguments: Self.patience
                 )
                 clients.beginPhase()
                 try await clients.waitForHundreds(1)
@@ -137,11 +148,15 @@ import Testing
     }
 
     /// Migrates, and looks at it all the while.
-    private func migrate(_ deployment: LaunchedDeployment, _ arguments: String...) async throws -> Seen {
+    private func migrate(
+        _ deployment: LaunchedDeployment,
+        _ words: String...,
+        arguments: [String]
+    ) async throws -> Seen {
         try await withThrowingTaskGroup(of: Seen?.self) { group in
             group.addTask {
                 let (output, exit) = try await Launcher.run(
-                    ["migrate"] + arguments,
+                    ["migrate"] + words + arguments,
                     environment: deployment.environment,
                     within: .seconds(90)
                 )

@@ -25,10 +25,17 @@ import Testing
 
         /// Begins a migration under a launcher that is killed after a step's record.
         ///
+        /// - Parameters:
+        ///   - step: the step.
+        ///   - request: the migration.
+        ///   - serves: whether requests are answered without a launcher.
+        ///   - kill: is done before.
         /// - Returns: in which step it has died, which may be the next one, and what runs then.
+        /// - Throws: when it does not come so far.
         func killed(
             in step: MigrationStep,
             _ request: MigrationRequest,
+            serves: Bool = true,
             before kill: () async throws -> Void = {}
         ) async throws -> (step: MigrationStep, pids: [String: Int32]) {
             try await self.launch { program in
@@ -40,7 +47,7 @@ import Testing
                 }
             }
             let died = try #require(try self.deployment.history.unfinished?.step)
-            try await self.clients.answers(20)
+            if serves { try await self.clients.answers(20) }
             return (died, self.deployment.pids)
         }
 
@@ -52,10 +59,12 @@ import Testing
             }
             let records = try self.deployment.history.records
             #expect(records.map(\.step) == [step], "\(records)")
+            let holder = generation == 1 ? "\(name)/" : "\(name)@\(generation)/"
             try await eventually(within: .seconds(30), "the other generation is gone") {
-                self.deployment.replicas == self.deployment.replicas(of: generation)
+                self.deployment.replicas.allSatisfy { $0.hasPrefix(holder) }
             }
-            #expect(self.deployment.pids == pids.filter { self.deployment.replicas(of: generation).contains($0.key) })
+            #expect(self.deployment.pids == pids.filter { $0.key.hasPrefix(holder) })
+            #expect(self.deployment.replicas.count >= 2, "\(self.deployment.replicas)")
             #expect(try await self.deployment.client.status().generation == generation)
             try await self.clients.answers(20)
         }
@@ -71,6 +80,7 @@ import Testing
 
     private func scene(
         _ name: String,
+        worker: String = "{builtin: worker}",
         _ body: (Scene) async throws -> Void
     ) async throws {
         try await withTemporaryDirectory { directory in
@@ -79,7 +89,7 @@ import Testing
                 survive: true
                 processes:
                   frontend: {builtin: frontend}
-                  worker: {builtin: worker}
+                  worker: \(worker)
                 """
             let deployment = try KilledDeployment(name, in: directory, manifest: manifest)
             let clients = PublicClients(port: deployment.port)
@@ -234,6 +244,124 @@ import Testing
                 #expect(pids[worker] != nil && pids[worker] != ended, "\(program.output)")
                 _ = try await scene.deployment.client.migration(.promote)
                 try await scene.expectEnd(.done, 2, with: pids)
+            }
+        }
+    }
+
+    // MARK: Generations that are not both complete
+
+    /// Devices that no machine has to have: nobody uses them here.
+    private static let workers = "{builtin: worker, replicas: 3, gpus: [0, 1, 2]}"
+    private static let places = ["worker-0": ["0"], "worker-1": ["1"], "worker-2": ["2"]]
+
+    private static func gpus(_ status: DeploymentStatus) -> [String: [String]] {
+        let workers = status.replicas.filter { $0.role == .worker }
+        return Dictionary(workers.map { ($0.name, $0.gpus ?? []) }) { first, _ in first }
+    }
+
+    private static func request(_ strategy: MigrationSettings.Strategy, observe: Double) -> MigrationRequest {
+        var request = MigrationRequest(requestPlane: "http", strategy: strategy)
+        (request.observe, request.rollbackWindow) = (observe, 0)
+        return request
+    }
+
+    @Test func `rolling goes on with the workers that are left, each on the GPU of the one whose place it takes`()
+        async throws
+    {
+        try await self.scene("resumed-rolling", worker: Self.workers) { scene in
+            let (_, pids) = try await scene.killed(in: .observing, Self.request(.rolling, observe: 600))
+            let first = "resumed-rolling@2/worker-0"
+            #expect(pids.count == 5 && pids[first] != nil, "two workers of the old one, one of the new: \(pids)")
+            try await scene.launch { program in
+                try await program.waitForOutput("goes on at its step observing (33 %)")
+                _ = try await scene.expect(.observing)
+                #expect(scene.deployment.pids == pids, "\(program.output)")
+                // In the middle of the second wave: its old worker has just gone.
+                _ = try await scene.deployment.client.migration(.promote)
+                try await eventually("the next worker goes") {
+                    scene.deployment.pids["resumed-rolling/worker-1"] == nil
+                }
+                program.send(SIGKILL)
+                try await program.waitForExit()
+            }
+            try await scene.clients.answers(20)
+            let left = scene.deployment.pids
+            try await scene.launch { program in
+                try await program.waitForOutput("goes on at its step ")
+                try await eventually(within: .seconds(60), "it comes to its last part: \(program.output)") {
+                    if try scene.deployment.history.unfinished == nil { return true }
+                    // Each part is watched for ten minutes otherwise.
+                    _ = try? await scene.deployment.client.migration(.promote)
+                    return false
+                }
+                let all = scene.deployment.pids
+                try await scene.expectEnd(.done, 2, with: all)
+                #expect(all.keys.filter { $0.hasPrefix("resumed-rolling@2/worker-") }.count == 3)
+                #expect(all[first] == left[first], "what had changed places already is not touched")
+                #expect(Self.gpus(try await scene.deployment.client.status()) == Self.places)
+            }
+        }
+    }
+
+    @Test func `rolling that is taken back later gives the old generation its workers and GPUs back`() async throws {
+        try await self.scene("resumed-back", worker: Self.workers) { scene in
+            let (_, pids) = try await scene.killed(in: .observing, Self.request(.rolling, observe: 600))
+            try await scene.launch { program in
+                _ = try await scene.expect(.observing)
+                let (said, exit) = try await scene.deployment.command("rollback")
+                #expect(exit == .code(0), "\(said)")
+                try await eventually(within: .seconds(60), "it is taken back: \(program.output)") {
+                    try scene.deployment.history.unfinished == nil
+                }
+                #expect(try scene.deployment.history.records.map(\.step) == [.rolledBack])
+                let all = scene.deployment.pids
+                #expect(all.count == 4 && all["resumed-back/worker-0"] != nil, "\(all)")
+                for worker in ["worker-1", "worker-2"] {
+                    #expect(all["resumed-back/\(worker)"] == pids["resumed-back/\(worker)"])
+                }
+                let status = try await scene.deployment.client.status()
+                #expect(status.generation == 1 && Self.gpus(status) == Self.places)
+            }
+        }
+    }
+
+    @Test(arguments: [MigrationStep.starting, .observing])
+    func `recreate goes on with the generation that there is`(step: MigrationStep) async throws {
+        try await self.scene("resumed-recreate") { scene in
+            let worker = "resumed-recreate@2/worker"
+            // What comes before the new one is proved waits, and for the next launcher.
+            let isEarly = step == .starting
+            let request = Self.request(.recreate, observe: 600)
+            let (_, pids) = try await scene.killed(in: step, request, serves: !isEarly) {
+                guard isEarly else { return }
+                try await eventually("its worker is started") { scene.deployment.pids[worker] != nil }
+            }
+            #expect(pids[worker] != nil && pids["resumed-recreate/worker"] == nil, "\(pids)")
+            try await scene.launch { program in
+                try await program.waitForOutput("goes on at its step ")
+                _ = try await scene.expect(.observing)
+                _ = try await scene.deployment.client.migration(.promote)
+                let all = scene.deployment.pids
+                try await scene.expectEnd(.done, 2, with: all)
+                #expect(all[worker] == pids[worker] && all.count == 2, "\(all)")
+            }
+        }
+    }
+
+    @Test func `recreate that is taken back later starts the old generation again`() async throws {
+        try await self.scene("resumed-anew", worker: "{builtin: worker, gpus: [0]}") { scene in
+            _ = try await scene.killed(in: .observing, Self.request(.recreate, observe: 600))
+            try await scene.launch { program in
+                _ = try await scene.expect(.observing)
+                let (said, exit) = try await scene.deployment.command("rollback")
+                #expect(exit == .code(0), "\(said)")
+                try await eventually(within: .seconds(60), "it is taken back: \(program.output)") {
+                    try scene.deployment.history.unfinished == nil
+                }
+                #expect(try scene.deployment.history.records.map(\.step) == [.rolledBack])
+                let all = scene.deployment.pids
+                #expect(Set(all.keys) == ["resumed-anew/frontend", "resumed-anew/worker"])
+                #expect(try await scene.deployment.client.status().generation == 1)
             }
         }
     }

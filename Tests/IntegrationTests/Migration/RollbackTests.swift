@@ -77,7 +77,7 @@ struct RollbackTests {
                 )
                 let slow = try await generations.takesBack(
                     late,
-                    because: "time to first token 3",
+                    because: "time to first token ",
                     "the limit is 3 times"
                 ) {
                     try await $0.waitForOutput("observing 1 of 2")
@@ -88,7 +88,7 @@ struct RollbackTests {
                 // One that is killed once is started again; the second time is one too many.
                 let fragile = try generations.manifest(
                     frontend: "{builtin: frontend, restart: {initialDelay: 100ms}}",
-                    migration: ", thresholds: {errorRate: 100%}"
+                    migration: ", thresholds: {errorRate: 100%, \(FaultyGenerations.patience)}"
                 )
                 endings.append(
                     try await generations.takesBack(fragile, because: "g4/frontend was started again 2 times") {
@@ -141,7 +141,10 @@ struct RollbackTests {
                 }
                 generations.switchOff()
                 // While it is watched.
-                let watched = try generations.manifest(plane: "nats", migration: ", thresholds: {errorRate: 100%}")
+                let watched = try generations.manifest(
+                    plane: "nats",
+                    migration: ", thresholds: {errorRate: 100%, \(FaultyGenerations.patience)}"
+                )
                 endings.append(
                     try await generations.takesBack(
                         watched,

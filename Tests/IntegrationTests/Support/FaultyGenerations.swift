@@ -15,6 +15,9 @@ struct FaultyGenerations: Sendable {
     static let frontend = "{builtin: frontend}"
     static let worker = #"{builtin: worker, args: [--engine, echo, --model-name, "{{model}}"]}"#
 
+    /// Thresholds for tests that are not about times: on a machine that others use too, they would end migrations.
+    static let patience = "firstToken: 100, betweenTokens: 100"
+
     let deployment: LaunchedDeployment
 
     /// The fault of a Python worker is there while this file is.
@@ -66,18 +69,19 @@ struct FaultyGenerations: Sendable {
         nats: String = "managed",
         migration: String = ""
     ) -> String {
-        """
-        name: chat
-        model: echo
-        planes: \(plane)
-        discovery: file
-        gateway: true
-        infrastructure: {nats: \(nats)}
-        migration: {steps: [25, 100], observe: 6s, rollbackWindow: 0s\(migration)}
-        processes:
-          frontend: \(frontend)
-          worker: \(worker)
-        """
+        let thresholds = migration.contains("thresholds") ? "" : ", thresholds: {\(Self.patience)}"
+        return """
+            name: chat
+            model: echo
+            planes: \(plane)
+            discovery: file
+            gateway: true
+            infrastructure: {nats: \(nats)}
+            migration: {steps: [25, 100], observe: 6s, rollbackWindow: 0s\(migration)\(thresholds)}
+            processes:
+              frontend: \(frontend)
+              worker: \(worker)
+            """
     }
 
     /// Writes the manifest of a new generation.

@@ -7,7 +7,7 @@ final class PublicClients: Sendable {
     /// What the clients have seen.
     struct Counts: Sendable {
         var answered = 0
-        /// Connections that were not accepted, or refused.
+        /// Connections that were not accepted, or refused, while the port had to be open.
         var refused: [String] = []
         /// Requests without a whole answer of 200.
         var lost: [String] = []
@@ -18,6 +18,7 @@ final class PublicClients: Sendable {
     private struct State: Sendable {
         var counts = Counts()
         var isOver = false
+        var isOpen = true
     }
 
     private let state = Mutex(State())
@@ -33,6 +34,12 @@ final class PublicClients: Sendable {
     var counts: Counts { self.state.withLock { $0.counts } }
 
     private func count(_ body: (inout Counts) -> Void) { self.state.withLock { body(&$0.counts) } }
+    /// Whether the port has to be open: when it need not be, nobody counts what is refused.
+    var isOpen: Bool {
+        get { self.state.withLock(\.isOpen) }
+        set { self.state.withLock { $0.isOpen = newValue } }
+    }
+
     private var isOver: Bool { self.state.withLock { $0.isOver } }
 
     /// Runs clients while a body runs; they end with a whole answer.
@@ -111,8 +118,9 @@ final class PublicClients: Sendable {
     }
 
     private func connect() -> ClientSocket? {
+        let wasOpen = self.isOpen
         do { return try ClientSocket(port: self.port) } catch {
-            self.count { $0.refused.append("\(error)") }
+            if wasOpen, self.isOpen { self.count { $0.refused.append("\(error)") } }
             return nil
         }
     }

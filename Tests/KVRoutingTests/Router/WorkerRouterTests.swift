@@ -20,7 +20,12 @@ import Testing
         private let refusing: Mutex<Set<InstanceID>> = Mutex([])
         let sent = Recorded<[UInt64]>([])
 
+        private let refusal: Mutex<@Sendable () -> Void> = Mutex({})
+
         func refuse(_ worker: UInt64) { self.refusing.withLock { _ = $0.insert(InstanceID(rawValue: worker)) } }
+
+        /// Is called whenever a request was not taken, before that is said.
+        func onRefusal(_ body: @escaping @Sendable () -> Void) { self.refusal.withLock { $0 = body } }
 
         func answer(_ id: String) -> AsyncThrowingStream<ResponseItem, any Error>.Continuation? {
             self.answers.withLock { $0[id] }
@@ -28,6 +33,7 @@ import Testing
 
         func send(_ request: OutgoingRequest, to instance: Instance) async throws(RequestPlaneError) -> ResponseStream {
             if self.refusing.withLock({ $0.contains(instance.id) }) {
+                self.refusal.withLock { $0 }()
                 throw RequestPlaneError(.connectFailed, "nobody is there")
             }
             self.sent.value.append(instance.id.rawValue)
@@ -40,6 +46,7 @@ import Testing
     private func router(
         _ workers: Workers,
         id: UInt64 = 7,
+        of ids: ClosedRange<UInt64> = 1...2,
         tell: @escaping @Sendable (ActiveSequenceEvent) -> Void = { _ in }
     ) -> WorkerRouter {
         var configuration = RouterConfiguration()
@@ -56,15 +63,19 @@ import Testing
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
             tell: tell
         )
-        var snapshot = DiscoverySnapshot()
-        for worker in [UInt64(1), 2] {
-            let id = InstanceID(rawValue: worker)
-            snapshot.instances.append(
-                InstanceRecord(Instance(endpoint: Self.endpoint, id: id, transport: .tcp("127.0.0.1:1/\(worker)/x")))
-            )
-        }
-        router.follow(snapshot)
+        router.follow(Self.snapshot(ids))
         return router
+    }
+
+    private static func snapshot(_ ids: ClosedRange<UInt64>) -> DiscoverySnapshot {
+        DiscoverySnapshot(
+            instances: ids.map { worker in
+                let id = InstanceID(rawValue: worker)
+                return InstanceRecord(
+                    Instance(endpoint: Self.endpoint, id: id, transport: .tcp("127.0.0.1:1/\(worker)/x"))
+                )
+            }
+        )
     }
 
     private func request(_ id: String) -> IncomingRequest {
@@ -131,6 +142,46 @@ import Testing
         let none = try await self.texts(await router.generate(self.request("none")))
         #expect(none == ["Unavailable: no worker serves dynamo.backend.generate"])
         #expect(router.counts.counted == 0)
+    }
+
+    @Test func `of workers that were killed one after the other none costs a request its answer`() async throws {
+        let workers = Workers()
+        let router = self.router(workers, of: 1...4)
+        for worker in UInt64(1)...3 { workers.refuse(worker) }
+        for number in 0..<4 {
+            let stream = await router.generate(self.request("r\(number)"))
+            workers.answer("r\(number)")?.finish()
+            #expect(try await self.texts(stream).isEmpty)
+        }
+        #expect(workers.sent.value == [4, 4, 4, 4])
+        #expect(router.counts.counted == 0)
+    }
+
+    @Test func `a worker that leaves while a request is on its way to it does not take another's place`() async throws {
+        let workers = Workers()
+        let router = self.router(workers)
+        // Which one is asked is the router's affair.
+        let first = await router.generate(self.request("first"))
+        workers.answer("first")?.finish()
+        #expect(try await self.texts(first).isEmpty)
+        let asked = try #require(workers.sent.value.first)
+        let other = 3 - asked
+        let left = Recorded(0)
+        workers.refuse(asked)
+        workers.onRefusal {
+            left.value += 1
+            router.follow(Self.snapshot(other...other))
+        }
+        var requests = 0
+        while left.value == 0, requests < 200 {
+            requests += 1
+            router.follow(Self.snapshot(1...2))
+            let stream = await router.generate(self.request("r\(requests)"))
+            workers.answer("r\(requests)")?.finish()
+            #expect(try await self.texts(stream).isEmpty)
+        }
+        #expect(left.value == 1, "it was asked")
+        #expect(workers.sent.value == [asked] + Array(repeating: other, count: requests))
     }
 
     @Test func `routers tell each other over NATS what runs where`() async throws {

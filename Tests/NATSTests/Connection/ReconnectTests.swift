@@ -37,6 +37,45 @@ import Testing
         }
     }
 
+    @Test func `what is meant for one connection is not sent on the next`() async throws {
+        let (port, seen) = (try freePort(), Recorded<[String]>([]))
+        let connection = try await NATSServerFixture.run(port: port) { server in
+            let connection = try await NATSConnection.connect(server.configuration(), logger: Logger(label: "test"))
+            _ = try await connection.answer("svc", queueGroup: "q") { message in
+                seen.update { $0.append(String(buffer: message.payload)) }
+                return message
+            }
+            #expect(await self.outcome(of: "first", on: 0, connection) == "first")
+            return connection
+        }
+        try await eventually("the loss is noticed") { connection.statistics.phase == .reconnecting }
+        let waiting = Task { await self.outcome(of: "late", on: 0, connection) }
+        try await NATSServerFixture.run(port: port) { _ in
+            #expect(await waiting.value == "disconnected")
+            #expect(await self.outcome(of: "too late", on: 0, connection) == "disconnected")
+            #expect(await self.outcome(of: "second", on: 1, connection) == "second")
+            #expect(seen.value == ["first", "second"])
+            await connection.close()
+        }
+    }
+
+    /// What came of a request that may be sent on one connection only: its answer, or what is wrong.
+    private func outcome(of text: String, on number: Int, _ connection: NATSConnection) async -> String {
+        await withCheckedContinuation { continuation in
+            connection.startRequest(
+                "svc",
+                payload: ByteBuffer(string: text),
+                timeout: .seconds(20),
+                connection: number
+            ) { result in
+                switch result {
+                case .success(let message): continuation.resume(returning: String(buffer: message.payload))
+                case .failure(let error): continuation.resume(returning: "\(error.code)")
+                }
+            }
+        }
+    }
+
     @Test func `a flush without a connection ends in its time`() async throws {
         let port = try freePort()
         let connection = try await NATSServerFixture.run(port: port) { server in

@@ -9,14 +9,18 @@ import Testing
     /// A request to a worker that is played by the body, which gets it once it has arrived.
     private func withRequest(
         grace: Duration,
+        isAcknowledged: Bool = true,
         _ body: (Loopback, Instance, RawSocket, Task<[String], any Error>) async throws -> Void
     ) async throws {
-        try await Loopback.run({ $0.responseStream.departureGrace = grace }) { loopback in
+        try await Loopback.run({
+            $0.responseStream.departureGrace = grace
+            $0.responseStream.deliveryGrace = isAcknowledged ? grace : .milliseconds(100)
+        }) { loopback in
             try await RawSocket.listen { listener in
                 let answer = Task { try await loopback.send("{}", to: listener.instance).texts() }
                 let request = try await listener.connection(0)
                 try await eventually("the request has arrived") { (try? callHomeAddress(of: request)) != nil }
-                try await request.send(ByteBuffer(integer: UInt32(0)))
+                if isAcknowledged { try await request.send(ByteBuffer(integer: UInt32(0))) }
                 try await body(loopback, listener.instance, request, answer)
                 answer.cancel()
             }
@@ -39,6 +43,29 @@ import Testing
             let error = await #expect(throws: RequestPlaneError.self) { try await answer.value }
             #expect(error?.code == .unavailable)
             #expect(error?.message.contains("left discovery") == true)
+        }
+    }
+
+    @Test func workerThatNeverAcknowledges() async throws {
+        try await self.withRequest(grace: .seconds(60), isAcknowledged: false) { loopback, instance, _, answer in
+            loopback.manager.instanceHasLeft(instance)
+            let error = await #expect(throws: RequestPlaneError.self) { try await answer.value }
+            #expect(error?.code == .unavailable)
+            #expect(error?.message.contains("has not acknowledged the request") == true)
+        }
+    }
+
+    @Test func workerThatIsBackBeforeItAcknowledges() async throws {
+        try await self.withRequest(grace: .seconds(60), isAcknowledged: false) { loopback, instance, request, answer in
+            loopback.manager.instanceHasLeft(instance)
+            loopback.manager.instanceIsBack(instance)
+            let start = ContinuousClock.now
+            try await eventually("the grace is over") { ContinuousClock.now - start > .milliseconds(300) }
+            try await request.send(ByteBuffer(integer: UInt32(0)))
+            let socket = try await self.callHome(for: request)
+            try await socket.send(Prologue.refused("no", nil).encoded)
+            let error = await #expect(throws: RequestPlaneError.self) { try await answer.value }
+            #expect(error?.code == .remote)
         }
     }
 

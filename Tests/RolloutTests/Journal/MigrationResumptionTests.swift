@@ -48,9 +48,21 @@ struct MigrationResumptionTests {
         let history = try Self.history(step, stage: stage)
         let resumption = try #require(try history.resumption(calledWith: JournalSamples.base))
         #expect(resumption.position == Position(expected, stage: stage))
-        #expect(resumption.share == share && !resumption.isPaused && resumption.asksPerson)
+        #expect(resumption.share([5, 25, 100]) == share && !resumption.isPaused && resumption.asksPerson)
         #expect(resumption.isCommitted == [.draining, .warm].contains(step))
-        #expect(resumption.words.contains("goes on at its step \(step.rawValue)"), "\(resumption.words)")
+        let words = resumption.words([5, 25, 100])
+        #expect(words.contains("goes on at its step \(step.rawValue)"), "\(words)")
+    }
+
+    @Test func `with rolling the parts are those of its workers`() throws {
+        let history = try Self.history(.shifting, stage: 1, Self.began(.rolling))
+        let resumption = try #require(try history.resumption(calledWith: JournalSamples.base))
+        #expect(resumption.share([33, 66, 100]) == 33 && resumption.finishedStages(of: 3) == 1)
+        #expect(resumption.words([33, 66, 100]).hasSuffix("goes on at its step shifting (66 %)"))
+        let proving = try Self.history(.canary, Self.began(.rolling))
+        #expect(try proving.resumption(calledWith: JournalSamples.base)?.finishedStages(of: 3) == 0)
+        let late = try Self.history(.warm, stage: 2, Self.began(.rolling))
+        #expect(try late.resumption(calledWith: JournalSamples.base)?.finishedStages(of: 3) == 3)
     }
 
     @Test(arguments: [MigrationStep.retiring, .rollingBack])
@@ -68,7 +80,7 @@ struct MigrationResumptionTests {
             } catch { return error.description }
         }
         #expect(try reason(Self.history(.preparing)) == "nothing of it had been done")
-        #expect(try reason(Self.history(.shifting, Self.began(.rolling))) == "with 'rolling' that is not possible")
+        #expect(try reason(Self.history(.emptying, Self.began(.recreate))) == "nothing of it had been done")
         #expect(
             try reason(Self.history(.shifting, JournalSamples.began()))
                 == "the launcher that began it did not note how it is done"
@@ -83,7 +95,10 @@ struct MigrationResumptionTests {
         try history.add(JournalRecord(.paused(true, migration: 1), time: JournalSamples.time))
         try history.add(JournalRecord(.step(.shifting, stage: 0, migration: 1), time: JournalSamples.time))
         let resumption = try #require(try history.resumption(calledWith: JournalSamples.base))
-        #expect(resumption.isPaused && resumption.words.hasSuffix("goes on at its step shifting (5 %), paused"))
+        #expect(
+            resumption.isPaused
+                && resumption.words([5, 25, 100]).hasSuffix("goes on at its step shifting (5 %), paused")
+        )
         try history.add(JournalRecord(.paused(false, migration: 1), time: JournalSamples.time))
         #expect(try history.resumption(calledWith: JournalSamples.base)?.isPaused == false)
     }

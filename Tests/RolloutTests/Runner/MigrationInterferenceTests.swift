@@ -318,8 +318,7 @@ import Testing
     }
 
     /// Runs a body while no file of this process may grow beyond a size: what a full disk does, without one.
-    private static func withFilesLimited<Value>(to bytes: Int, _ body: () async throws -> Value) async rethrows -> Value
-    {
+    static func withFilesLimited<Value>(to bytes: Int, _ body: () async throws -> Value) async rethrows -> Value {
         var before = rlimit()
         getrlimit(__rlimit_resource_t(RLIMIT_FSIZE.rawValue), &before)
         let handler = signal(SIGXFSZ, SIG_IGN)

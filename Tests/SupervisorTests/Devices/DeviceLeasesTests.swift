@@ -73,6 +73,37 @@ import Testing
         #expect(held().isEmpty)
     }
 
+    @Test func `what a launcher before this one has leased is this one's, and of a dead one the remedy is said`()
+        async throws
+    {
+        let device = Self.device("d")
+        let dead = try Stranger(["/bin/true"]).pid
+        try await eventually("it is gone") { kill(dead, 0) != 0 }
+        let old = try #require(AbstractName.bind("dynamo-launch/gpu/e/\(dead)/\(getuid())/beef2/chat/\(device)"))
+        let leases = DeviceLeases(deployment: "demo")
+        let error = await #expect(throws: DeviceLeases.Failure.self) {
+            try await leases.take([device], isShared: false)
+        }
+        #expect(
+            error?.description.hasSuffix(
+                "), whose launcher is gone and whose processes go on ('dynamo-launch up MANIFEST' adopts them, 'dynamo-launch stop chat' ends them)"
+            ) == true,
+            "\(error?.description ?? "")"
+        )
+        leases.adopt([old])
+        #expect(leases.devices == [device])
+        #expect(!DeviceLeases.others().contains { $0.device == device })
+        close(old)
+        try await leases.take([device], isShared: false)
+        let copies = leases.copies(of: [device, "another"])
+        #expect(copies.count == 1)
+        for copy in copies { close(copy) }
+        func held() -> Bool { (ProcessTable.read("/proc/net/unix") ?? []).firstRange(of: Array(device.utf8)) != nil }
+        #expect(held())
+        leases.release()
+        #expect(!held())
+    }
+
     @Test func `a name that is too long is cut, and the device is whole`() async throws {
         let device = "MIG-GPU-\(getpid())-1234-1234-123456789012/11/12"
         let leases = DeviceLeases(deployment: String(repeating: "long-name-", count: 6))

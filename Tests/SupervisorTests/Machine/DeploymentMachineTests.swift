@@ -1,4 +1,5 @@
 import Deployment
+import Glibc
 import Testing
 
 @testable import Supervisor
@@ -95,6 +96,27 @@ private struct Deployment {
         #expect(levels == [0, 1, 2, 0])
         let selfish = ReplicaPlan.shell("a", "", dependencies: [Dependency(process: "a", layer: .alive)])
         #expect(DeploymentTimes.levels(of: [selfish]) == [0])
+    }
+
+    @Test func `what a person had stopped under an earlier launcher is missing, and keeps nothing from being ready`() {
+        var deployment = Deployment([.shell("a", "", role: .infrastructure), .shell("b", "", role: .infrastructure)])
+        for index in 0...1 {
+            var note = KeptNote()
+            note.isHalted = index == 1
+            deployment.feed(
+                .adopted(
+                    replica: index,
+                    .init(run: 1, restarts: 0, note: note, pid: index == 0 ? 1 : nil, startedAt: deployment.now)
+                )
+            )
+        }
+        deployment.feed(.begin)
+        #expect(!deployment.spawned(0).contains(.verify), "its end is not told yet")
+        #expect(deployment.ends(1, .signalled(SIGTERM)).contains(.verify))
+        #expect(deployment.feed(.verified([])) == [.ready(seconds: 0), .degraded(replicas: ["b"])])
+        #expect(deployment.machine.phase == .degraded, "so that it can be told to start it")
+        #expect(Deployment.started(deployment.feed(.rolloutRequested(Rollout(.start, ["b"])))) == [1])
+        #expect(deployment.spawned(1, run: 2).contains(.recovered))
     }
 
     @Test func stopsInReverseLevelByLevel() {

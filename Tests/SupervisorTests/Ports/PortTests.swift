@@ -76,6 +76,25 @@ import Testing
         #expect(try first.lease(.init(name: "w")) == port)
     }
 
+    @Test func `leases that were taken over are given to who asks for them, and the rest is given back`() throws {
+        let before = PortLeases(holder: "a")
+        let ports = try ["w", "x", "y"].map { try before.lease(.init(name: $0)) }
+        let block = try before.lease(.init(name: "kv", count: 3))
+        let leases = PortLeases(holder: "a")
+        leases.adopt(before.copies + [Int32(open("/dev/null", O_RDONLY))])
+        before.release()
+        #expect(try PortLeases(holder: "a").preview(.init(name: "w")) != ports[0])
+        #expect(try leases.lease(.init(name: "w")) == ports[0])
+        #expect(try leases.lease(.init(name: "kv", count: 3)) == block)
+        leases.takeBack(ports[1]..<(ports[1] + 1))
+        leases.discardInherited()
+        let others = PortLeases(holder: "a")
+        #expect(try others.preview(.init(name: "w")) != ports[0])
+        #expect(try others.preview(.init(name: "x")) != ports[1])
+        #expect(try others.preview(.init(name: "y")) == ports[2])
+        #expect(try others.preview(.init(name: "kv", count: 3)) != block)
+    }
+
     @Test func leasesOfTheDeadExpire() throws {
         var leases: PortLeases? = PortLeases(holder: "a")
         let port = try leases?.lease(.init(name: "w"))

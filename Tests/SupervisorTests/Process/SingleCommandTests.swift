@@ -46,8 +46,11 @@ struct SingleCommandTests {
         #expect(result.failure == "no end within 1s")
         #expect(pids.count == 2 && pids.allSatisfy(isRunning))
         // When it can, the keeper does what it was asked for, and goes.
-        kill(try #require(pids.last), SIGCONT)
+        let keeper = try #require(pids.last)
+        kill(keeper, SIGCONT)
         try await eventually("it has ended") { !pids.contains(where: isRunning) }
+        _ = await self.run(["true"])
+        #expect(access("/proc/\(keeper)", F_OK) != 0, "nobody has reaped it")
     }
 
     @Test func oneThatTakesTooLongIsKilledWithAllThatItStarted() async throws {

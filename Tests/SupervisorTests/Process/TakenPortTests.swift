@@ -11,15 +11,15 @@ import Testing
 @Suite(.serialized, .timeLimit(.minutes(2)))
 struct TakenPortTests {
     /// A program that binds its port and serves, or says as Python does that it cannot.
-    private static func server(_ folder: ScratchFolder, port: Int, leased: Bool = true) -> ReplicaPlan {
+    private static func server(_ folder: ScratchFolder, port: Int, leased: Bool = true, rank: Int = 0) -> ReplicaPlan {
         let code =
             "import socket,os,time; s=socket.socket(); s.bind(('127.0.0.1',int(os.environ['PORT']))); s.listen(); print('serving',flush=True); time.sleep(1000)"
         return .shell(
             "worker",
             // Nobody binds it before the test lets it.
             "while [ ! -e \(folder.path)/go ]; do sleep 0.02; done; exec python3 -c \"\(code)\"",
-            environment: [EnvironmentVariable(name: "PORT", value: "\(port)", source: .derived)],
-            ports: [PortPlan(name: "system", port: port, leased: leased)],
+            environment: [EnvironmentVariable(name: "PORT", value: "\(port + rank)", source: .derived)],
+            ports: [PortPlan(name: "system", port: port, leased: leased, block: rank + 1)],
             readiness: [
                 LayerProbe(layer: .alive, probe: .process),
                 LayerProbe(layer: .port, probe: .logLine(pattern: "^serving$")),
@@ -60,14 +60,17 @@ struct TakenPortTests {
         }
     }
 
-    @Test func `a program that exits because of it is started at once with another port`() async throws {
+    /// Also one of the ports after it, where it is the first of some in a row.
+    @Test(arguments: [0, 2]) func `a program that exits because of it is started at once with another port`(
+        rank: Int
+    ) async throws {
         let folder = ScratchFolder()
         let renewals = Renewals()
-        let port = try renewals.leases.lease(PortLeases.Request(name: "first"))
-        let plan = Plan.test(folder, [Self.server(folder, port: port)])
+        let port = try renewals.leases.lease(PortLeases.Request(name: "first", count: rank + 1))
+        let plan = Plan.test(folder, [Self.server(folder, port: port, rank: rank)])
         try await RunningSupervisor.run(plan, renewPorts: Self.renew(folder, renewals)) { running in
             try await eventually("started") { !running.pids(of: "worker").isEmpty }
-            let stranger = try await Self.squatter(port)
+            let stranger = try await Self.squatter(port + rank)
             try Data().write(to: URL(filePath: "\(folder.path)/go"))
             // Its restart delay is half a minute: this is no restart.
             try await running.becomesReady()
@@ -79,11 +82,12 @@ struct TakenPortTests {
             #expect(told.count == 1)
             #expect(
                 told.first?.hasPrefix(
-                    "port \(port) (system) is taken by pid \(stranger.pid) (/usr/bin/python3 -c import socket"
+                    "port \(port + rank) (system) is taken by pid \(stranger.pid) (/usr/bin/python3 -c import socket"
                 ) == true,
                 "\(told)"
             )
-            #expect(told.first?.hasSuffix("; it gets \(renewed)") == true)
+            let words = rank > 0 ? "\(renewed) to \(renewed + rank)" : "\(renewed)"
+            #expect(told.first?.hasSuffix("; it gets \(words)") == true)
             #expect(
                 renewals.asked.withLock { $0 } == [PortRenewal(process: "worker", index: 0, name: "system", port: port)]
             )
@@ -91,13 +95,14 @@ struct TakenPortTests {
         }
     }
 
-    @Test func `one that is taken before the start is not even tried`() async throws {
+    /// Also one of the ports after it, where it is the first of some in a row.
+    @Test(arguments: [0, 2]) func `one that is taken before the start is not even tried`(rank: Int) async throws {
         let folder = ScratchFolder()
         try Data().write(to: URL(filePath: "\(folder.path)/go"))
         let renewals = Renewals()
-        let port = try renewals.leases.lease(PortLeases.Request(name: "first"))
-        let stranger = try await Self.squatter(port)
-        let plan = Plan.test(folder, [Self.server(folder, port: port)])
+        let port = try renewals.leases.lease(PortLeases.Request(name: "first", count: rank + 1))
+        let stranger = try await Self.squatter(port + rank)
+        let plan = Plan.test(folder, [Self.server(folder, port: port, rank: rank)])
         try await RunningSupervisor.run(plan, renewPorts: Self.renew(folder, renewals)) { running in
             try await running.becomesReady()
             #expect(running.isReady)

@@ -76,7 +76,7 @@ struct OrphanTests {
         /// The launcher goes without a word.
         func die() { self.keeper = nil }
 
-        func adopted() throws -> Orphans { try #require(try Orphans.adopt(self.door)) }
+        func adopted() throws -> Orphans { try #require(try Orphans.find(behind: self.door)) }
     }
 
     private static func isGone(_ pid: Int32) -> Bool { ProcessTable.entry(of: pid).map(\.isZombie) ?? true }
@@ -161,7 +161,7 @@ struct OrphanTests {
         kept.die()
         try await eventually("it has written everything") { access("\(kept.folder.path)/done", F_OK) == 0 }
         let orphans = try kept.adopted()
-        let (keeper, runs) = try #require(orphans.take())
+        let (keeper, runs) = try #require(try orphans.take())
         let run = try #require(runs.first)
         let leftover = try #require(LogSpool(run.outputSpool)).leftover()
         var rest = 0
@@ -234,6 +234,102 @@ struct OrphanTests {
         try await eventually("the service is heard") { try isHeard() }
         #expect(KeeperVisit.finish(kept.door))
         try await eventually("gone") { KeeperVisit.look(kept.door) == nil }
+    }
+
+    @Test func `what is written before the next launcher has begun blocks nobody either, and an end by then is told`()
+        async throws
+    {
+        let kept = try Kept()
+        let gate = "\(kept.folder.path)/gate"
+        mkfifo(gate, 0o600)
+        // More than a pipe holds.
+        let flood = "read x < \(gate); head -c 1048576 /dev/zero | tr '\\0' a; touch \(kept.folder.path)/done; exit 7"
+        try kept.spawn(1, "flood", flood)
+        kept.die()
+        let (orphans, late) = (try kept.adopted(), try kept.adopted())
+        #expect(orphans.running == 1 && orphans.peek()?.first?.exit == nil)
+        close(open(gate, O_WRONLY | O_CLOEXEC))
+        try await eventually("it has written everything") { access("\(kept.folder.path)/done", F_OK) == 0 }
+        try await eventually("its end is known") { KeeperVisit.look(kept.door)?.ended == 1 }
+        let (keeper, runs) = try #require(try orphans.take())
+        #expect(try orphans.take() == nil)
+        let run = try #require(runs.first)
+        #expect(run.exit == .exited(7))
+        var size = try #require(LogSpool(run.outputSpool)).leftover().bytes.count
+        var buffer = [UInt8](repeating: 0, count: 1 << 16)
+        while case let count = read(run.output, &buffer, buffer.count), count > 0 { size += count }
+        #expect(size == 1 << 20)
+        keeper.finish()
+        try await eventually("gone") { Self.isGone(keeper.pid) }
+        #expect(throws: Orphans.Failure.self, "it is too late") { _ = try late.take() }
+    }
+
+    @Test func `who waits for the end of all can be interrupted, and the keeper goes on with it`() async throws {
+        let kept = try Kept()
+        let mark = "\(kept.folder.path)/asked"
+        try kept.spawn(1, "deaf", "trap 'touch \(mark)' TERM; touch \(mark).ready; while :; do sleep 0.05; done")
+        try await eventually("it listens") { access("\(mark).ready", F_OK) == 0 }
+        kept.die()
+        let orphans = try kept.adopted()
+        let keeper = orphans.keeper
+        defer { kill(keeper, SIGCONT) }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { await orphans.end() }
+            try await eventually("it is asked to end") { access(mark, F_OK) == 0 }
+            // Before it kills what does not obey.
+            kill(keeper, SIGSTOP)
+            let isThere = !Self.isGone(keeper)
+            group.cancelAll()
+            try await group.waitForAll()
+            // Unless this machine was so slow that it was too late.
+            if isThere { #expect(!Self.isGone(keeper)) }
+        }
+        kill(keeper, SIGCONT)
+        try await eventually(within: .seconds(30), "all of it is gone") { Self.isGone(keeper) }
+    }
+
+    @Test func `leases outlive the launcher, the next one gets all of them, and they end with the keeper`() async throws
+    {
+        let kept = try Kept()
+        try kept.spawn(1, "sleeper", "exec sleep 1000")
+        let mark = "test-\(getpid())-\(UInt32.random(in: 0 ... .max))"
+        func held() -> Set<String> {
+            let table = String(decoding: ProcessTable.read("/proc/net/unix") ?? [], as: UTF8.self)
+            return Set(table.split(separator: "\n").compactMap { $0.split(separator: "@").last }.map(String.init))
+                .filter { $0.hasPrefix(mark) }
+        }
+        func hold(_ names: Set<String>) throws {
+            let sockets = try names.map { try #require(AbstractName.bind($0)) }
+            #expect(kept.keeper?.hold(sockets) == nil)
+            for socket in sockets { close(socket) }
+        }
+        // More than a packet takes, of either direction.
+        let first = Set((0..<300).map { "\(mark)/a\($0)" })
+        let second = Set((0..<200).map { "\(mark)/b\($0)" })
+        try hold(first)
+        #expect(held() == first)
+        try hold(second)
+        try await eventually("the first ones are let go") { held() == second }
+        kept.die()
+        try await eventually("it is orphaned") { KeeperVisit.look(kept.door)?.running == 1 }
+        #expect(held() == second)
+        do {
+            let orphans = try kept.adopted()
+            let leases = orphans.copyLeases()
+            #expect(leases.count == second.count && Set(leases.compactMap { AbstractName.of($0) }) == second)
+            for lease in leases { close(lease) }
+        }
+        // Nobody has adopted it after all.
+        try await eventually("it is orphaned again") { KeeperVisit.look(kept.door)?.running == 1 }
+        #expect(held() == second)
+        let (keeper, _) = try #require(try kept.adopted().take())
+        #expect(keeper.hold([]) == nil)
+        try await eventually("all are let go") { held().isEmpty }
+        let name = try #require(AbstractName.bind("\(mark)/c"))
+        #expect(keeper.hold([name]) == nil)
+        close(name)
+        keeper.finish()
+        try await eventually("gone") { Self.isGone(keeper.pid) && held().isEmpty }
     }
 
     @Test func `without a door, and when it is told to, everything ends with the launcher`() async throws {

@@ -26,7 +26,7 @@ package struct ConformanceOptions: Sendable {
     package var capacity: Int?
     /// The largest request, as the transport measures it.
     package var requestLimit: Int?
-    /// Short times for acknowledgement and call-home, so that a check sees them pass.
+    /// Of acknowledgement and call-home: a short one lets a check see it pass.
     package var timeout: Duration?
 
     package init(capacity: Int? = nil, requestLimit: Int? = nil, timeout: Duration? = nil) {

@@ -32,12 +32,17 @@ extension ConformanceCheck {
                     ConnectionCutter.descriptorCount() <= descriptors + 4
                 }
             },
-            ConformanceCheck("many streams open at once") { transport in
+            ConformanceCheck("many streams open at once", self.patient) { transport in
                 let count = transport.manyStreams
-                try await ConformancePair.run(on: transport) { pair in try await self.manyStreams(pair, count) }
+                try await ConformancePair.run(on: transport, self.patient) { pair in
+                    try await self.manyStreams(pair, count)
+                }
             },
         ]
     }
+
+    /// How long one of many waits for its turn is the machine's concern.
+    private static let patient = ConformanceOptions(timeout: .seconds(60))
 
     private static func manyStreams(_ pair: ConformancePair, _ count: Int) async throws {
         let held = HeldHandler(items: 1)

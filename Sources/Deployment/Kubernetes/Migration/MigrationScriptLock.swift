@@ -89,7 +89,7 @@ extension MigrationScript {
                 [[ $(lease 2>/dev/null) != "$version|"* ]] || refuse "the lock '$lease' cannot be taken: ${line##*$'\n'}"
             done
             me=$self
-            date +%s >"$work/renewed"
+            note_renewal
             trap lost USR1
             keep_lock </dev/null >/dev/null 2>&1 8>&- 9>&- &
             keeper=$!
@@ -98,11 +98,17 @@ extension MigrationScript {
                 sleep "$pause"
             }
         }
+        # Two processes write it while they read it: it is whole at every moment.
+        note_renewal() {
+            local next=$work/renewed.$BASHPID
+            date +%s >"$next"
+            mv "$next" "$work/renewed"
+        }
         # Fails when another one has the lock.
         renew() {
             local line
             if patch_lease /spec/holderIdentity "$me" '' >/dev/null; then
-                date +%s >"$work/renewed"
+                note_renewal
             elif line=$(lease 2>&1); then
                 IFS='|' read -r _ line _ <<<"$line"
                 [ "$line" = "$me" ]

@@ -24,8 +24,8 @@ package final class JetStreamPublisher {
         package var refused = 0
         /// Messages that were stored after a later one.
         ///
-        /// Can only happen when the connection is lost and made again in the moment of sending; who depends on the order
-        /// must then send its whole state again.
+        /// A window is only sent on one connection, so this does not happen as long as the server keeps the order of each; who depends on
+        /// the order must then send its whole state again.
         package var disorders = 0
     }
 
@@ -78,7 +78,9 @@ package final class JetStreamPublisher {
             message.subject,
             headers: message.allHeaders,
             payload: message.payload,
-            timeout: self.jetStream.timeout
+            timeout: self.jetStream.timeout,
+            // On the next one it could be stored without those before it, which went with this one.
+            connection: self.connectionNumber
         ) { result in
             let acknowledgement: PublishAcknowledgement?
             do throws(JetStreamError) {

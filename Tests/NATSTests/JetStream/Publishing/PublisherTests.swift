@@ -91,7 +91,7 @@ import Testing
                 }
                 #expect(Set(numbers).count == 20_000)
                 #expect(try await jetStream.stream("s").state.messages == 20_000)
-                if statistics.disorders == 0 { #expect(numbers == Array(0..<20_000)) }
+                #expect(statistics.disorders == 0 && numbers == Array(0..<20_000))
                 await connection.0.close()
             }
         }

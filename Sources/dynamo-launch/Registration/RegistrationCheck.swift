@@ -11,19 +11,33 @@ struct RegistrationCheck: Sendable {
     let plan: Plan
     let logger: Logger
 
+    /// What a worker that serves needs to register, at the most.
+    private static let patience = Duration.seconds(10)
+    private static let pause = Duration.milliseconds(200)
+
     /// What is wrong; each text names the process as far as it can be known.
     func mismatches(at stage: Supervisor.VerificationStage) async -> [String] {
         guard let client = self.client else { return [] }
-        let snapshot: DiscoverySnapshot
-        do {
-            snapshot = try await client.snapshot(.exact(self.plan.namespace))
-        } catch {
-            return stage == .everythingReady ? ["discovery could not be read: \(error)"] : []
+        let deadline = ContinuousClock.now + Self.patience
+        while true {
+            // Who serves is asked first: an instance that comes between the two looks is in the second.
+            let owners = await self.owners()
+            let snapshot: DiscoverySnapshot
+            do {
+                snapshot = try await client.snapshot(.exact(self.plan.namespace))
+            } catch {
+                return stage == .everythingReady ? ["discovery could not be read: \(error)"] : []
+            }
+            let instances = snapshot.instances.map(\.instance)
+            let wrong = Self.wrongPlane(instances, owners: owners, plan: self.plan)
+            guard stage == .everythingReady else { return wrong }
+            let missing = Self.missing(instances, owners: owners)
+            // Dynamo's workers name their instance a moment before they register it.
+            guard wrong.isEmpty, !missing.isEmpty, ContinuousClock.now < deadline, !Task.isCancelled else {
+                return wrong + missing
+            }
+            try? await Task.sleep(for: Self.pause)
         }
-        let owners = await self.owners()
-        let instances = snapshot.instances.map(\.instance)
-        let wrong = Self.wrongPlane(instances, owners: owners, plan: self.plan)
-        return stage == .everythingReady ? wrong + Self.missing(instances, owners: owners) : wrong
     }
 
     /// Processes of another generation that are to be found in this one's namespace.
