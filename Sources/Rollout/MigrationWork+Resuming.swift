@@ -4,6 +4,15 @@ internal import Synchronization
 
 /// A migration that an earlier launcher has begun.
 extension MigrationWork {
+    /// What an earlier launcher has left.
+    struct Remains: Sendable {
+        /// What runs of each generation, or shall run; nil: nothing.
+        var old: Plan?
+        var new: Plan
+        /// Percent of the requests that the new generation gets.
+        var share: Int
+    }
+
     /// The steps before which the new generation must be seen to run.
     private static let proving: [MigrationStep] = [.starting, .verifying, .canary, .shifting, .draining]
 

@@ -21,15 +21,6 @@ final class MigrationWork: Sendable {
         var isUnseen = false
     }
 
-    /// What an earlier launcher has left.
-    struct Remains: Sendable {
-        /// What runs of each generation, or shall run; nil: nothing.
-        var old: Plan?
-        var new: Plan
-        /// Percent of the requests that the new generation gets.
-        var share: Int
-    }
-
     private let migration: PlannedMigration
     let control: any GenerationControl
     private let canary: MigrationRunner.CanaryRun

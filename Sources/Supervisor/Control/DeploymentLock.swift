@@ -118,9 +118,11 @@ final class DeploymentLock: Sendable {
     }
 
     /// Whether nobody holds the lock; it is not taken.
+    ///
+    /// One that may not be looked at may be held.
     static func isFree(path: String) -> Bool {
         let descriptor = Glibc.open(path, O_RDWR | O_CLOEXEC)
-        guard descriptor >= 0 else { return true }
+        guard descriptor >= 0 else { return errno == ENOENT || errno == ENOTDIR }
         defer { close(descriptor) }
         return flock(descriptor, LOCK_SH | LOCK_NB) == 0
     }

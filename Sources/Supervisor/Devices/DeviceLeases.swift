@@ -28,7 +28,7 @@ package final class DeviceLeases: Sendable {
         package var words: String {
             "deployment '\(self.deployment)' (pid \(self.pid), user \(UserName.of(self.user)))"
                 + (self.isShared ? ", which shares it" : "")
-                + (self.isOrphaned ? ", \(OrphanedDeployment.remedy(self.deployment))" : "")
+                + (self.isOrphaned ? ", \(OrphanedDeployment.remedy(self.deployment, of: self.user))" : "")
         }
 
         /// Takes such a name.

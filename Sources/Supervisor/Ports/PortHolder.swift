@@ -9,13 +9,15 @@ package struct PortHolder: Sendable, Hashable {
     package var deployment: String?
     /// Whether the launcher of that deployment is gone.
     package var isOrphaned = false
+    /// Whose that deployment is; nil: not known.
+    var user: UInt32?
 
     /// In words: `pid 812 (python3 -m http.server)`, and whose it is.
     package var words: String {
         let own = "pid \(self.pid) (\(self.command))"
         guard let deployment else { return own }
         return "\(own) of deployment '\(deployment)'"
-            + (self.isOrphaned ? ", \(OrphanedDeployment.remedy(deployment))" : "")
+            + (self.isOrphaned ? ", \(OrphanedDeployment.remedy(deployment, of: self.user ?? getuid()))" : "")
     }
 
     /// The same with the deployment that started it, which its keeper knows: it has the lock of the deployment's folder open.
@@ -31,6 +33,7 @@ package struct PortHolder: Sendable, Hashable {
             var holder = self
             holder.deployment = String(name)
             holder.isOrphaned = DeploymentLock.hasNoLauncher(path: lock)
+            holder.user = ProcessTable.user(of: pid)
             return holder
         }
         return self

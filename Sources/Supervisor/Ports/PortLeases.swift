@@ -57,7 +57,7 @@ package final class PortLeases: Sendable {
 
     deinit { self.release() }
 
-    /// Leases a port, until `release` or the end of the process.
+    /// Leases a port, until `release` or the end of the process and of the keepers that were given copies of the lease.
     ///
     /// - Parameters:
     ///   - request: what is wanted.

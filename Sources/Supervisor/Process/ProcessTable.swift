@@ -66,6 +66,12 @@ enum ProcessTable {
         Self.read("/proc/\(pid)/stat").flatMap { ProcessEntry(stat: $0) }
     }
 
+    /// Whose a process is; nil when it is gone.
+    static func user(of pid: Int32) -> UInt32? {
+        var status = stat()
+        return stat("/proc/\(pid)", &status) == 0 ? status.st_uid : nil
+    }
+
     /// The children of a process, or nil when the kernel does not tell.
     static func children(of pid: Int32) -> [Int32]? {
         guard let bytes = Self.read("/proc/\(pid)/task/\(pid)/children") else { return nil }

@@ -44,8 +44,16 @@ package struct OrphanedDeployment: Sendable, Hashable {
     package var launcherEndedWords: String { "\(LogTime(milliseconds: Int64(self.launcherEnded * 1000)))" }
 
     /// What can be done with one that has something which others want, in words.
-    static func remedy(_ name: String) -> String {
-        "whose launcher is gone and whose processes go on ('dynamo-launch up MANIFEST' adopts them, 'dynamo-launch stop \(name)' ends them)"
+    ///
+    /// - Parameters:
+    ///   - name: of the deployment; `~` at its end stands for what there was no room for.
+    ///   - user: whose it is: nobody else's commands find it.
+    /// - Returns: what follows the name in a sentence.
+    static func remedy(_ name: String, of user: UInt32) -> String {
+        let who = user == getuid() ? "" : "as user \(UserName.of(user)), "
+        let stop = name.hasSuffix("~") ? "'dynamo-launch stop' with its whole name" : "'dynamo-launch stop \(name)'"
+        return
+            "whose launcher is gone and whose processes go on (\(who)'dynamo-launch up MANIFEST' adopts them, \(stop) ends them)"
     }
 
     /// What it is and what can be done with it, in words.

@@ -69,6 +69,17 @@ import Testing
             try await self.clients.answers(20)
         }
 
+        /// Takes the migration back that this launcher observes, and waits until that is done.
+        func takeBack(_ program: RunningProgram) async throws {
+            _ = try await self.expect(.observing)
+            let (said, exit) = try await self.deployment.command("rollback")
+            #expect(exit == .code(0), "\(said)")
+            try await eventually(within: .seconds(60), "it is taken back: \(program.output)") {
+                try self.deployment.history.unfinished == nil
+            }
+            #expect(try self.deployment.history.records.map(\.step) == [.rolledBack])
+        }
+
         /// Waits for a step of the migration under this launcher.
         func expect(_ step: MigrationStep) async throws -> MigrationStatus {
             try await eventually(within: .seconds(40), "the step \(step.rawValue)") {
@@ -307,13 +318,7 @@ import Testing
         try await self.scene("resumed-back", worker: Self.workers) { scene in
             let (_, pids) = try await scene.killed(in: .observing, Self.request(.rolling, observe: 600))
             try await scene.launch { program in
-                _ = try await scene.expect(.observing)
-                let (said, exit) = try await scene.deployment.command("rollback")
-                #expect(exit == .code(0), "\(said)")
-                try await eventually(within: .seconds(60), "it is taken back: \(program.output)") {
-                    try scene.deployment.history.unfinished == nil
-                }
-                #expect(try scene.deployment.history.records.map(\.step) == [.rolledBack])
+                try await scene.takeBack(program)
                 let all = scene.deployment.pids
                 #expect(all.count == 4 && all["resumed-back/worker-0"] != nil, "\(all)")
                 for worker in ["worker-1", "worker-2"] {
@@ -352,13 +357,7 @@ import Testing
         try await self.scene("resumed-anew", worker: "{builtin: worker, gpus: [0]}") { scene in
             _ = try await scene.killed(in: .observing, Self.request(.recreate, observe: 600))
             try await scene.launch { program in
-                _ = try await scene.expect(.observing)
-                let (said, exit) = try await scene.deployment.command("rollback")
-                #expect(exit == .code(0), "\(said)")
-                try await eventually(within: .seconds(60), "it is taken back: \(program.output)") {
-                    try scene.deployment.history.unfinished == nil
-                }
-                #expect(try scene.deployment.history.records.map(\.step) == [.rolledBack])
+                try await scene.takeBack(program)
                 let all = scene.deployment.pids
                 #expect(Set(all.keys) == ["resumed-anew/frontend", "resumed-anew/worker"])
                 #expect(try await scene.deployment.client.status().generation == 1)

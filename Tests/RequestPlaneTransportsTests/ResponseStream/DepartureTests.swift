@@ -7,20 +7,26 @@ import Testing
 /// Workers that leave discovery while a request to them is not accepted.
 @Suite(.timeLimit(.minutes(1))) struct DepartureTests {
     /// A request to a worker that is played by the body, which gets it once it has arrived.
+    ///
+    /// - Parameters:
+    ///   - grace: until what it has not accepted fails.
+    ///   - delivery: until what it has not acknowledged fails; nil: it is acknowledged.
+    ///   - body: the worker.
+    /// - Throws: what the body throws, or when the request does not arrive.
     private func withRequest(
         grace: Duration,
-        isAcknowledged: Bool = true,
+        unacknowledged delivery: Duration? = nil,
         _ body: (Loopback, Instance, RawSocket, Task<[String], any Error>) async throws -> Void
     ) async throws {
         try await Loopback.run({
             $0.responseStream.departureGrace = grace
-            $0.responseStream.deliveryGrace = isAcknowledged ? grace : .milliseconds(100)
+            $0.responseStream.deliveryGrace = delivery ?? grace
         }) { loopback in
             try await RawSocket.listen { listener in
                 let answer = Task { try await loopback.send("{}", to: listener.instance).texts() }
                 let request = try await listener.connection(0)
                 try await eventually("the request has arrived") { (try? callHomeAddress(of: request)) != nil }
-                if isAcknowledged { try await request.send(ByteBuffer(integer: UInt32(0))) }
+                if delivery == nil { try await request.send(ByteBuffer(integer: UInt32(0))) }
                 try await body(loopback, listener.instance, request, answer)
                 answer.cancel()
             }
@@ -47,7 +53,11 @@ import Testing
     }
 
     @Test func workerThatNeverAcknowledges() async throws {
-        try await self.withRequest(grace: .seconds(60), isAcknowledged: false) { loopback, instance, _, answer in
+        try await self.withRequest(grace: .seconds(60), unacknowledged: .milliseconds(100)) {
+            loopback,
+            instance,
+            _,
+            answer in
             loopback.manager.instanceHasLeft(instance)
             let error = await #expect(throws: RequestPlaneError.self) { try await answer.value }
             #expect(error?.code == .unavailable)
@@ -55,8 +65,28 @@ import Testing
         }
     }
 
+    @Test func requestSentAfterTheDepartureHasATimeOfItsOwn() async throws {
+        let delivery = Duration.milliseconds(600)
+        try await self.withRequest(grace: .seconds(60), unacknowledged: delivery) { loopback, instance, _, answer in
+            loopback.manager.instanceHasLeft(instance)
+            let left = ContinuousClock.now
+            try await eventually("half of the time is over") { ContinuousClock.now - left > delivery / 2 }
+            let sent = ContinuousClock.now
+            let late = await #expect(throws: RequestPlaneError.self) {
+                _ = try await loopback.send("{}", to: instance).texts()
+            }
+            #expect(ContinuousClock.now - sent >= delivery)
+            #expect(late?.code == .unavailable)
+            _ = await #expect(throws: RequestPlaneError.self) { try await answer.value }
+        }
+    }
+
     @Test func workerThatIsBackBeforeItAcknowledges() async throws {
-        try await self.withRequest(grace: .seconds(60), isAcknowledged: false) { loopback, instance, request, answer in
+        try await self.withRequest(grace: .seconds(60), unacknowledged: .milliseconds(100)) {
+            loopback,
+            instance,
+            request,
+            answer in
             loopback.manager.instanceHasLeft(instance)
             loopback.manager.instanceIsBack(instance)
             let start = ContinuousClock.now

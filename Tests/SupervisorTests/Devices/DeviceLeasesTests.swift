@@ -104,6 +104,32 @@ import Testing
         #expect(!held())
     }
 
+    @Test func `the remedy is for whoever can do it`() {
+        let mine = getuid()
+        func remedy(_ name: String, _ user: UInt32) -> String {
+            var holder = DeviceLeases.Holder(
+                device: "0",
+                deployment: name,
+                pid: 1,
+                user: user,
+                isShared: false,
+                token: "beef1"
+            )
+            holder.isOrphaned = true
+            return String(holder.words.split(separator: " (").last ?? "")
+        }
+        #expect(
+            remedy("chat", mine)
+                == "'dynamo-launch up MANIFEST' adopts them, 'dynamo-launch stop chat' ends them)"
+        )
+        #expect(
+            remedy("chat", 54321)
+                == "as user 54321, 'dynamo-launch up MANIFEST' adopts them, 'dynamo-launch stop chat' ends them)"
+        )
+        // No command takes a part of a name.
+        #expect(remedy("long-na~", mine).hasSuffix(", 'dynamo-launch stop' with its whole name ends them)"))
+    }
+
     @Test func `a name that is too long is cut, and the device is whole`() async throws {
         let device = "MIG-GPU-\(getpid())-1234-1234-123456789012/11/12"
         let leases = DeviceLeases(deployment: String(repeating: "long-name-", count: 6))
