@@ -34,6 +34,33 @@ struct FileDiscoveryTests {
         }
     }
 
+    @Test("what cannot be removed does not keep the others")
+    func removal() async throws {
+        try await withTemporaryDirectory { directory in
+            let own = [10, 11].map { number in
+                FileDiscovery(
+                    directory: directory.path,
+                    instanceID: InstanceID(rawValue: number),
+                    logger: Self.quiet
+                )
+            }
+            for client in own {
+                try await client.publish(DiscoveryConformance.records(namespace: "dynamo", id: client.instanceID()))
+            }
+            let gone = try await own[0].snapshot(.exact("dynamo")).instances.sorted {
+                $0.instance.id.rawValue < $1.instance.id.rawValue
+            }
+            try #require(gone.count == 2)
+            let first = directory.appending(path: "v1/instances/dynamo%2Fbackend%2Fgenerate%2Fa")
+            try FileManager.default.removeItem(at: first)
+            try FileManager.default.createDirectory(at: first, withIntermediateDirectories: false)
+            let error = await #expect(throws: DiscoveryError.self) { try await own[0].remove(gone) }
+            #expect(error.map { "\($0)" }?.contains("cannot delete \(first.path)") == true, "\(error.debugDescription)")
+            #expect(try self.files(directory, "v1/instances") == [first.lastPathComponent])
+            #expect(try self.files(directory, "v1/mdc").count == 2, "models stay")
+        }
+    }
+
     @Test("what nobody renews is a leftover, by its key")
     func leftovers() async throws {
         try await withTemporaryDirectory { directory in
