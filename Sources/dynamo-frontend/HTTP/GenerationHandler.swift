@@ -18,8 +18,8 @@ struct GenerationHandler: Sendable {
 
     /// Who can answer.
     private enum Workers: Sendable {
-        case text([Instance])
-        case tokens([Instance], TokenService)
+        case text(Takers)
+        case tokens(Takers, TokenService)
     }
 
     let models: ModelStore
@@ -120,10 +120,18 @@ struct GenerationHandler: Sendable {
 
     private func workers(for request: TextRequest) throws(OpenAIError) -> Workers {
         switch self.models.lookup(request.model, request.kind) {
-        case .instances(let instances): return .text(instances)
+        case .instances(let instances):
+            return .text(
+                Takers(instances: instances) { [models, model = request.model, kind = request.kind] in
+                    if case .instances(let instances) = models.lookup(model, kind) { instances } else { [] }
+                }
+            )
         case .tokens(let instances):
             guard let service = self.tokens.service(of: request.model) else { throw .unprepared(request.model) }
-            return .tokens(instances, service)
+            let takers = Takers(instances: instances) { [models, model = request.model, kind = request.kind] in
+                if case .tokens(let instances) = models.lookup(model, kind) { instances } else { [] }
+            }
+            return .tokens(takers, service)
         case .unprepared: throw .unprepared(request.model)
         case .unknown: throw .unknownModel(request.model)
         case .noInstance: throw .noInstance(request.model)
@@ -146,6 +154,10 @@ struct GenerationHandler: Sendable {
         }
     }
 
+    private func prefillTakers(of model: String) -> Takers {
+        Takers(instances: self.models.prefillInstances(of: model)) { [models] in models.prefillInstances(of: model) }
+    }
+
     /// Tokens of a block: as set, as the card says, or as Dynamo's engines have it.
     private func blockSize(of model: String) -> Int {
         max(1, self.dispatcher.configuration.blockSize ?? self.models.blockSize(of: model) ?? 16)
@@ -163,14 +175,14 @@ struct GenerationHandler: Sendable {
     private func sendText(
         _ outgoing: OutgoingRequest,
         _ parsed: TextRequest,
-        _ instances: [Instance]
+        _ takers: Takers
     ) async throws -> AnswerItems {
         AnswerItems(
             try await self.dispatcher.send(
                 outgoing,
                 naming: parsed.named,
                 prompt: parsed.prompt.map { ($0, self.blockSize(of: parsed.model)) },
-                to: instances
+                to: takers
             )
         )
     }
@@ -194,7 +206,7 @@ struct GenerationHandler: Sendable {
         defer { self.dispatcher.ended(outgoing.id) }
         do {
             switch (workers, tokenRequest) {
-            case (.tokens(let instances, let service), let tokenRequest?):
+            case (.tokens(let takers, let service), let tokenRequest?):
                 let sender = TokenSender(
                     dispatcher: self.dispatcher,
                     logger: self.logger,
@@ -202,12 +214,12 @@ struct GenerationHandler: Sendable {
                     request: tokenRequest,
                     service: service,
                     outgoing: outgoing,
-                    instances: instances,
-                    prefillInstances: self.models.prefillInstances(of: parsed.model)
+                    takers: takers,
+                    prefillTakers: self.prefillTakers(of: parsed.model)
                 )
                 items = try await sender.send(times)
-            case (.text(let instances), _), (.tokens(let instances, _), nil):
-                items = try await self.sendText(outgoing, parsed, instances)
+            case (.text(let takers), _), (.tokens(let takers, _), nil):
+                items = try await self.sendText(outgoing, parsed, takers)
             }
             first = try await items.next()
             if case .failure(let error)? = first { throw error }

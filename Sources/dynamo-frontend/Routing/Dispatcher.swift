@@ -5,6 +5,14 @@ import Logging
 import RequestPlane
 import Synchronization
 
+/// Who could serve a request.
+struct Takers: Sendable {
+    /// When it comes.
+    let instances: [Instance]
+    /// Who could serve it now.
+    let later: @Sendable () -> [Instance]
+}
+
 /// Sends a request to one of the instances that serve it, and to others if the first did not take it.
 final class Dispatcher: Sendable {
     let configuration: RouterConfiguration
@@ -34,15 +42,16 @@ final class Dispatcher: Sendable {
     ///   - request: what to send.
     ///   - named: the worker that the request names.
     ///   - prompt: its tokens, and how many a block has; only for mode kv.
-    ///   - instances: who could serve it.
+    ///   - takers: who could serve it.
     /// - Returns: the answer.
     /// - Throws: `RequestPlaneError` of the last attempt, or an `OpenAIError` when there is nobody to send it to.
     func send(
         _ request: OutgoingRequest,
         naming named: SelectionRequest.NamedWorker? = nil,
         prompt: (tokens: [UInt32], blockSize: Int)? = nil,
-        to instances: [Instance]
+        to takers: Takers
     ) async throws -> ResponseStream {
+        var instances = takers.instances
         var refused: Set<InstanceID> = []
         var lastError = RequestPlaneError(.noInstance, "no instance is alive")
         let selection = self.selection(named, prompt)
@@ -82,6 +91,8 @@ final class Dispatcher: Sendable {
                 guard redelivery.mayRepeat(after: error.code) else { throw error }
                 refused.insert(instance.id)
                 lastError = error
+                // An attempt may take a while, in which workers leave and their successors come.
+                instances = takers.later()
             }
         }
     }

@@ -15,9 +15,9 @@ struct TokenSender: Sendable {
     /// With an id and the client's headers; its payload does not count.
     let outgoing: OutgoingRequest
     /// Who decodes, or does everything.
-    let instances: [Instance]
+    let takers: Takers
     /// Who processes prompts for the others.
-    let prefillInstances: [Instance]
+    let prefillTakers: Takers
 
     /// What came of processing the prompt elsewhere.
     private struct Prefilled {
@@ -33,7 +33,7 @@ struct TokenSender: Sendable {
     /// - Returns: the chunks for the client.
     /// - Throws: an `OpenAIError`, a `RemoteError` or a `RequestPlaneError` when no worker takes it.
     func send(_ times: TokenAnswer.Times) async throws -> AnswerItems {
-        let prefilled = self.prefillInstances.isEmpty ? nil : try await self.prefill()
+        let prefilled = self.prefillTakers.instances.isEmpty ? nil : try await self.prefill()
         let part: TokenRequest.Part = prefilled.map { .decode($0.parameters) } ?? .all
         var answer = TokenAnswer(
             self.parsed,
@@ -62,7 +62,7 @@ struct TokenSender: Sendable {
                 waiting: first.waiting
             )
         } else {
-            stream = try await self.dispatcher.send(self.outgoing(part), naming: self.parsed.named, to: self.instances)
+            stream = try await self.dispatcher.send(self.outgoing(part), naming: self.parsed.named, to: self.takers)
         }
         answer.times.sent = prefilled?.sent ?? .now
         answer.times.prefilled = prefilled?.ended
@@ -89,7 +89,7 @@ struct TokenSender: Sendable {
             guard let router = self.service.prefillRouter else {
                 // The same id counts again for the worker that decodes.
                 defer { self.dispatcher.ended(self.outgoing.id) }
-                let stream = try await self.dispatcher.send(self.outgoing(.prefill), to: self.prefillInstances)
+                let stream = try await self.dispatcher.send(self.outgoing(.prefill), to: self.prefillTakers)
                 let parameters = try await self.parameters(stream) { _ in }
                 return Prefilled(parameters: parameters, sent: sent, ended: .now)
             }

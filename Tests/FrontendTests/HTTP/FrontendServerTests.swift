@@ -164,6 +164,25 @@ struct FrontendServerTests {
         }
     }
 
+    @Test("who does not take a request may have a successor by then")
+    func successor() async throws {
+        let client = ScriptedClient { instance throws(RequestPlaneError) in
+            guard instance.id.rawValue == 2 else { throw RequestPlaneError(.unavailable, "it has left") }
+            return [.chunk("a")]
+        }
+        try await RunningFrontend.run(client) { frontend in
+            try await frontend.publish([FrontendFixture.worker(1)])
+            client.onTheWay.withLock {
+                $0 = { instance in
+                    guard instance.id.rawValue == 1 else { return }
+                    do { try await frontend.replace(with: FrontendFixture.worker(2)) } catch { Issue.record(error) }
+                }
+            }
+            #expect(try await HTTPRequests.post(frontend.url + Self.path, json: Self.chat).status == 200)
+            #expect(client.sent.withLock { $0.map(\.instance) } == [1, 2])
+        }
+    }
+
     @Test("requests that cannot be read", arguments: [("{", 400), ("{}", 400)])
     func bad(json: String, status: Int) async throws {
         try await RunningFrontend.run(ScriptedClient { _ in [] }) { frontend in

@@ -36,6 +36,21 @@ struct RunningFrontend: Sendable {
         }
     }
 
+    /// Another worker takes the place of those that were published.
+    ///
+    /// - Parameter worker: the new one, which the frontend knows in the end.
+    /// - Throws: when it does not.
+    func replace(with worker: (instance: InstanceRecord, model: ModelRecord)) async throws {
+        self.otherWorker.publish([.instance(worker.instance), .model(worker.model)])
+        self.worker.withdraw()
+        let id = worker.instance.instance.id.rawValue
+        try await eventually("the others are replaced") {
+            let health = try await HTTPRequests.get(self.url + "/health").object()
+            let instances = health["instances"] as? [[String: Any]] ?? []
+            return instances.map { $0["instance_id"] as? UInt64 } == [id]
+        }
+    }
+
     static func run(
         _ client: ScriptedClient,
         router: RouterConfiguration = RouterConfiguration(),

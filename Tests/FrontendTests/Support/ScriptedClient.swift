@@ -19,6 +19,8 @@ final class ScriptedClient: RequestPlaneClient {
     }
 
     private let script: @Sendable (Instance) throws(RequestPlaneError) -> [Step]
+    /// What happens while a request is on its way to a worker; nil: nothing.
+    let onTheWay = Mutex<(@Sendable (Instance) async -> Void)?>(nil)
     let sent = Mutex<[Sent]>([])
     let cancelled = Mutex(0)
 
@@ -30,6 +32,7 @@ final class ScriptedClient: RequestPlaneClient {
                 Sent(instance: instance.id.rawValue, payload: String(buffer: request.payload), headers: request.headers)
             )
         }
+        if let onTheWay = self.onTheWay.withLock({ $0 }) { await onTheWay(instance) }
         let steps = try self.script(instance)
         if let buffer = Self.buffer(steps) { return ResponseStream(buffer) }
         return ResponseStream(Answer(steps: steps, client: self))

@@ -118,6 +118,29 @@ struct TokenServingTests {
         }
     }
 
+    @Test("who does not take a request may have a successor by then")
+    func successor() async throws {
+        let client = ScriptedClient { instance throws(RequestPlaneError) in
+            guard instance.id.rawValue == 2 else { throw RequestPlaneError(.unavailable, "it has left") }
+            return [Self.tokens("a", #""stop""#)]
+        }
+        try await withTemporaryDirectory { directory in
+            let workers = try [self.worker(1, directory), self.worker(2, directory)]
+            try await RunningFrontend.run(client) { frontend in
+                try await frontend.publish([workers[0]])
+                client.onTheWay.withLock {
+                    $0 = { instance in
+                        guard instance.id.rawValue == 1 else { return }
+                        do { try await frontend.replace(with: workers[1]) } catch { Issue.record(error) }
+                    }
+                }
+                let reply = try await self.post(frontend, #""prompt":"x""#)
+                #expect(reply.status == 200, "\(reply.text)")
+                #expect(client.sent.withLock { $0.map(\.instance) } == [1, 2])
+            }
+        }
+    }
+
     @Test("what a worker reports in the midst, and one that says nothing, are errors")
     func failures() async throws {
         let answers = Recorded<[[ScriptedClient.Step]]>([
