@@ -60,26 +60,31 @@ package struct PortListeners: Sendable {
 
     package init() {
         for path in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            self.read(ProcessTable.read(path) ?? [])
+            ProcessTable.eachLine(of: path) { self.read($0) }
         }
     }
 
     /// Takes the text of such a file.
     init(table: String) {
-        self.read(Array(table.utf8))
+        for line in table.utf8.split(separator: UInt8(ascii: "\n")) {
+            Array(line).withUnsafeBytes { self.read($0) }
+        }
     }
 
-    private mutating func read(_ bytes: [UInt8]) {
-        for line in bytes.split(separator: UInt8(ascii: "\n")).dropFirst() {
-            let fields = line.split(separator: UInt8(ascii: " "))
-            // 0A is LISTEN.
-            guard fields.count > 9, fields[3].elementsEqual("0A".utf8),
-                let colon = fields[1].lastIndex(of: UInt8(ascii: ":")),
-                let port = Int(String(decoding: fields[1][(colon + 1)...], as: UTF8.self), radix: 16),
-                let inode = UInt64(String(decoding: fields[9], as: UTF8.self))
-            else { continue }
-            self.inodes[port, default: []].insert(inode)
-        }
+    private mutating func read(_ line: UnsafeRawBufferPointer) {
+        // 0A is LISTEN. Nothing is made of the others: behind a busy port there are tens of thousands of them.
+        guard
+            line.indices.dropFirst(2).contains(where: {
+                line[$0 - 2] == 0x20 && line[$0 - 1] == 0x30 && line[$0] == 0x41
+            })
+        else { return }
+        let fields = line.split(separator: UInt8(ascii: " "))
+        guard fields.count > 9, fields[3].elementsEqual("0A".utf8),
+            let colon = fields[1].lastIndex(of: UInt8(ascii: ":")),
+            let port = Int(String(decoding: fields[1][(colon + 1)...], as: UTF8.self), radix: 16),
+            let inode = UInt64(String(decoding: fields[9], as: UTF8.self))
+        else { return }
+        self.inodes[port, default: []].insert(inode)
     }
 
     package func isTaken(_ port: Int) -> Bool { self.inodes[port] != nil }

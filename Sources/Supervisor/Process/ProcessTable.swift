@@ -115,6 +115,36 @@ enum ProcessTable {
         return pids
     }
 
+    /// Reads a file that may be long without keeping more than a part of it.
+    ///
+    /// - Parameters:
+    ///   - path: of the file; one that cannot be read has no lines.
+    ///   - body: gets one line after another, without its end; of those of more than 32 KiB not all.
+    static func eachLine(of path: String, _ body: (UnsafeRawBufferPointer) -> Void) {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        withUnsafeTemporaryAllocation(byteCount: 1 << 15, alignment: 1) { buffer in
+            guard let base = buffer.baseAddress else { return }
+            var filled = 0
+            while true {
+                let count = Glibc.read(descriptor, base + filled, buffer.count - filled)
+                if count < 0 && errno == EINTR { continue }
+                guard count > 0 else { break }
+                filled += count
+                var start = 0
+                while start < filled, let end = memchr(base + start, 0x0A, filled - start) {
+                    let length = UnsafeRawPointer(end) - UnsafeRawPointer(base + start)
+                    body(UnsafeRawBufferPointer(start: base + start, count: length))
+                    start += length + 1
+                }
+                memmove(base, base + start, filled - start)
+                filled = filled - start < buffer.count ? filled - start : 0
+            }
+            if filled > 0 { body(UnsafeRawBufferPointer(start: base, count: filled)) }
+        }
+    }
+
     /// The whole of a small file, or nil.
     static func read(_ path: String) -> [UInt8]? {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)

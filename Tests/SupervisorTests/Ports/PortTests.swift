@@ -1,5 +1,6 @@
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Supervisor
@@ -17,6 +18,26 @@ import Testing
                 """
         )
         #expect([8000, 8001, 8002, 8003, 8004].map(listeners.isTaken) == [true, false, false, true, false])
+    }
+
+    /// A machine with a busy port has a table of megabytes, which must not be held as a whole.
+    @Test func `a long file is read line by line, wherever its parts end`() async throws {
+        try await withTemporaryDirectory { directory in
+            let file = directory.appending(path: "table").path
+            let lines = (0..<2000).map { "\($0) " + String(repeating: "x", count: $0 % 173) }
+            for (end, extra) in [("\n", [String]()), ("", []), ("\n", ["", "the last"])] {
+                let wanted = lines + extra
+                try Data((wanted.joined(separator: "\n") + end).utf8).write(to: URL(filePath: file))
+                var seen: [String] = []
+                ProcessTable.eachLine(of: file) { seen.append(String(decoding: $0, as: UTF8.self)) }
+                #expect(seen == wanted)
+            }
+            try Data((String(repeating: "y", count: 100_000) + "\nnext\n").utf8).write(to: URL(filePath: file))
+            var last = ""
+            ProcessTable.eachLine(of: file) { last = String(decoding: $0, as: UTF8.self) }
+            #expect(last == "next", "what is behind a line that has no room is seen")
+        }
+        ProcessTable.eachLine(of: "/no such file") { _ in Issue.record("it has lines") }
     }
 }
 
