@@ -36,6 +36,8 @@ extension SupervisorLoop {
             self.release(name, in: &group)
         case .confirm(let replica, let run):
             self.confirm(replica, run: run, in: &group)
+        case .watch:
+            self.timers.arm(.watch, at: self.clock.now + self.machine.steadyTime)
         case .planChanged(let plan):
             self.sharePlan()
             self.keepPlan()

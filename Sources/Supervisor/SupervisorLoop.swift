@@ -13,6 +13,7 @@ final class SupervisorLoop {
         case probes
         case exec(UInt64)
         case verification
+        case watch
         case query(Int)
         case heartbeat
         case trim
@@ -144,6 +145,7 @@ final class SupervisorLoop {
             seed: UInt64.random(in: .min ... .max)
         )
         self.machine.confirmsWorkers = verification != nil
+        self.machine.steadyTime = .seconds(2)
     }
 
     /// Runs until nothing of the deployment is left.
@@ -275,6 +277,8 @@ final class SupervisorLoop {
         case .verification:
             let limit = self.options.verificationTimeout.shortWords
             self.feed(.verified(["the comparison with discovery did not end within \(limit) s"]), in: &group)
+        case .watch:
+            self.feed(.watched, in: &group)
         case .query(let id):
             if let query = self.queries.removeValue(forKey: id) { query.reply(self.status()) }
         case .heartbeat:

@@ -24,7 +24,7 @@ struct DetachedLaunch {
     ///
     /// Until then Ctrl-C stops it, as it would stop a launcher in the foreground.
     ///
-    /// - Returns: 0 when it serves, else the launcher's own exit code, after its last line was shown.
+    /// - Returns: 0 when it serves, else the launcher's own exit code, after its last line was shown; 1 when it was stopped before.
     /// - Throws: `Failure` when it cannot be started.
     func run() async throws -> Int32 {
         // Before there is a launcher that nobody would stop; with nohup the end of the terminal means nothing.
@@ -91,7 +91,10 @@ struct DetachedLaunch {
         }
         var status: Int32 = 0
         while waitpid(launcher, &status, 0) < 0, errno == EINTR {}
-        return status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+        let code = status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
+        guard code == 0 else { return code }
+        Terminal.printError("error: the launcher was stopped before the deployment served")
+        return 1
     }
 
     private func spawn(_ output: Int32, _ ready: Int32) throws(Failure) -> pid_t {

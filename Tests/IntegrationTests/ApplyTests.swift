@@ -135,6 +135,39 @@ import Testing
         }
     }
 
+    @Test func `a process beside the others touches none of them, and one that ends again and again is taken back`()
+        async throws
+    {
+        try await self.up { place in
+            let before = try await place.pids
+            let restart = "{initialDelay: 50ms, maxDelay: 100ms}"
+            try place.write(
+                (
+                    "  worker:\n",
+                    "  side: {command: [/bin/false], role: infrastructure, restart: \(restart)}\n  worker:\n"
+                )
+            )
+            let dry = try await place.apply("--dry-run").output
+            let later = "dependsOn counts from its next start on"
+            #expect(dry == "add     side\nkeep    frontend; \(later)\nkeep    worker; \(later)\n")
+            let failed = try await place.apply()
+            #expect(failed.exit == .code(1) && failed.output.contains("not applied: side: "), "\(failed.output)")
+            #expect(failed.output.contains("everything runs as before"), "\(failed.output)")
+            #expect(try await place.pids == before)
+            try await place.answers()
+
+            try place.write(
+                ("  worker:\n", "  side: {command: [/bin/sleep, '600'], role: infrastructure}\n  worker:\n")
+            )
+            let done = try await place.apply()
+            #expect(done.exit == .code(0) && done.output.hasSuffix("changing: applied\n"), "\(done.output)")
+            let after = try await place.pids
+            #expect(after.count == 3 && after.filter { $0.key != "side" } == before)
+            let again = try await place.apply()
+            #expect(again.output.contains("nothing to change: 3 processes run"), "\(again.output)")
+        }
+    }
+
     @Test func `no request is lost while everything is changed`() async throws {
         try await self.up { place in
             try place.write(

@@ -67,6 +67,23 @@ import Testing
         }
     }
 
+    @Test func `one in the background that is stopped before it serves was not started`() async throws {
+        try await withTemporaryDirectory { directory in
+            let environment: [String: String?] = [
+                "XDG_STATE_HOME": directory.path(), "XDG_RUNTIME_DIR": directory.path(), "NO_COLOR": "1",
+                "DYN_HTTP_PORT": "\(try freePort())",
+            ]
+            let waiting = "processes.worker={command: [/bin/sleep, '600'], role: worker}"
+            async let up = Launcher.run(["up", "-d", "--set", waiting], environment: environment)
+            try await eventually(within: .seconds(60), "it can be stopped") {
+                try await Launcher.run(["stop", "embedded"], environment: environment).exit == .code(0)
+            }
+            let (output, exit) = try await up
+            #expect(exit == .code(1), "\(output)")
+            #expect(output.hasSuffix("error: the launcher was stopped before the deployment served\n"), "\(output)")
+        }
+    }
+
     @Test func `a launcher that cannot start in the background says why, and its code is passed on`() async throws {
         try await withTemporaryDirectory { directory in
             let environment: [String: String?] = [

@@ -16,13 +16,17 @@ package struct PlanChange: Sendable, Hashable, Codable {
     package var changed: [Replica] = []
     package var added: [Replica] = []
     package var removed: [Replica] = []
+    /// Keep their process; what they wait for is otherwise from their next start on.
+    package var reordered: [String] = []
     /// Keep their process.
     package var unchanged: [String] = []
     /// What differs and cannot be changed while the deployment runs, in words; nothing is changed then.
     package var refusals: [String] = []
 
     /// Whether there is nothing to do.
-    package var isEmpty: Bool { self.changed.isEmpty && self.added.isEmpty && self.removed.isEmpty }
+    package var isEmpty: Bool {
+        self.changed.isEmpty && self.added.isEmpty && self.removed.isEmpty && self.reordered.isEmpty
+    }
 
     /// Compares two plans of one machine.
     ///
@@ -38,10 +42,14 @@ package struct PlanChange: Sendable, Hashable, Codable {
                 self.added.append(Replica(name: replica.name))
                 continue
             }
-            let differences = Self.differences(from: running, to: replica)
-            if differences.isEmpty {
-                self.unchanged.append(replica.name)
-            } else {
+            var differences = Self.differences(from: running, to: replica)
+            let waitsForOthers = running.dependencies != replica.dependencies
+            switch (differences.isEmpty, waitsForOthers) {
+            case (true, false): self.unchanged.append(replica.name)
+            // A process that runs has waited already: no reason to end it.
+            case (true, true): self.reordered.append(replica.name)
+            case (false, _):
+                if waitsForOthers { differences.append("dependsOn") }
                 self.changed.append(Replica(name: replica.name, differences: differences))
             }
         }
@@ -111,7 +119,6 @@ package struct PlanChange: Sendable, Hashable, Codable {
         compare("gpus", old.gpus == new.gpus)
         compare("kvEvents", old.kvEvents == new.kvEvents)
         compare("limits", old.limits == new.limits)
-        compare("dependsOn", old.dependencies == new.dependencies)
         compare("probes", old.readiness == new.readiness)
         compare("timing", old.timing == new.timing)
         compare("restart", old.restart == new.restart)

@@ -28,11 +28,15 @@ extension DeploymentMachine {
         self.arrange()
     }
 
-    /// Everything of a plan but its replicas.
+    /// Everything of a plan but its replicas, and what those wait for that stay as they are.
     mutating func takeSettings(of plan: Plan) {
-        let replicas = self.plan.replicas
+        let reordered = Set(PlanChange(from: self.activePlan, to: plan).reordered)
+        for replica in plan.replicas where reordered.contains(replica.name) {
+            guard let index = self.activeIndex(of: replica.name) else { continue }
+            self.replicas[index].plan.dependencies = replica.dependencies
+        }
         self.plan = plan
-        self.plan.replicas = replicas
+        self.arrange()
     }
 
     /// The plan as it is now, without what was removed.

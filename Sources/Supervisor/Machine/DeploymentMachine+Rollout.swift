@@ -2,12 +2,15 @@ internal import Deployment
 
 /// Changing replicas one after another.
 extension DeploymentMachine {
+    /// So often what a change has started is looked at before it is taken back: a minute.
+    private static let mostWatches = 30
+
     /// Begins a rollout; one that cannot begin ends at once.
     mutating func begin(_ rollout: Rollout, at now: ContinuousClock.Instant) -> [Action] {
         if self.rollout != nil { return [.rolloutEnded("another change is under way")] }
         if self.isStopping { return [.rolloutEnded("the deployment is being stopped")] }
         self.rollout = rollout
-        return self.headForTarget() + self.nextStep(at: now)
+        return self.headForTarget() + self.startWaiting(at: now) + self.nextStep(at: now)
     }
 
     private mutating func headForTarget() -> [Action] {
@@ -17,7 +20,7 @@ extension DeploymentMachine {
     }
 
     private mutating func nextStep(at now: ContinuousClock.Instant) -> [Action] {
-        guard let step = self.rollout?.next() else { return self.endRollout() }
+        guard let step = self.rollout?.next() else { return self.watch() ?? self.endRollout() }
         let name = step.replica
         switch step {
         case .add(let plan):
@@ -44,6 +47,42 @@ extension DeploymentMachine {
         }
     }
 
+    /// Looks whether what the change has started lasts, before it counts as done.
+    ///
+    /// A process without a probe is ready in the moment in which it is started, also when it ends in the next one; and what was ready early
+    /// in the change may have ended since.
+    ///
+    /// - Returns: nil when there is nothing to wait for.
+    private mutating func watch() -> [Action]? {
+        guard self.steadyTime > .zero, let rollout, rollout.failure == nil else { return nil }
+        let indexes = self.replicas.indices.filter {
+            !self.replicas[$0].isRetired && rollout.renewed.contains(self.replicas[$0].plan.name)
+        }
+        guard indexes.contains(where: { self.replicas[$0].mayBeShortLived || !self.replicas[$0].isReadyOrDone }) else {
+            return nil
+        }
+        self.rollout?.watches += 1
+        let runs = indexes.map { (self.replicas[$0].plan.name, self.replicas[$0].runs) }
+        self.rollout?.stage = .watching(runs: Dictionary(runs) { first, _ in first })
+        return [.watch]
+    }
+
+    /// The time to watch is over.
+    mutating func watched(at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isStopping, let rollout, case .watching(let runs) = rollout.stage else { return [] }
+        let lasts = runs.allSatisfy { name, run in
+            self.activeIndex(of: name).map { self.replicas[$0].isReadyOrDone && self.replicas[$0].runs == run } ?? true
+        }
+        if lasts { return self.endRollout() }
+        let unready = runs.keys.filter { self.activeIndex(of: $0).map { !self.replicas[$0].isReadyOrDone } ?? false }
+        if rollout.watches >= Self.mostWatches, !unready.isEmpty,
+            let actions = self.takeBack("\(unready.sorted().joined(separator: ", ")): not ready any more", at: now)
+        {
+            return actions
+        }
+        return self.watch() ?? self.endRollout()
+    }
+
     private mutating func endRollout() -> [Action] {
         let failure = self.rollout?.failure
         self.rollout = nil
@@ -55,7 +94,9 @@ extension DeploymentMachine {
         guard !self.isStopping, let rollout, let step = rollout.current, step.replica == name,
             rollout.stage == .draining, let index = self.activeIndex(of: name)
         else { return [] }
-        return self.change(index, step, at: now)
+        let actions = self.change(index, step, at: now)
+        guard let fault = self.rollout?.fault else { return actions }
+        return actions + (self.takeBack(fault, at: now) ?? [])
     }
 
     private mutating func change(_ index: Int, _ step: Rollout.Step, at now: ContinuousClock.Instant) -> [Action] {
@@ -114,8 +155,13 @@ extension DeploymentMachine {
                 self.rollout?.stage = .confirming(run: run)
                 return [.confirm(replica.plan, run: replica.runs)]
             }
-            return [.progress(RolloutProgress(replica: step.replica, .ready))] + self.nextStep(at: now)
+            return self.stepIsReady(step, at: now)
         }
+    }
+
+    private mutating func stepIsReady(_ step: Rollout.Step, at now: ContinuousClock.Instant) -> [Action] {
+        self.rollout?.hasRenewed(step.replica)
+        return [.progress(RolloutProgress(replica: step.replica, .ready))] + self.nextStep(at: now)
     }
 
     /// Those that send requests know a replica.
@@ -128,20 +174,30 @@ extension DeploymentMachine {
             self.rollout?.stage = .changing(run: old)
             return []
         }
-        return [.progress(RolloutProgress(replica: name, .ready))] + self.nextStep(at: now)
+        return self.stepIsReady(step, at: now)
     }
 
-    /// A replica that is being changed cannot become ready: what was done is taken back.
+    /// A replica that is being changed, or was, cannot become ready or does not stay so: what was done is taken back.
     ///
     /// - Returns: nil when there is nothing to go back to.
     mutating func revert(_ index: Int, _ reason: String, at now: ContinuousClock.Instant) -> [Action]? {
-        guard let step = self.rollout?.current, step.replica == self.replicas[index].plan.name,
-            self.replicas[index].survivor == nil
-        else { return nil }
-        // It had not been touched yet, and is about to get a new process anyway.
-        if self.rollout?.stage == .draining { return self.change(index, step, at: now) }
-        guard let back = self.rollout?.reverted("\(self.replicas[index].plan.name): \(reason)")
-        else { return nil }
+        let name = self.replicas[index].plan.name
+        guard let rollout, self.replicas[index].survivor == nil else { return nil }
+        if let step = rollout.current, step.replica == name {
+            // It had not been touched yet, and is about to get a new process anyway.
+            if rollout.stage == .draining { return self.change(index, step, at: now) }
+        } else {
+            guard rollout.renewed.contains(name) else { return nil }
+            if rollout.stage == .draining, rollout.canGoBack {
+                self.rollout?.fault = rollout.fault ?? "\(name): \(reason)"
+                return []
+            }
+        }
+        return self.takeBack("\(name): \(reason)", at: now)
+    }
+
+    private mutating func takeBack(_ reason: String, at now: ContinuousClock.Instant) -> [Action]? {
+        guard let back = self.rollout?.reverted(reason) else { return nil }
         self.rollout = back
         return [.progress(RolloutProgress(.reverting, reason: back.failure))] + self.headForTarget()
             + self.nextStep(at: now)
@@ -152,8 +208,11 @@ extension DeploymentMachine {
     /// What was done to follow another plan is taken back; a restart ends here, and its replica is tried further.
     mutating func giveUpWaiting(_ index: Int, _ reason: String, at now: ContinuousClock.Instant) -> [Action] {
         let name = self.replicas[index].plan.name
-        guard let rollout, rollout.current?.replica == name, let run = rollout.stage.run,
-            self.replicas[index].runs > run
+        guard let rollout else { return [] }
+        if rollout.renewed.contains(name), rollout.current?.replica != name {
+            return self.revert(index, reason, at: now) ?? []
+        }
+        guard rollout.current?.replica == name, let run = rollout.stage.run, self.replicas[index].runs > run
         else { return [] }
         if let back = self.revert(index, reason, at: now) { return back }
         self.rollout = nil

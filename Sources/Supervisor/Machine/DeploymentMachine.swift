@@ -3,61 +3,6 @@ package import Deployment
 /// The whole deployment as a value: starts replicas when their dependencies are there, knows when all are ready, and stops
 /// everything in reverse order, whatever the cause.
 struct DeploymentMachine: Sendable {
-    enum Event: Sendable, Equatable {
-        case begin
-        case adopted(replica: Int, Adopted)
-        case portsTaken([String])
-        case spawned(replica: Int, run: Int, pid: Int32)
-        case notStarted(replica: Int, run: Int, reason: String, permanent: Bool)
-        case exited(replica: Int, run: Int, ProcessExit)
-        case cleared(replica: Int, run: Int)
-        case probeFinished(replica: Int, run: Int, index: Int, ProbeOutcome)
-        case logMatched(replica: Int, run: Int, index: Int)
-        case notified(replica: Int, run: Int, NotifyMessage)
-        case timerFired(replica: Int, ReplicaMachine.Timer)
-        /// The discovery entries were compared with the plan; each text is one mismatch.
-        case verified([String])
-        /// Discovery has entries that contradict the plan, seen before all replicas were ready.
-        case contradictionsFound([String])
-        case stopRequested(now: Bool)
-        case keeperLost(String)
-        /// A replica gets other ports, and so others that have not been started are others too.
-        case portsRenewed(replica: Int, run: Int, ReplicaPlan, others: [Int: ReplicaPlan], reason: String)
-        case rolloutRequested(Rollout)
-        /// The public port sends a replica nothing any more, and the replica has answered what it was given.
-        case released(String)
-        /// Those that send requests know a worker that was started, or have been waited for long enough.
-        case confirmed(String, run: Int)
-        /// The public port has answered what it had and is closed.
-        case publicPortClosed
-    }
-
-    enum Action: Equatable {
-        case replica(Int, ReplicaMachine.Action)
-        /// Answered by `verified`.
-        case verify
-        /// Answered by `contradictionsFound`, if there are any.
-        case lookForContradictions
-        case ready(seconds: Double)
-        case recovered
-        case degraded(replicas: [String])
-        case firstExit(replica: Int, code: Int32)
-        case failed(SupervisorOutcome.Failure)
-        case stopping(now: Bool)
-        case finish(SupervisorOutcome)
-        /// Answered by `released`.
-        case release(String)
-        /// Answered by `confirmed`.
-        case confirm(ReplicaPlan, run: Int)
-        /// Answered by `publicPortClosed`.
-        case closePublicPort
-        case progress(RolloutProgress)
-        /// The deployment is on its way to this plan.
-        case planChanged(Plan)
-        /// With the reason when it was not done.
-        case rolloutEnded(String?)
-    }
-
     /// So many restarts in a row of a process that was changed or restarted are enough to know.
     private static let patienceWithRollout = 5
 
@@ -77,6 +22,8 @@ struct DeploymentMachine: Sendable {
     var rollout: Rollout?
     /// Whether a worker that was started anew must be known to those that send requests before the next one is touched.
     var confirmsWorkers = false
+    /// So long a process without a probe that a change has started must last for the change to be done.
+    var steadyTime = Duration.zero
     private(set) var phase: Phase = .starting
     private(set) var failure: SupervisorOutcome.Failure?
     /// Seconds from `begin` to ready.
@@ -164,6 +111,8 @@ struct DeploymentMachine: Sendable {
             actions += self.released(name, at: now)
         case .confirmed(let name, let run):
             actions += self.confirmed(name, run: run, at: now)
+        case .watched:
+            actions += self.watched(at: now)
         case .publicPortClosed:
             guard self.isPublicPortClosing else { break }
             self.isPublicPortClosing = false

@@ -42,6 +42,9 @@ extension ReplicaMachine {
     /// Waits for its dependencies.
     var isWaiting: Bool { if case .waiting = self.state { true } else { false } }
 
+    /// Whether being ready means no more of it than that it was started.
+    var mayBeShortLived: Bool { !self.isDone && self.schedule.layers.allSatisfy { $0.layer == .alive } }
+
     /// Has ended as it should, and is not to come back.
     var isDone: Bool { if case .stopped = self.state { !self.isHalted } else { false } }
 

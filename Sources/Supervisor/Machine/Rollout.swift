@@ -32,11 +32,13 @@ struct Rollout: Sendable, Equatable {
         case changing(run: Int)
         /// The new process is ready, and those that send requests may not know it yet.
         case confirming(run: Int)
+        /// All steps are done, and whether the new processes last is being watched; their numbers by replica.
+        case watching(runs: [String: Int])
 
         /// The number of the process that was there, or of the one that is ready.
         var run: Int? {
             switch self {
-            case .draining: nil
+            case .draining, .watching: nil
             case .changing(let run), .confirming(let run): run
             }
         }
@@ -46,6 +48,12 @@ struct Rollout: Sendable, Equatable {
     private var steps: [Step]
     private(set) var current: Step?
     var stage: Stage = .draining
+    /// Replicas that have got a process by the new plan, which was ready.
+    private(set) var renewed: Set<String> = []
+    /// How often those were looked at before the change counted as done.
+    var watches = 0
+    /// Why it is to be taken back as soon as the step is begun that waits for the public port.
+    var fault: String?
     /// What takes back what was done, the latest first to be done.
     private var undo: [Step] = []
     /// What the whole is for; nil when processes are only started anew.
@@ -132,6 +140,9 @@ struct Rollout: Sendable, Equatable {
 
     /// The current step is begun; `inverse` takes it back.
     mutating func began(inverse: Step) { self.undo.append(inverse) }
+
+    /// The current step has brought a process that is ready.
+    mutating func hasRenewed(_ replica: String) { if self.target != nil { self.renewed.insert(replica) } }
 
     /// Whether what was done can be taken back.
     var canGoBack: Bool { self.origin != nil && self.failure == nil }

@@ -1,3 +1,4 @@
+internal import Deployment
 internal import Glibc
 
 /// One process as /proc shows it.
@@ -80,15 +81,15 @@ enum ProcessTable {
         }
     }
 
-    /// The command line for people, at most 120 characters; the name in brackets when there is none.
+    /// The command line for people, at most 120 characters and without secrets; the name in brackets when there is none.
     static func command(of pid: Int32) -> String {
         let bytes = Self.read("/proc/\(pid)/cmdline") ?? []
         let words = bytes.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }.filter { !$0.isEmpty }
         if words.isEmpty {
             let name = Self.read("/proc/\(pid)/comm").map { String(decoding: $0, as: UTF8.self).trimmed }
-            return "[\(name ?? "?")]"
+            return "[\(name?.printable ?? "?")]"
         }
-        let line = words.joined(separator: " ")
+        let line = Secrets.masking(arguments: Array(words.prefix(40))).joined(separator: " ").printable
         return line.count > 120 ? line.prefix(117) + "..." : line
     }
 
@@ -165,6 +166,16 @@ enum ProcessTable {
 }
 
 extension String {
+    /// Without what moves a cursor or changes colours: words may come from processes.
+    package var printable: String {
+        var result = ""
+        for scalar in self.unicodeScalars {
+            let isControl = scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
+            result.unicodeScalars.append(isControl ? " " : scalar)
+        }
+        return result
+    }
+
     /// Without white space at both ends.
     var trimmed: String {
         var view = self[...]

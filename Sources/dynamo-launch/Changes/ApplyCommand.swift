@@ -76,12 +76,13 @@ enum ChangeRendering {
         var lines = change.changed.map { "change  \($0.name): \($0.differences.joined(separator: "; "))" }
         lines += change.removed.map { "remove  \($0.name)" }
         lines += change.added.map { "add     \($0.name)" }
+        lines += change.reordered.map { "keep    \($0); dependsOn counts from its next start on" }
         let kept = change.unchanged.count
-        lines.append(
-            change.isEmpty
-                ? "nothing to change: \(kept) \(kept == 1 ? "process runs" : "processes run") as they should"
-                : "keep    \(change.unchanged.isEmpty ? "nothing" : change.unchanged.joined(separator: ", "))"
-        )
+        if change.isEmpty {
+            lines.append("nothing to change: \(kept) \(kept == 1 ? "process runs" : "processes run") as they should")
+        } else if kept > 0 || change.reordered.isEmpty {
+            lines.append("keep    \(kept == 0 ? "nothing" : change.unchanged.joined(separator: ", "))")
+        }
         return lines.joined(separator: "\n")
     }
 }

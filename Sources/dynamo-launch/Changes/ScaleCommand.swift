@@ -9,8 +9,8 @@ struct ScaleCommand: AsyncParsableCommand {
         abstract: "Change how many replicas processes of a running deployment have; the others go on.",
         discussion: """
             The same as 'apply' with the manifest as the launcher read it and another number of replicas: what is new is started and must become \
-            ready, else all is taken back; what goes is told to end and finishes its work; without any worker of a model the model is not there. A frontend behind the gateway answers first what it has. The number holds until the \
-            launcher ends or moves to another manifest; write it into the manifest to keep it.
+            ready, else all is taken back; what goes is told to end and finishes its work; without any worker of a model the model is not there. A frontend behind the gateway answers first what it has. The number holds, also against \
+            'apply', until another 'scale', until the deployment is stopped, or until it moves to another manifest; write it into the manifest to keep it.
 
             Examples:
               dynamo-launch scale worker=3

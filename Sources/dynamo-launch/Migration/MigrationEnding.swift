@@ -17,7 +17,7 @@ struct MigrationEnding: Sendable, Hashable {
     init(_ status: MigrationStatus, of request: MigrationRequest?, hints: MigrationHints, now: Int) {
         let name = hints.deployment
         let (from, to) = (MigrationWords.name(status.from), MigrationWords.name(status.to))
-        let reason = MigrationWords.printable(status.reason ?? "no reason given")
+        let reason = (status.reason ?? "no reason given").printable
         if let stop = Self.stop(status, hints) {
             self.failure = stop
             return
@@ -55,7 +55,7 @@ struct MigrationEnding: Sendable, Hashable {
                 "error: deployment \(name): not rolled back: \(MigrationWords.name(status.to)) serves, and "
                 + "\(MigrationWords.name(status.from)) is gone; go back with: \(Self.wayBack(status, hints))"
         default:
-            let reason = MigrationWords.printable(status.reason ?? "no reason given")
+            let reason = (status.reason ?? "no reason given").printable
             self.failure =
                 "error: deployment \(name): not rolled back: \(reason); neither generation could be kept, and the deployment ends"
         }

@@ -93,7 +93,7 @@ enum HistoryRendering {
             [
                 "\(record.id)", record.began, record.ended ?? "-", record.from, record.to, record.strategy.rawValue,
                 record.step.rawValue, record.reason ?? "",
-            ].map(MigrationWords.printable)
+            ].map(\.printable)
         }
         return StatusRendering.table([["ID", "BEGAN", "ENDED", "FROM", "TO", "STRATEGY", "STEP", "REASON"]] + rows)
             .joined(separator: "\n")

@@ -107,9 +107,8 @@ struct MigrationView: Sendable {
     private func detail(_ status: MigrationStatus) -> String {
         let detail = status.detail ?? MigrationWords.meaning(status)
         let isCounted = status.stage != nil && status.stages > 1
-        return MigrationWords.printable(
-            isCounted || status.step == .observing ? "\(MigrationWords.step(status)): \(detail)" : detail
-        )
+        let isNamed = isCounted || status.step == .observing
+        return (isNamed ? "\(MigrationWords.step(status)): \(detail)" : detail).printable
     }
 
     private static func colour(of state: MigrationTimeline.Row.State) -> StyledLine.Colour? {

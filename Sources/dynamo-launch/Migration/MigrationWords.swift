@@ -96,17 +96,7 @@ enum MigrationWords {
         if !status.step.isEnd { line += " for \(Seconds.text(status.stepElapsed)), \(status.share) % shifted" }
         if let reason = status.reason { line += "; \(reason)" }
         if let next = self.next(status, hints) { line += "; \(next)" }
-        return self.printable(line)
-    }
-
-    /// Without what moves a cursor or changes colours: words may come from processes.
-    static func printable(_ text: String) -> String {
-        var result = ""
-        for scalar in text.unicodeScalars {
-            let isControl = scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
-            result.unicodeScalars.append(isControl ? " " : scalar)
-        }
-        return result
+        return line.printable
     }
 
     /// `14:03:22`, in the local time.

@@ -42,7 +42,7 @@ struct PlainProgress: Sendable {
             changes.append(status.isPaused ? MigrationWords.next(status, self.hints) ?? "paused" : "resumed")
         }
         for note in status.notes where !(last?.notes.contains(note) ?? false) { changes.append("note: \(note)") }
-        return (lines + changes.map { self.timed($0, status) }).map(MigrationWords.printable)
+        return (lines + changes.map { self.timed($0, status) }).map(\.printable)
     }
 
     private func timed(_ text: String, _ status: MigrationStatus) -> String {

@@ -1,3 +1,5 @@
+import Supervisor
+
 /// A line of text in colours, which can be cut to a width.
 struct StyledLine: Sendable, Hashable {
     enum Colour: String, Sendable, Hashable {
@@ -20,7 +22,7 @@ struct StyledLine: Sendable, Hashable {
     }
 
     mutating func add(_ text: String, _ colour: Colour? = nil) {
-        let text = MigrationWords.printable(text)
+        let text = text.printable
         if !text.isEmpty { self.spans.append(Span(text: text, colour: colour)) }
     }
 
@@ -73,7 +75,7 @@ struct StyledLine: Sendable, Hashable {
     static func wrapped(_ text: String, width: Int) -> [String] {
         var lines: [String] = []
         var line = ""
-        for word in MigrationWords.printable(text).split(separator: " ") {
+        for word in text.printable.split(separator: " ") {
             var word = word
             if !line.isEmpty, self.width(of: line) + 1 + self.width(of: String(word)) > width {
                 lines.append(line)

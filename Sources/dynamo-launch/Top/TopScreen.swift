@@ -159,7 +159,7 @@ struct TopScreen: Sendable {
             cells += ["\(replica.restarts)", share, memory]
             if hasGPUs { cells.append(model.gpuMemory?[replica.name].map { Self.memory($0) } ?? "-") }
             let note = replica.state == .ready ? replica.says : replica.waitingFor ?? replica.lastExit
-            cells.append(MigrationWords.printable(note ?? ""))
+            cells.append((note ?? "").printable)
             let isChosen = replica.name == model.chosen && !self.isPlain
             return TopTable.Row(cells: cells, mark: isChosen ? ">" : " ", colour: Self.colour(replica, isChosen))
         }

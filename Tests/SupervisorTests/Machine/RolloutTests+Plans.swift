@@ -170,7 +170,8 @@ extension RolloutTests {
     @Test func `what is new comes before what depends on it`() {
         let old = [ReplicaPlan.shell("worker", ""), .shell("other", "")]
         var running = Running(old, gateway: false)
-        let worker = ReplicaPlan.shell("worker", "", dependencies: [Dependency(process: "cache", layer: .alive)])
+        var worker = Self.changed(old[0])
+        worker.dependencies = [Dependency(process: "cache", layer: .alive)]
         let begun = running.feed(.rolloutRequested(Self.rollout(running, to: [.shell("cache", ""), worker])))
         #expect(Self.signals(begun) == [1], "what goes makes room")
         #expect(Self.spawns(running.ends(1, run: 1)) == [2])

@@ -1,6 +1,7 @@
 import Deployment
 import Foundation
 import Glibc
+import TestSupport
 import Testing
 
 @testable import Supervisor
@@ -34,6 +35,19 @@ import Testing
                 withDestinationPath: "socket:[\(inode)]"
             )
         }
+    }
+
+    @Test func `a command line for people has no secrets in it, and nothing that a terminal obeys`() async throws {
+        let stranger = try Stranger([
+            "/bin/sh", "-c", "sleep 60; :", "\u{1b}[31mleaker\u{7}\n", "--api-key", "hunter5hunter5", "--token=hunter6",
+            "redis://ada:hunter7@cache/", "555",
+        ])
+        // The program takes its place a moment after it was asked for.
+        try await eventually("it runs") { ProcessTable.command(of: stranger.pid).hasPrefix("/bin/sh") }
+        let words = ProcessTable.command(of: stranger.pid)
+        #expect(!words.contains("hunter"), "\(words)")
+        #expect(words.contains("--api-key") && words.contains("--token=") && words.hasSuffix(" 555"), "\(words)")
+        #expect(!words.unicodeScalars.contains { $0.properties.generalCategory == .control }, "\(words)")
     }
 
     private func reader() throws -> ProcessReader {

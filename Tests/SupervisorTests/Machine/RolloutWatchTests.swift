@@ -1,0 +1,106 @@
+import Deployment
+import Testing
+
+@testable import Supervisor
+
+/// A change is not done before what it has started has lasted.
+@Suite struct RolloutWatchTests {
+    private typealias Running = RolloutTests.Running
+
+    private static let extra = ReplicaPlan.shell("extra", "", role: .infrastructure)
+
+    private func running(_ replicas: [ReplicaPlan], gateway: Bool = false) -> Running {
+        var running = Running(replicas, gateway: gateway)
+        running.machine.steadyTime = .seconds(2)
+        return running
+    }
+
+    private static func ended(_ actions: [DeploymentMachine.Action]) -> String? {
+        for case .rolloutEnded(let reason) in actions { return reason ?? "done" }
+        return nil
+    }
+
+    @Test func `one without a probe that ends after its start is waited for until it lasts`() {
+        let old = RolloutTests.frontends(1)
+        var running = self.running(old)
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old + [Self.extra])))
+        let started = running.feed(.spawned(replica: 1, run: 1, pid: 5))
+        #expect(started.contains(RolloutTests.progress("extra", .ready)) && started.contains(.watch))
+        #expect(Self.ended(started) == nil)
+        running.feed(.exited(replica: 1, run: 1, .exited(3)))
+        running.feed(.cleared(replica: 1, run: 1))
+        let away = running.feed(.watched)
+        #expect(away.contains(.watch) && Self.ended(away) == nil)
+        running.feed(.timerFired(replica: 1, .backoff))
+        running.feed(.spawned(replica: 1, run: 2, pid: 6))
+        #expect(Self.ended(running.feed(.watched)) == nil, "it is another process than the one that was seen")
+        #expect(Self.ended(running.feed(.watched)) == "done")
+        #expect(running.feed(.watched) == [], "of a change that is done")
+    }
+
+    @Test func `one that is given up after it was ready is taken back, and the deployment goes on`() {
+        let old = RolloutTests.frontends(1)
+        var (running, extra) = (self.running(old), Self.extra)
+        extra.restart = RestartPolicy(condition: .never)
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old + [extra])))
+        running.feed(.spawned(replica: 1, run: 1, pid: 5))
+        running.feed(.exited(replica: 1, run: 1, .exited(3)))
+        let given = running.feed(.cleared(replica: 1, run: 1))
+        #expect(given.contains { if case .progress(let step) = $0 { step.phase == .reverting } else { false } })
+        #expect(Self.ended(given)?.hasPrefix("extra: ") == true && Self.ended(given)?.hasSuffix("as before") == true)
+        #expect(!running.machine.isStopping && running.machine.activePlan.replicas == old)
+    }
+
+    @Test func `one that was renewed and falls over while a frontend answers what it has is taken back after that`() {
+        var extra = Self.extra
+        extra.restart = RestartPolicy(condition: .never)
+        let old = RolloutTests.frontends(1) + [extra]
+        var running = self.running(old, gateway: true)
+        let new = old.map(RolloutTests.changed)
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: new)))
+        running.ends(1, run: 1)
+        #expect(running.feed(.spawned(replica: 1, run: 2, pid: 5)).contains(.release("frontend-0")))
+        running.feed(.exited(replica: 1, run: 2, .exited(3)))
+        running.feed(.cleared(replica: 1, run: 2))
+        #expect(running.machine.rollout?.fault != nil && !running.machine.isStopping)
+        let released = running.feed(.released("frontend-0"))
+        #expect(released.contains { if case .progress(let step) = $0 { step.phase == .reverting } else { false } })
+        running.ends(0, run: 1)
+        running.feed(.spawned(replica: 0, run: 2, pid: 6))
+        #expect(running.machine.replicas[0].plan == old[0])
+        let back = running.feed(.spawned(replica: 1, run: 3, pid: 7))
+        #expect(Self.ended(back)?.hasPrefix("extra: ") == true, "\(back)")
+        #expect(running.machine.activePlan.replicas == old)
+    }
+
+    @Test func `one that is not ready for a minute is taken back`() {
+        let old = RolloutTests.frontends(1)
+        var running = self.running(old)
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old + [Self.extra])))
+        running.feed(.spawned(replica: 1, run: 1, pid: 5))
+        running.feed(.exited(replica: 1, run: 1, .exited(3)))
+        running.feed(.cleared(replica: 1, run: 1))
+        for _ in 0..<29 { #expect(Self.ended(running.feed(.watched)) == nil) }
+        #expect(Self.ended(running.feed(.watched)) == "extra: not ready any more; everything runs as before")
+        #expect(running.machine.activePlan.replicas == old)
+    }
+
+    @Test func `what only waits for others from now on keeps its process`() {
+        let old = RolloutTests.frontends(2, role: .worker)
+        var running = self.running(old)
+        var new = old
+        for index in new.indices { new[index].dependencies = [Dependency(process: "extra", layer: .alive)] }
+        var plan = running.machine.activePlan
+        plan.replicas = new + [Self.extra]
+        let change = PlanChange(from: running.machine.activePlan, to: plan)
+        #expect(change.reordered == ["frontend-0", "frontend-1"] && change.changed == [] && !change.isEmpty)
+        let begun = running.feed(.rolloutRequested(Rollout(from: running.machine.activePlan, to: plan)))
+        #expect(RolloutTests.signals(begun) == [] && RolloutTests.spawns(begun) == [2])
+        running.feed(.spawned(replica: 2, run: 1, pid: 5))
+        #expect(Self.ended(running.feed(.watched)) == "done")
+        #expect(running.machine.activePlan.replicas == plan.replicas)
+        #expect(running.machine.replicas.map(\.runs) == [1, 1, 1])
+        // It counts at the next start, and the order of stopping is the new one.
+        #expect(RolloutTests.signals(running.feed(.stopRequested(now: false))) == [0, 1])
+    }
+}
