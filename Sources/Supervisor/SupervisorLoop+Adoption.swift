@@ -48,6 +48,7 @@ extension SupervisorLoop {
                 replica: replica.plan,
                 run: run,
                 restarts: replica.restarts,
+                restartsAskedFor: replica.restartsAskedFor,
                 startedAt: Double(LogTime.now.milliseconds) / 1000
             )
         )
@@ -107,6 +108,7 @@ extension SupervisorLoop {
             let event = DeploymentMachine.Adopted(
                 run: kept.run,
                 restarts: kept.restarts,
+                restartsAskedFor: kept.restartsAskedFor ?? 0,
                 note: run.note,
                 pid: run.exit == nil ? run.pid : nil,
                 startedAt: self.clock.now - .seconds(age)

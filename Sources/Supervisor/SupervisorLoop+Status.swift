@@ -82,6 +82,7 @@ extension SupervisorLoop {
             waitingFor: waitingFor,
             says: replica.run?.status,
             restarts: replica.restarts,
+            restartsAskedFor: replica.restartsAskedFor,
             lastExit: replica.lastExit,
             ports: replica.plan.ports,
             gpus: replica.plan.gpus.isEmpty ? nil : replica.plan.gpus,

@@ -27,6 +27,11 @@ import Testing
                 "\(output)"
             )
             #expect(output.hasSuffix("\nnothing is wrong\n"))
+            // What a person has asked for is no trouble.
+            let restarted = try await deployment.command("restart", "worker")
+            #expect(restarted.exit == .code(0), "\(restarted.output)")
+            let again = try await deployment.command("doctor", "embedded")
+            #expect(again.exit == .code(0) && again.output.hasSuffix("\nnothing is wrong\n"), "\(again.output)")
             let unknown = try await deployment.command("doctor", "embeded")
             #expect(unknown.exit == .code(1) && unknown.output.contains("did you mean 'embedded'?"))
         }

@@ -251,6 +251,18 @@ import Testing
                         && bad.output.contains("nothing was changed"),
                     "\(bad.output)"
                 )
+                try Self.manifest(more: "  bad: {builtin: nope}").write(
+                    to: deployment.manifest,
+                    atomically: true,
+                    encoding: .utf8
+                )
+                let faulty = try await Launcher.run(["upgrade"], environment: deployment.environment)
+                #expect(
+                    faulty.exit == .code(1) && faulty.output.contains("'builtin' cannot be 'nope'")
+                        && faulty.output.contains("nothing was changed"),
+                    "the next program could not start with it: \(faulty.output)"
+                )
+                try Self.manifest().write(to: deployment.manifest, atomically: true, encoding: .utf8)
                 let (said, exit) = try await Launcher.run(
                     ["upgrade"],
                     environment: deployment.environment,

@@ -91,6 +91,8 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     /// What the process itself says that it does, on its `NOTIFY_SOCKET`.
     package var says: String?
     package var restarts: Int
+    /// How many of these a person has asked for, or a change; nil: its launcher does not say.
+    package var restartsAskedFor: Int?
     /// The last exit in words, for example `exit code 3` or `killed by SIGKILL`.
     package var lastExit: String?
     package var ports: [PortPlan]

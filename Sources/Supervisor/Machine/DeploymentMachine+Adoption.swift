@@ -6,6 +6,7 @@ extension DeploymentMachine {
     struct Adopted: Sendable, Equatable {
         var run: Int
         var restarts: Int
+        var restartsAskedFor = 0
         var note: KeptNote
         /// nil: it has ended.
         var pid: Int32?
@@ -16,7 +17,7 @@ extension DeploymentMachine {
     mutating func adopt(_ index: Int, _ kept: Adopted, at now: ContinuousClock.Instant) -> [Action] {
         let inner = self.replicas[index].adopt(
             run: kept.run,
-            restarts: kept.restarts,
+            restarts: (all: kept.restarts, askedFor: kept.restartsAskedFor),
             note: kept.note,
             pid: kept.pid,
             startedAt: kept.startedAt,

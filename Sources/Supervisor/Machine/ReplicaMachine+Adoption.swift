@@ -23,7 +23,7 @@ extension ReplicaMachine {
     ///
     /// - Parameters:
     ///   - number: of the process among those of the replica.
-    ///   - restarts: how many there had been.
+    ///   - restarts: how many there had been, and of these, how many a person had asked for.
     ///   - note: how far it was.
     ///   - pid: nil: it has ended, which is told afterwards.
     ///   - startedAt: when it was started.
@@ -31,7 +31,7 @@ extension ReplicaMachine {
     /// - Returns: what is to be done; whether it is alive or has ended is told afterwards.
     mutating func adopt(
         run number: Int,
-        restarts: Int,
+        restarts: (all: Int, askedFor: Int),
         note: KeptNote,
         pid: Int32?,
         startedAt: ContinuousClock.Instant,
@@ -42,7 +42,7 @@ extension ReplicaMachine {
         run.matched = note.matched
         run.isNotified = note.isNotified
         self.runs = number
-        self.restarts = restarts
+        (self.restarts, self.restartsAskedFor) = restarts
         self.wasReady = note.wasReady
         self.isHalted = note.isHalted
         guard !note.isEnding, !note.isHalted else {

@@ -204,6 +204,7 @@ extension ReplicaMachine {
     private mutating func startOver() -> [Action] {
         self.backoff.reset()
         self.restarts += 1
+        self.restartsAskedFor += 1
         self.state = .waiting
         return self.takeSuccessor() + [.stateChanged("restart asked for"), .backoffOver]
     }

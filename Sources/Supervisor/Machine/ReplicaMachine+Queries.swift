@@ -113,7 +113,9 @@ extension ReplicaMachine {
             let left = max(0, self.plan.stop.grace - waited)
             return
                 "its end: \(self.plan.stop.signalName) \(waited.inWholeSeconds) s ago, SIGKILL in \(left.inWholeSeconds) s"
-        case .waiting, .ready, .clearing, .backingOff, .stopped, .failed:
+        case .clearing:
+            return "the end of what its process has left: processes, GPU memory"
+        case .waiting, .ready, .backingOff, .stopped, .failed:
             return nil
         }
     }

@@ -13,6 +13,8 @@ struct KeptReplica: Sendable, Hashable, Codable {
     var run: Int
     /// How often the replica was started again.
     var restarts: Int
+    /// How many of these a person had asked for; nil: as much as none.
+    var restartsAskedFor: Int?
     /// Seconds since 1970.
     var startedAt: Double
 }

@@ -131,7 +131,8 @@ extension DoctorFacts.Launched {
                     state: replica.state.rawValue,
                     waitingFor: replica.waitingFor,
                     lastExit: replica.lastExit,
-                    restarts: replica.restarts,
+                    // What somebody has asked for is no finding.
+                    restarts: replica.restarts - (replica.restartsAskedFor ?? 0),
                     lines: lines[replica.name] ?? [],
                     logFile: replica.logFile
                 )

@@ -16,6 +16,7 @@ struct LauncherUpgrade: Sendable {
     func run(_ binary: String) async -> String {
         if let refusal = self.refusal { return "\(refusal); nothing was changed" }
         if let trouble = await Self.trouble(with: binary) { return "\(trouble); nothing was changed" }
+        if let trouble = self.fleet.manifestTrouble { return "\(trouble)\nnothing was changed" }
         // Asking takes a while, in which something may have begun.
         if let refusal = self.refusal { return "\(refusal); nothing was changed" }
         self.output.say("upgrade: going on as \(binary)")

@@ -15,7 +15,7 @@ import Testing
     ) -> [ReplicaMachine.Action] {
         driver.machine.adopt(
             run: 4,
-            restarts: 3,
+            restarts: (all: 3, askedFor: 1),
             note: note,
             pid: pid,
             startedAt: driver.now - .seconds(100),
