@@ -24,6 +24,7 @@ struct SoakDay {
     let plane: String
     /// What is served.
     var models: [SoakClients.Model] = []
+    let seed: UInt64
     var random: SeededNumbers
     private var deck: [Event] = []
     /// So many decks were played.
@@ -41,6 +42,7 @@ struct SoakDay {
         self.ledger = ledger
         self.manifest = manifest
         self.plane = plane
+        self.seed = seed
         self.random = SeededNumbers(state: seed)
     }
 

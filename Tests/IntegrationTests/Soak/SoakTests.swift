@@ -13,13 +13,17 @@ private enum SoakSettings {
 
     /// How long it lasts.
     static let seconds = Self.number("DYNAMO_SOAK_SECONDS").map(Int.init(clamping:)) ?? 30
-    static let seed = Self.number("DYNAMO_SOAK_SEED") ?? 1
+    /// Without a wish, one for each request plane; a long one is one.
+    static let seeds: [UInt64] =
+        if let seed = Self.number("DYNAMO_SOAK_SEED") { [seed] } else {
+            Self.number("DYNAMO_SOAK_SECONDS") == nil ? [1, 2] : [1]
+        }
 }
 
 /// A day compressed: kills, stops, restarts and changes of a mixed deployment, one after another, under steady requests.
 ///
-/// Half a minute, or as long as `DYNAMO_SOAK_SECONDS` says. `DYNAMO_SOAK_SEED` says in which order: the request plane is NATS with an
-/// even one, TCP with an odd one.
+/// Half a minute over TCP and one over NATS, or as long as `DYNAMO_SOAK_SECONDS` says. `DYNAMO_SOAK_SEED` says in which order things
+/// happen: the request plane is NATS with an even one, TCP with an odd one.
 @Suite("Soak", .serialized, .timeLimit(.minutes(10 + SoakSettings.seconds / 60)))
 struct SoakTests {
     /// Something went wrong, with everything that is needed to see why.
@@ -32,11 +36,11 @@ struct SoakTests {
     private static let longEnough = 300
 
     private let seconds = SoakSettings.seconds
-    private let seed = SoakSettings.seed
 
-    @Test func `real and own processes behind one port, while everything happens to them`() async throws {
-        let plane = self.seed.isMultiple(of: 2) ? "nats" : "tcp"
-        Self.say("\(self.seconds) s, DYNAMO_SOAK_SEED=\(self.seed), request plane \(plane)")
+    @Test(arguments: SoakSettings.seeds)
+    func `real and own processes behind one port, while everything happens to them`(seed: UInt64) async throws {
+        let plane = seed.isMultiple(of: 2) ? "nats" : "tcp"
+        Self.say("\(self.seconds) s, DYNAMO_SOAK_SEED=\(seed), request plane \(plane)")
         try await withTemporaryDirectory { directory in
             let manifest = directory.appending(path: "soak.yaml")
             try SoakDay.text(plane: plane).write(to: manifest, atomically: true, encoding: .utf8)
@@ -46,9 +50,9 @@ struct SoakTests {
             ) { deployment in
                 try await deployment.waitUntilReady(within: .seconds(120))
                 let ledger = SoakLedger()
-                let day = SoakDay(deployment, ledger, manifest: manifest, plane: plane, seed: self.seed)
+                let day = SoakDay(deployment, ledger, manifest: manifest, plane: plane, seed: seed)
                 do { try await self.soak(deployment, day) } catch {
-                    throw Failure(description: "\(error)\n\(self.account(ledger))")
+                    throw Failure(description: "\(error)\n\(self.account(day))")
                 }
                 let (output, exit) = try await deployment.command("stop", "soak")
                 #expect(exit == .code(0), "\(output)")
@@ -131,26 +135,27 @@ struct SoakTests {
         for failure in ledger.failures.prefix(60) { Self.say("as it may: \(failure)") }
         Self.say("warm \(warm.map { "\($0)" } ?? "-")")
         Self.say("end \(end.map { "\($0)" } ?? "-")")
-        #expect(ledger.offences.isEmpty, "\(self.account(ledger))")
-        #expect((ledger.answers[.good] ?? 0) > self.seconds, "\(self.account(ledger))")
+        #expect(ledger.offences.isEmpty, "\(self.account(day))")
+        #expect((ledger.answers[.good] ?? 0) > self.seconds, "\(self.account(day))")
         if let warm, let end {
             let growth = SoakFigures.growth(warm, end)
-            #expect(growth == [], "warm \(warm)\nend \(end)\n\(self.account(ledger))")
+            #expect(growth == [], "warm \(warm)\nend \(end)\n\(self.account(day))")
         }
         try await self.expectOrder(deployment, day)
     }
 
     /// What was done, what became of the requests, and how it is done again.
-    private func account(_ ledger: SoakLedger) -> String {
-        """
-        again: DYNAMO_SOAK_SEED=\(self.seed) DYNAMO_SOAK_SECONDS=\(self.seconds) Tests/run.sh --filter SoakTests
-        what was done:
-        \(ledger.events.joined(separator: "\n"))
-        requests that ended as they must not:
-        \(ledger.offences.joined(separator: "\n"))
-        requests that failed as they may:
-        \(ledger.failures.joined(separator: "\n"))
-        """
+    private func account(_ day: SoakDay) -> String {
+        let ledger = day.ledger
+        return """
+            again: DYNAMO_SOAK_SEED=\(day.seed) DYNAMO_SOAK_SECONDS=\(self.seconds) Tests/run.sh --filter SoakTests
+            what was done:
+            \(ledger.events.joined(separator: "\n"))
+            requests that ended as they must not:
+            \(ledger.offences.joined(separator: "\n"))
+            requests that failed as they may:
+            \(ledger.failures.joined(separator: "\n"))
+            """
     }
 
     /// At once: whoever waits for the end of an hour wants to see that it goes on.
@@ -190,7 +195,7 @@ struct SoakTests {
     /// What runs is what the status says, and what discovery says.
     private func expectOrder(_ deployment: LaunchedDeployment, _ day: SoakDay) async throws {
         let status = try await day.settle()
-        #expect(status.warnings == [] && status.survivors == [], "\(self.account(day.ledger))")
+        #expect(status.warnings == [] && status.survivors == [], "\(self.account(day))")
         try await eventually("everything was reaped") { SoakFigures.zombies(of: deployment.program.pid).isEmpty }
         var strays: [String] = []
         do {
@@ -218,7 +223,7 @@ struct SoakTests {
                 return found.allSatisfy { $0.count == workers.count }
             }
         } catch {
-            throw Failure(description: "\(error): \(workers.count) workers, \(found)\n\(self.account(day.ledger))")
+            throw Failure(description: "\(error): \(workers.count) workers, \(found)\n\(self.account(day))")
         }
     }
 
