@@ -20,6 +20,7 @@ extension DeploymentMachine {
     }
 
     private mutating func nextStep(at now: ContinuousClock.Instant) -> [Action] {
+        if let fault = self.rollout?.fault, let actions = self.takeBack(fault, at: now) { return actions }
         guard let step = self.rollout?.next() else { return self.watch() ?? self.endRollout() }
         let name = step.replica
         switch step {
@@ -95,7 +96,7 @@ extension DeploymentMachine {
             rollout.stage == .draining, let index = self.activeIndex(of: name)
         else { return [] }
         let actions = self.change(index, step, at: now)
-        guard let fault = self.rollout?.fault else { return actions }
+        guard let fault = self.rollout?.fault, self.rollout?.mustFinishStep == false else { return actions }
         return actions + (self.takeBack(fault, at: now) ?? [])
     }
 
@@ -137,7 +138,8 @@ extension DeploymentMachine {
                 self.rollout = nil
                 return [
                     .rolloutEnded(
-                        "\(name) was \(isRemoval ? "removed" : "stopped"), and not even SIGKILL ended it; "
+                        (rollout.fault.map { "\($0); " } ?? "")
+                            + "\(name) was \(isRemoval ? "removed" : "stopped"), and not even SIGKILL ended it; "
                             + "what was not reached is as it was"
                     )
                 ]
@@ -188,7 +190,7 @@ extension DeploymentMachine {
             if rollout.stage == .draining { return self.change(index, step, at: now) }
         } else {
             guard rollout.renewed.contains(name) else { return nil }
-            if rollout.stage == .draining, rollout.canGoBack {
+            if rollout.mustFinishStep, rollout.canGoBack {
                 self.rollout?.fault = rollout.fault ?? "\(name): \(reason)"
                 return []
             }

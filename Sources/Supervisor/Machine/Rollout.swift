@@ -52,7 +52,7 @@ struct Rollout: Sendable, Equatable {
     private(set) var renewed: Set<String> = []
     /// How often those were looked at before the change counted as done.
     var watches = 0
-    /// Why it is to be taken back as soon as the step is begun that waits for the public port.
+    /// Why it is to be taken back as soon as the current step lets it.
     var fault: String?
     /// What takes back what was done, the latest first to be done.
     private var undo: [Step] = []
@@ -143,6 +143,15 @@ struct Rollout: Sendable, Equatable {
 
     /// The current step has brought a process that is ready.
     mutating func hasRenewed(_ replica: String) { if self.target != nil { self.renewed.insert(replica) } }
+
+    /// Whether the current step can only be undone later: it is not begun before the public port has let go, and what is being removed can
+    /// only be started again when it is gone.
+    var mustFinishStep: Bool {
+        switch (self.stage, self.current) {
+        case (.draining, _), (.changing, .remove): true
+        default: false
+        }
+    }
 
     /// Whether what was done can be taken back.
     var canGoBack: Bool { self.origin != nil && self.failure == nil }

@@ -73,6 +73,26 @@ import Testing
         #expect(running.machine.activePlan.replicas == old)
     }
 
+    @Test func `what is being removed meanwhile is gone before it is started again`() {
+        var extra = Self.extra
+        extra.restart = RestartPolicy(condition: .never)
+        let old = [extra, ReplicaPlan.shell("other", "")]
+        var running = self.running(old)
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: [RolloutTests.changed(extra)])))
+        running.ends(0, run: 1)
+        #expect(RolloutTests.signals(running.feed(.spawned(replica: 0, run: 2, pid: 5))) == [1])
+        let failed =
+            running.feed(.exited(replica: 0, run: 2, .exited(3))) + running.feed(.cleared(replica: 0, run: 2))
+        #expect(RolloutTests.spawns(failed) == [] && running.machine.rollout?.fault != nil)
+        let gone = running.ends(1, run: 1)
+        #expect(gone.contains(RolloutTests.progress("other", .removed)))
+        #expect(RolloutTests.spawns(gone) == [1], "the last that was done is undone first")
+        #expect(RolloutTests.spawns(running.feed(.spawned(replica: 1, run: 2, pid: 6))) == [0])
+        let back = running.feed(.spawned(replica: 0, run: 3, pid: 7))
+        #expect(Self.ended(back)?.hasPrefix("extra: ") == true, "\(back)")
+        #expect(running.machine.activePlan.replicas == old && running.machine.phase == .ready)
+    }
+
     @Test func `one that is not ready for a minute is taken back`() {
         let old = RolloutTests.frontends(1)
         var running = self.running(old)
