@@ -65,6 +65,11 @@ private struct ImportWriter {
     private mutating func note(_ line: Int, _ message: String) {
         self.findings.append(.init(.note, line: line, message))
     }
+    /// A script may be nobody else's to read; what is made of it may be committed.
+    private mutating func noteSecret(_ name: String, _ line: Int) {
+        let message = "\(name) is a secret and not written: it must be set where 'up' is called"
+        if !self.findings.contains(where: { $0.message == message }) { self.note(line, message) }
+    }
     private mutating func lose(_ line: Int, _ message: String) {
         self.findings.append(.init(.lost, line: line, message))
     }
@@ -103,6 +108,9 @@ private struct ImportWriter {
                     ? nil : value.plain.map { $0.split(separator: ",").map(String.init) } ?? [value.text]
             } else if let owned = OwnedVariable(rawValue: name), !owned.isFree || owned == .systemEnabled {
                 if owned != .systemEnabled { self.set(owned, value.text, place, process.line, role) }
+            } else if let plain = value.plain, !plain.isEmpty, Secrets.isSecret(name: name, value: plain) {
+                environment[name] = "${\(name)}"
+                self.noteSecret(name, process.line)
             } else if name != "PYTHONUNBUFFERED" {
                 environment[name] = value.text
             }
