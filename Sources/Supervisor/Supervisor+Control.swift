@@ -64,11 +64,18 @@ extension Supervisor {
     /// - Parameters:
     ///   - signal: its number.
     ///   - names: of processes or replicas.
+    ///   - isDryRun: only says who would get it.
     /// - Returns: who got it.
     /// - Throws: `RolloutRefusal` when a name is unknown or the deployment ends.
-    func send(_ signal: Int32, to names: [String]) async throws(RolloutRefusal) -> SignalReport {
+    func send(
+        _ signal: Int32,
+        to names: [String],
+        isDryRun: Bool
+    ) async throws(RolloutRefusal) -> SignalReport {
         let answer = await withCheckedContinuation { continuation in
-            let request = SignalRequest(signal: signal, names: names) { continuation.resume(returning: $0) }
+            let request = SignalRequest(signal: signal, names: names, isDryRun: isDryRun) {
+                continuation.resume(returning: $0)
+            }
             if case .terminated = self.sender.yield(.signal(request)) {
                 continuation.resume(returning: .failure(.stopping))
             }

@@ -28,6 +28,8 @@ package struct OrderOutline: Sendable, Hashable, Codable {
 struct SignalRequest: Sendable {
     var signal: Int32
     var names: [String]
+    /// Only says who would get it.
+    var isDryRun: Bool
     /// The replicas that got it, and those that have no process.
     var reply: @Sendable (Result<SignalReport, RolloutRefusal>) -> Void
 }
@@ -38,6 +40,8 @@ package struct SignalReport: Sendable, Hashable, Codable {
     package var pids: [String: Int32]
     /// Replicas that have no process.
     package var idle: [String]
+    /// Those that depend on them, directly or not: they go on as they are.
+    package var dependents: [String]
 }
 
 /// Somebody who wants the deployment to match another plan.
@@ -128,12 +132,15 @@ extension SupervisorLoop {
                 throw RolloutRefusal(cause: .conflict, description: reason)
             }
         }
+        return OrderOutline(replicas: replicas, dependents: self.dependents(of: replicas))
+    }
+
+    /// Other replicas that wait for these, directly or not.
+    private func dependents(of replicas: [String]) -> [String] {
+        let plans = self.machine.activePlan.replicas
         let processes = Set(plans.filter { replicas.contains($0.name) }.map(\.process))
         let dependents = Rollout.dependents(of: processes, in: plans)
-        return OrderOutline(
-            replicas: replicas,
-            dependents: plans.filter { dependents.contains($0.process) && !replicas.contains($0.name) }.map(\.name)
-        )
+        return plans.filter { dependents.contains($0.process) && !replicas.contains($0.name) }.map(\.name)
     }
 
     /// Why replicas that get a new process, in this order, would never have one.
@@ -158,15 +165,16 @@ extension SupervisorLoop {
 
     func send(_ request: SignalRequest) {
         do throws(RolloutRefusal) {
-            var report = SignalReport(pids: [:], idle: [])
-            for name in try self.replicas(named: request.names) {
+            let names = try self.replicas(named: request.names)
+            var report = SignalReport(pids: [:], idle: [], dependents: self.dependents(of: names))
+            for name in names {
                 guard let index = self.machine.replicas.firstIndex(where: { $0.plan.name == name && !$0.isRetired }),
                     let launch = self.launchOfReplica[index], let pid = self.pids[launch]
                 else {
                     report.idle.append(name)
                     continue
                 }
-                self.keeper.signal(launch, request.signal)
+                if !request.isDryRun { self.keeper.signal(launch, request.signal) }
                 report.pids[name] = pid
             }
             request.reply(.success(report))

@@ -127,6 +127,8 @@ import Testing
             )
             let unknown = try await deployment.command("signal", "USR7", "worker")
             #expect(unknown.exit == .code(1) && unknown.output.contains("did you mean SIGUSR1?"), "\(unknown.output)")
+            let dry = try await deployment.command("signal", "kill", "worker", "--dry-run")
+            #expect(dry.exit == .code(0) && dry.output.hasPrefix("SIGKILL  worker-0, pid "), "\(dry.output)")
             let killed = try await deployment.command("signal", "kill", "worker")
             #expect(killed.output.hasPrefix("worker-0: SIGKILL sent to pid "), "\(killed.output)")
             try await eventually(within: .seconds(10), "it is started again") {

@@ -102,15 +102,21 @@ package struct ControlClient: Sendable {
     /// - Parameters:
     ///   - signal: its number.
     ///   - processes: names of processes or replicas.
+    ///   - dryRun: only say who would get it.
     /// - Returns: who got it.
     /// - Throws: `Failure` when no launcher answers or a name is unknown.
-    package func send(_ signal: Int32, to processes: [String]) async throws -> SignalReport {
+    package func send(_ signal: Int32, to processes: [String], dryRun: Bool = false) async throws -> SignalReport {
         struct Body: Encodable {
             var processes: [String]
             var signal: Int32
         }
         let body = try JSONEncoder().encode(Body(processes: processes, signal: signal))
-        return try await self.ask("POST", "/v1/signal", [], body: String(decoding: body, as: UTF8.self))
+        return try await self.ask(
+            "POST",
+            "/v1/signal",
+            dryRun ? ["dryRun=true"] : [],
+            body: String(decoding: body, as: UTF8.self)
+        )
     }
 
     /// Changes how many replicas processes have.

@@ -31,10 +31,11 @@ extension ControlRoutes {
         let example = "{\"processes\": [\"worker\"], \"signal\": 1}"
         do {
             let body: Body? = try await self.body(of: request, example: example)
+            let isDryRun = try Self.isDryRun(request)
             guard let body, !body.processes.isEmpty, (1...64).contains(body.signal) else {
                 return Self.error(.badRequest, "the body must name processes and a signal, such as \(example)")
             }
-            return try Self.json(try await supervisor.send(body.signal, to: body.processes))
+            return try Self.json(try await supervisor.send(body.signal, to: body.processes, isDryRun: isDryRun))
         } catch let bad as BadBody {
             return bad.response
         } catch let refusal as RolloutRefusal {

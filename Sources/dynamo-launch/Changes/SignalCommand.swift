@@ -9,7 +9,7 @@ struct SignalCommand: AsyncParsableCommand {
         abstract: "Send processes of a running deployment a signal.",
         discussion: """
             Only the process itself gets it, not those that it has started. What it does then is its own: one that ends is handled by its \
-            restart policy, as after any other exit ('stop --process' ends one for good, 'restart' replaces it).
+            restart policy, as after any other exit ('stop --process' ends one for good, 'restart' replaces it). Those that depend on it go on.
 
             Examples:
               dynamo-launch signal USR1 worker-0
@@ -30,6 +30,9 @@ struct SignalCommand: AsyncParsableCommand {
     @Option(help: "The deployment's name; not needed when only one runs.")
     var deployment: String?
 
+    @Flag(help: "Only say who would get it, and who depends on them.")
+    var dryRun = false
+
     @Flag(help: "Print JSON.")
     var json = false
 
@@ -45,12 +48,21 @@ struct SignalCommand: AsyncParsableCommand {
 
     func run() async throws {
         let deployment = try await RunningDeployment.find(self.deployment)
-        let report = try await deployment.ask { try await $0.send(self.signal.number, to: self.processes) }
+        let report = try await deployment.ask {
+            try await $0.send(self.signal.number, to: self.processes, dryRun: self.dryRun)
+        }
         if self.json {
             Terminal.print(try JSONText.pretty(report))
         } else {
             for (name, pid) in report.pids.sorted(by: { $0.key < $1.key }) {
-                Terminal.print("\(name): \(self.signal.name) sent to pid \(pid)")
+                Terminal.print(
+                    self.dryRun
+                        ? "\(self.signal.name)  \(name), pid \(pid)" : "\(name): \(self.signal.name) sent to pid \(pid)"
+                )
+            }
+            if self.dryRun, !report.dependents.isEmpty {
+                let names = report.dependents.joined(separator: ", ")
+                Terminal.print("keep     \(names): depend on it and go on; if it ends, its restart policy decides")
             }
         }
         guard report.idle.isEmpty else {
