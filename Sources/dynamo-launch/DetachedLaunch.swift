@@ -93,7 +93,9 @@ struct DetachedLaunch {
         while waitpid(launcher, &status, 0) < 0, errno == EINTR {}
         let code = status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
         guard code == 0 else { return code }
-        Terminal.printError("error: the launcher was stopped before the deployment served")
+        Terminal.printError(
+            "error: the launcher was stopped before the deployment served; 'dynamo-launch events' shows what happened"
+        )
         return 1
     }
 

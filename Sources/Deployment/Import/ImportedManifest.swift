@@ -89,6 +89,9 @@ private struct ImportWriter {
         }
         let flags = PlaneFlag.all.filter { role == .frontend || !$0.isFrontendOnly }.map(\.flag)
         invocation.arguments = DynamoInvocation.removing(Set(flags), from: invocation.arguments)
+        for (_, what) in Secrets.credentials(in: invocation.arguments) {
+            self.note(process.line, "\(what) is written as it is in the script: take it from a variable")
+        }
         var environment: [String: String] = [:]
         var system: String?
         var gpus: [String]?
@@ -108,7 +111,9 @@ private struct ImportWriter {
                     ? nil : value.plain.map { $0.split(separator: ",").map(String.init) } ?? [value.text]
             } else if let owned = OwnedVariable(rawValue: name), !owned.isFree || owned == .systemEnabled {
                 if owned != .systemEnabled { self.set(owned, value.text, place, process.line, role) }
-            } else if let plain = value.plain, !plain.isEmpty, Secrets.isSecret(name: name, value: plain) {
+            } else if let plain = value.plain, !plain.isEmpty,
+                Secrets.isSecret(name: name, value: plain) || Secrets.credential(in: plain) != nil
+            {
                 environment[name] = "${\(name)}"
                 self.noteSecret(name, process.line)
             } else if name != "PYTHONUNBUFFERED" {

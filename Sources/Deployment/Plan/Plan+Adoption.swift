@@ -7,7 +7,9 @@ extension Plan {
         var plan = PlanChange.naming(self, after: running)
         for index in plan.replicas.indices {
             let name = plan.replicas[index].name
-            guard let known = running.replicas.first(where: { $0.name == name }) else { continue }
+            guard var known = running.replicas.first(where: { $0.name == name }) else { continue }
+            // What a process waits for counts at its next start, and is not known from the last one.
+            known.dependencies = plan.replicas[index].dependencies
             plan.replicas[index] = known
         }
         // Of no use any more, but they run.

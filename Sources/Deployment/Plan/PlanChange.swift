@@ -23,6 +23,17 @@ package struct PlanChange: Sendable, Hashable, Codable {
     /// What differs and cannot be changed while the deployment runs, in words; nothing is changed then.
     package var refusals: [String] = []
 
+    package init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.changed = try values.decode([Replica].self, forKey: .changed)
+        self.added = try values.decode([Replica].self, forKey: .added)
+        self.removed = try values.decode([Replica].self, forKey: .removed)
+        // A launcher of before does not say it.
+        self.reordered = try values.decodeIfPresent([String].self, forKey: .reordered) ?? []
+        self.unchanged = try values.decode([String].self, forKey: .unchanged)
+        self.refusals = try values.decode([String].self, forKey: .refusals)
+    }
+
     /// Whether there is nothing to do.
     package var isEmpty: Bool {
         self.changed.isEmpty && self.added.isEmpty && self.removed.isEmpty && self.reordered.isEmpty

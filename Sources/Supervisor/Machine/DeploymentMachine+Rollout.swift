@@ -2,7 +2,7 @@ internal import Deployment
 
 /// Changing replicas one after another.
 extension DeploymentMachine {
-    /// So often what a change has started is looked at before it is taken back: a minute.
+    /// So often what a change has started is looked at, beside the time in which it is started again, before it is taken back: a minute.
     private static let mostWatches = 30
 
     /// Begins a rollout; one that cannot begin ends at once.
@@ -62,7 +62,6 @@ extension DeploymentMachine {
         guard indexes.contains(where: { self.replicas[$0].mayBeShortLived || !self.replicas[$0].isReadyOrDone }) else {
             return nil
         }
-        self.rollout?.watches += 1
         let runs = indexes.map { (self.replicas[$0].plan.name, self.replicas[$0].runs) }
         self.rollout?.stage = .watching(runs: Dictionary(runs) { first, _ in first })
         return [.watch]
@@ -75,11 +74,18 @@ extension DeploymentMachine {
             self.activeIndex(of: name).map { self.replicas[$0].isReadyOrDone && self.replicas[$0].runs == run } ?? true
         }
         if lasts { return self.endRollout() }
-        let unready = runs.keys.filter { self.activeIndex(of: $0).map { !self.replicas[$0].isReadyOrDone } ?? false }
-        if rollout.watches >= Self.mostWatches, !unready.isEmpty,
-            let actions = self.takeBack("\(unready.sorted().joined(separator: ", ")): not ready any more", at: now)
-        {
-            return actions
+        // One that is being started again has the time that it has after a crash, and is given up as then.
+        let isStarting = runs.keys.contains { self.activeIndex(of: $0).map { self.replicas[$0].isStarting } ?? false }
+        if !isStarting { self.rollout?.watches += 1 }
+        if let watches = self.rollout?.watches, watches >= Self.mostWatches {
+            let names = runs.keys.filter { name in
+                self.activeIndex(of: name).map {
+                    !self.replicas[$0].isReadyOrDone || self.replicas[$0].runs != runs[name]
+                }
+                    ?? false
+            }
+            let reason = "\(names.sorted().joined(separator: ", ")): not ready for long enough"
+            if let actions = self.takeBack(reason, at: now) { return actions }
         }
         return self.watch() ?? self.endRollout()
     }
@@ -95,6 +101,14 @@ extension DeploymentMachine {
         guard !self.isStopping, let rollout, let step = rollout.current, step.replica == name,
             rollout.stage == .draining, let index = self.activeIndex(of: name)
         else { return [] }
+        return self.changeDrained(index, step, at: now)
+    }
+
+    private mutating func changeDrained(
+        _ index: Int,
+        _ step: Rollout.Step,
+        at now: ContinuousClock.Instant
+    ) -> [Action] {
         let actions = self.change(index, step, at: now)
         guard let fault = self.rollout?.fault, self.rollout?.mustFinishStep == false else { return actions }
         return actions + (self.takeBack(fault, at: now) ?? [])
@@ -109,6 +123,8 @@ extension DeploymentMachine {
             self.retire(index)
             return [.progress(RolloutProgress(replica: plan.name, .removing))]
                 + self.apply(index, self.replicas[index].stop(at: now), at: now)
+                // Nobody waits for it any more.
+                + self.startWaiting(at: now)
         }
         var successor: ReplicaPlan?
         switch step {
@@ -136,13 +152,15 @@ extension DeploymentMachine {
             if self.replicas[index].survivor != nil {
                 // What it holds is not free, and a second copy of it would be worse.
                 self.rollout = nil
-                return [
+                let ended: [Action] = [
                     .rolloutEnded(
-                        (rollout.fault.map { "\($0); " } ?? "")
-                            + "\(name) was \(isRemoval ? "removed" : "stopped"), and not even SIGKILL ended it; "
+                        "\(name) was \(isRemoval ? "removed" : "stopped"), and not even SIGKILL ended it; "
                             + "what was not reached is as it was"
                     )
                 ]
+                guard let fault = rollout.fault else { return ended }
+                // It cannot be taken back any more: as without a change.
+                return ended + self.fail(SupervisorOutcome.Failure(message: fault), at: now)
             }
             let end: RolloutProgress.Phase = isRemoval ? .removed : .stopped
             var actions: [Action] = [.progress(RolloutProgress(replica: name, end))]
@@ -187,7 +205,7 @@ extension DeploymentMachine {
         guard let rollout, self.replicas[index].survivor == nil else { return nil }
         if let step = rollout.current, step.replica == name {
             // It had not been touched yet, and is about to get a new process anyway.
-            if rollout.stage == .draining { return self.change(index, step, at: now) }
+            if rollout.stage == .draining { return self.changeDrained(index, step, at: now) }
         } else {
             guard rollout.renewed.contains(name) else { return nil }
             if rollout.mustFinishStep, rollout.canGoBack {
@@ -199,10 +217,13 @@ extension DeploymentMachine {
     }
 
     private mutating func takeBack(_ reason: String, at now: ContinuousClock.Instant) -> [Action]? {
-        guard let back = self.rollout?.reverted(reason) else { return nil }
+        let fallen = self.rollout?.renewed.filter { name in
+            self.activeIndex(of: name).map { !self.replicas[$0].isReadyOrDone } ?? false
+        }
+        guard let back = self.rollout?.reverted(reason, fallen: fallen ?? []) else { return nil }
         self.rollout = back
         return [.progress(RolloutProgress(.reverting, reason: back.failure))] + self.headForTarget()
-            + self.nextStep(at: now)
+            + self.startWaiting(at: now) + self.nextStep(at: now)
     }
 
     /// A replica that was started anew does not become ready, and is tried for ever.

@@ -186,7 +186,7 @@ struct DeploymentMachine: Sendable {
                 let reason =
                     "ended (\(self.replicas[index].lastExit ?? "exit code 0")) before it reached \(dependency.layer.rawValue), "
                     + "which \(waiting.plan.name) waits for"
-                return self.fail(self.failure(of: index, reason), at: now)
+                return self.revert(index, reason, at: now) ?? self.fail(self.failure(of: index, reason), at: now)
             }
         }
         return []
@@ -274,7 +274,7 @@ struct DeploymentMachine: Sendable {
         )
     }
 
-    private mutating func fail(_ failure: SupervisorOutcome.Failure, at now: ContinuousClock.Instant) -> [Action] {
+    mutating func fail(_ failure: SupervisorOutcome.Failure, at now: ContinuousClock.Instant) -> [Action] {
         guard !self.isStopping else { return [] }
         self.failure = failure
         self.outcome = SupervisorOutcome(exitCode: 1, reason: .failed, failure: failure)

@@ -39,6 +39,14 @@ extension ReplicaMachine {
         }
     }
 
+    /// Is on its way to a process that is ready, by itself.
+    var isStarting: Bool {
+        switch self.state {
+        case .starting, .clearing, .backingOff: true
+        case .waiting, .ready, .unready, .ending, .stopped, .failed: false
+        }
+    }
+
     /// Waits for its dependencies.
     var isWaiting: Bool { if case .waiting = self.state { true } else { false } }
 

@@ -114,7 +114,7 @@ struct ReplicaMachine: Sendable {
     var lastExit: String?
     /// How often a process was started again.
     var restarts = 0
-    /// Of these, those that a person has asked for, or a change.
+    /// Of these, those that a person has asked for, or a change; and one that was being ended when its launcher died.
     var restartsAskedFor = 0
     /// The highest layer that the last run reached, kept when it has ended.
     private(set) var lastLayer: ReadinessLayer?

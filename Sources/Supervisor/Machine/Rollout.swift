@@ -158,11 +158,15 @@ struct Rollout: Sendable, Equatable {
 
     /// The same way back, when it can be gone back.
     ///
-    /// - Parameter reason: why.
+    /// - Parameters:
+    ///   - reason: why.
+    ///   - fallen: replicas that were renewed and are not ready: first of all, because others may wait for them.
     /// - Returns: nil when nothing can be taken back: a restart, or a step back that failed too.
-    func reverted(_ reason: String) -> Rollout? {
+    func reverted(_ reason: String, fallen: Set<String>) -> Rollout? {
         guard let origin, self.failure == nil else { return nil }
-        return Rollout(undoing: self.undo, to: origin, because: reason)
+        let steps =
+            self.undo.filter { !fallen.contains($0.replica) } + self.undo.filter { fallen.contains($0.replica) }
+        return Rollout(undoing: steps, to: origin, because: reason)
     }
 
     private init(undoing steps: [Step], to origin: Plan, because reason: String) {

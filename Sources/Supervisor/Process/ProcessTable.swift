@@ -120,7 +120,7 @@ enum ProcessTable {
     ///
     /// - Parameters:
     ///   - path: of the file; one that cannot be read has no lines.
-    ///   - body: gets one line after another, without its end; of those of more than 32 KiB not all.
+    ///   - body: gets one line after another, without its end; of those of 32 KiB and more not all.
     static func eachLine(of path: String, _ body: (UnsafeRawBufferPointer) -> Void) {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return }

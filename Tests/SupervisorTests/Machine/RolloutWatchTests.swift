@@ -65,10 +65,13 @@ import Testing
         #expect(running.machine.rollout?.fault != nil && !running.machine.isStopping)
         let released = running.feed(.released("frontend-0"))
         #expect(released.contains { if case .progress(let step) = $0 { step.phase == .reverting } else { false } })
+        #expect(RolloutTests.spawns(released) == [1], "first the one at fault")
         running.ends(0, run: 1)
         running.feed(.spawned(replica: 0, run: 2, pid: 6))
-        #expect(running.machine.replicas[0].plan == old[0])
-        let back = running.feed(.spawned(replica: 1, run: 3, pid: 7))
+        #expect(running.feed(.spawned(replica: 1, run: 3, pid: 7)).contains(.release("frontend-0")))
+        running.feed(.released("frontend-0"))
+        running.ends(0, run: 2)
+        let back = running.feed(.spawned(replica: 0, run: 3, pid: 8))
         #expect(Self.ended(back)?.hasPrefix("extra: ") == true, "\(back)")
         #expect(running.machine.activePlan.replicas == old)
     }
@@ -86,23 +89,71 @@ import Testing
         #expect(RolloutTests.spawns(failed) == [] && running.machine.rollout?.fault != nil)
         let gone = running.ends(1, run: 1)
         #expect(gone.contains(RolloutTests.progress("other", .removed)))
-        #expect(RolloutTests.spawns(gone) == [1], "the last that was done is undone first")
-        #expect(RolloutTests.spawns(running.feed(.spawned(replica: 1, run: 2, pid: 6))) == [0])
-        let back = running.feed(.spawned(replica: 0, run: 3, pid: 7))
+        #expect(RolloutTests.spawns(gone) == [0], "first the one at fault")
+        #expect(RolloutTests.spawns(running.feed(.spawned(replica: 0, run: 3, pid: 6))) == [1])
+        let back = running.feed(.spawned(replica: 1, run: 2, pid: 7))
         #expect(Self.ended(back)?.hasPrefix("extra: ") == true, "\(back)")
         #expect(running.machine.activePlan.replicas == old && running.machine.phase == .ready)
     }
 
-    @Test func `one that is not ready for a minute is taken back`() {
+    @Test func `one that is another process at each look is taken back after a minute`() {
         let old = RolloutTests.frontends(1)
+        var (running, extra) = (self.running(old), Self.extra)
+        // Each of its processes counts as one that has lasted.
+        extra.restart.stableAfter = 0
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old + [extra])))
+        running.feed(.spawned(replica: 1, run: 1, pid: 5))
+        for run in 1...30 {
+            running.feed(.exited(replica: 1, run: run, .exited(3)))
+            running.feed(.cleared(replica: 1, run: run))
+            #expect(running.feed(.watched).contains(.watch), "it is being started again, which has its own limits")
+            running.feed(.timerFired(replica: 1, .backoff))
+            running.feed(.spawned(replica: 1, run: run + 1, pid: 5))
+            let looked = running.feed(.watched)
+            let reason = "extra: not ready for long enough"
+            #expect(looked.contains(.progress(RolloutProgress(.reverting, reason: reason))) == (run == 30))
+        }
+        #expect(Self.ended(running.ends(1, run: 31))?.hasPrefix("extra: ") == true)
+        #expect(running.machine.activePlan.replicas == old)
+    }
+
+    @Test func `the one at fault is put back before those that wait for it`() {
+        var cache = ReplicaPlan.shell("cache", "", role: .infrastructure)
+        cache.restart = RestartPolicy(condition: .never)
+        let old = [
+            cache, ReplicaPlan.shell("worker", "", dependencies: [Dependency(process: "cache", layer: .alive)]),
+        ]
         var running = self.running(old)
-        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old + [Self.extra])))
+        running.feed(.spawned(replica: 1, run: 1, pid: 11))
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old.map(RolloutTests.changed))))
+        running.ends(0, run: 1)
+        #expect(RolloutTests.signals(running.feed(.spawned(replica: 0, run: 2, pid: 5))) == [1])
+        #expect(RolloutTests.spawns(running.ends(1, run: 1)) == [1])
+        running.feed(.exited(replica: 0, run: 2, .exited(3)))
+        let given = running.feed(.cleared(replica: 0, run: 2))
+        #expect(RolloutTests.spawns(given) == [0] && RolloutTests.signals(given) == [], "\(given)")
+        running.feed(.spawned(replica: 1, run: 2, pid: 6))
+        #expect(RolloutTests.signals(running.feed(.spawned(replica: 0, run: 3, pid: 7))) == [1])
+        running.ends(1, run: 2)
+        let back = running.feed(.spawned(replica: 1, run: 3, pid: 8))
+        #expect(Self.ended(back)?.hasPrefix("cache: ") == true, "\(back)")
+        #expect(running.machine.activePlan.replicas == old && !running.machine.isStopping)
+    }
+
+    @Test func `who waited for what is taken back is started`() {
+        let old = [ReplicaPlan.shell("worker", "")]
+        var (running, worker) = (self.running(old), old[0])
+        worker.dependencies = [Dependency(process: "extra", layer: .alive)]
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: [worker, Self.extra])))
         running.feed(.spawned(replica: 1, run: 1, pid: 5))
         running.feed(.exited(replica: 1, run: 1, .exited(3)))
         running.feed(.cleared(replica: 1, run: 1))
-        for _ in 0..<29 { #expect(Self.ended(running.feed(.watched)) == nil) }
-        #expect(Self.ended(running.feed(.watched)) == "extra: not ready any more; everything runs as before")
-        #expect(running.machine.activePlan.replicas == old)
+        running.feed(.exited(replica: 0, run: 1, .exited(3)))
+        running.feed(.cleared(replica: 0, run: 1))
+        running.feed(.timerFired(replica: 0, .backoff))
+        #expect(running.machine.replicas[0].state == .waiting)
+        let back = running.machine.giveUpWaiting(1, "exit code 3", at: running.now)
+        #expect(RolloutTests.spawns(back) == [0], "\(back)")
     }
 
     @Test func `what only waits for others from now on keeps its process`() {

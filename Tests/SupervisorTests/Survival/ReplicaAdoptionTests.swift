@@ -27,6 +27,7 @@ import Testing
         var driver = Driver(readiness: [alive, live])
         let actions = Self.adopt(&driver)
         #expect(!actions.contains(.spawn(run: 4)) && driver.machine.runs == 4 && driver.machine.restarts == 3)
+        #expect(driver.machine.restartsAskedFor == 1)
         #expect(driver.start().isEmpty)
         #expect(driver.spawned(4).contains(.probe(run: 4, index: 1)))
         _ = driver.probe(.success, run: 4)
