@@ -128,7 +128,6 @@ struct FaultyGenerations: Sendable {
     /// - Parameters:
     ///   - manifest: of the new generation.
     ///   - reason: what a person must be told.
-    ///   - other: what may be seen first instead.
     ///   - sourceLocation: of the call.
     ///   - meanwhile: as in `migrate`.
     /// - Returns: how it ended.
@@ -137,7 +136,6 @@ struct FaultyGenerations: Sendable {
     func takesBack(
         _ manifest: String,
         because reason: String...,
-        or other: String? = nil,
         sourceLocation: SourceLocation = #_sourceLocation,
         _ meanwhile: (RunningProgram) async throws -> Void = { _ in }
     ) async throws -> Ending {
@@ -150,7 +148,6 @@ struct FaultyGenerations: Sendable {
         let last = output.split(separator: "\n").last.map(String.init) ?? ""
         #expect(last.hasPrefix("error: deployment chat: not migrated: "), "\(output)", sourceLocation: sourceLocation)
         #expect(last.hasSuffix("; generation 1 (tcp) serves as before"), "\(output)", sourceLocation: sourceLocation)
-        let reason = other.map { last.contains($0) ? [$0] : reason } ?? reason
         for words in reason { #expect(last.contains(words), "\(output)", sourceLocation: sourceLocation) }
         let folder = "\(self.deployment.directory.path())/dynamo-launch/chat/g\(number)"
         let logs = (try? FileManager.default.contentsOfDirectory(atPath: "\(folder)/logs")) ?? []
