@@ -34,6 +34,8 @@ enum SupervisorEvent: Sendable {
     /// Those that send requests know a worker that was started, or what is wrong was seen for long enough.
     case confirmed(String, run: Int, troubles: [String])
     case publicPortClosed
+    /// The servers that run outside the deployment were asked.
+    case servicesSeen([ServiceAnswer])
 }
 
 /// Somebody who waits for a status.

@@ -19,8 +19,12 @@ extension SupervisorLoop {
         case .recovered:
             self.timers.arm(.trim, at: self.clock.now + .seconds(1))
             self.notices(.recovered)
-        case .degraded(let replicas):
-            self.notices(.degraded(replicas: replicas))
+        case .degraded(let missing):
+            self.notices(.degraded(missing: missing))
+        case .service(.lost(let service, let reason)):
+            self.notices(.serviceLost(name: service.name, url: service.maskedURL, reason: reason))
+        case .service(.back(let service, let seconds)):
+            self.notices(.serviceBack(name: service.name, url: service.maskedURL, seconds: seconds))
         case .firstExit(let index, let code):
             self.notices(.firstExit(replica: self.plan.replicas[index].name, code: code))
         case .failed(let failure):
@@ -45,6 +49,7 @@ extension SupervisorLoop {
             self.notices(.planChanged(plan, isWayBack: self.machine.rollout?.failure != nil))
             // Who hears of it knows by it which devices are in use.
             self.keepLeases()
+            self.armServices()
         case .closePublicPort:
             self.closePublicPort(in: &group)
         case .progress(let progress):

@@ -108,4 +108,20 @@ extension SupervisorLoop {
         let path = replica.environment.last { $0.name == "PATH" }?.value
         return ProgramSearch.find(program, path: path, directory: replica.workingDirectory)
     }
+
+    // MARK: Servers outside the deployment
+
+    func armServices() {
+        guard !self.plan.externalServices.isEmpty else { return self.timers.cancel(.services) }
+        self.timers.arm(.services, at: self.clock.now + self.machine.services.pause)
+    }
+
+    /// Asks those that the plan needs as it is now.
+    func askServices(in group: inout DiscardingTaskGroup) {
+        guard !self.machine.isStopping else { return }
+        let (check, sender) = (
+            ExternalServiceCheck(services: self.plan.externalServices, probes: self.probes), self.sender
+        )
+        group.addTask { sender.yield(.servicesSeen(await check.answers())) }
+    }
 }

@@ -174,7 +174,11 @@ extension SupervisorLoop {
                     report.idle.append(name)
                     continue
                 }
-                if !request.isDryRun { self.keeper.signal(launch, request.signal) }
+                if !request.isDryRun {
+                    self.keeper.signal(launch, request.signal)
+                    let signal = ProcessSignal.name(of: request.signal)
+                    self.notices(.signalled(replica: name, pid: pid, signal: signal))
+                }
                 report.pids[name] = pid
             }
             request.reply(.success(report))

@@ -56,6 +56,7 @@ extension SupervisorLoop {
             replicas: self.machine.replicas.indices.filter { !self.machine.replicas[$0].isRetired }.map {
                 self.replicaStatus($0, relays, at: now)
             },
+            externalServices: self.plan.externalServices.map { self.machine.services.status(of: $0, at: now) },
             warnings: self.warnings + self.logTroubles.values.sorted(),
             survivors: self.outcome?.survivors ?? []
         )

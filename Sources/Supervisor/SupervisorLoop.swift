@@ -17,6 +17,7 @@ final class SupervisorLoop {
         case query(Int)
         case heartbeat
         case trim
+        case services
     }
 
     /// What a program that the keeper was asked for belongs to.
@@ -161,6 +162,7 @@ final class SupervisorLoop {
         in group: inout DiscardingTaskGroup
     ) async -> SupervisorOutcome {
         self.beat()
+        self.armServices()
         self.keepPlan()
         let running = Set(adopted.map(\.kept.replica.name))
         let taken = self.takenPorts(of: self.plan.replicas.filter { !running.contains($0.name) })
@@ -253,6 +255,9 @@ final class SupervisorLoop {
             self.feed(.confirmed(name, run: run), in: &group)
         case .publicPortClosed:
             self.feed(.publicPortClosed, in: &group)
+        case .servicesSeen(let answers):
+            self.feed(.servicesSeen(answers), in: &group)
+            self.armServices()
         }
         self.answerQueries()
     }
@@ -283,6 +288,8 @@ final class SupervisorLoop {
             if let query = self.queries.removeValue(forKey: id) { query.reply(self.status()) }
         case .heartbeat:
             self.beat()
+        case .services:
+            self.askServices(in: &group)
         case .trim:
             // What only the start needed, and the summary that followed it.
             dynamo_trim_memory()

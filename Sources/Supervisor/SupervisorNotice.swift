@@ -16,6 +16,8 @@ package enum SupervisorNotice: Sendable, Hashable {
     case holding(replica: String, pid: Int32, signal: String, seconds: Double, left: Double)
     /// A replica said what it does, on its `NOTIFY_SOCKET`.
     case said(replica: String, String)
+    /// A person had a signal sent to the process of a replica.
+    case signalled(replica: String, pid: Int32, signal: String)
     /// The process of a replica ended, asked to or not; what it has left behind may still be there.
     case ended(replica: String)
     /// A replica ended that was not asked to; its output was read to the end.
@@ -38,8 +40,12 @@ package enum SupervisorNotice: Sendable, Hashable {
     case changeEnded(String?)
     /// Every replica is ready again.
     case recovered
-    /// The deployment was ready and a replica is not any more.
-    case degraded(replicas: [String])
+    /// The deployment was ready; a replica is not any more, or a server that runs outside the deployment does not answer.
+    case degraded(missing: [String])
+    /// A server that runs outside the deployment does not answer any more.
+    case serviceLost(name: String, url: String, reason: String)
+    /// It answers again, so many seconds after it was first seen not to.
+    case serviceBack(name: String, url: String, seconds: Double)
     /// Something that needs a person, said once.
     case warning(String)
     /// The deployment is given up, for this reason; everything is being stopped.

@@ -117,6 +117,9 @@ struct ForegroundOutput: Sendable {
                 as: .notice,
                 about: replica
             )
+        case .signalled(let replica, let pid, let signal):
+            let text = "\(replica): \(signal) sent to pid \(pid), by 'dynamo-launch signal'"
+            self.tell(text, as: .notice, about: replica)
         case .said, .ended:
             // What it says is shown by `status` and where a layer is waited for; how it ended is said when its output was read.
             break
@@ -155,6 +158,13 @@ struct ForegroundOutput: Sendable {
             self.tell("ready again")
         case .degraded(let replicas):
             self.tell("degraded: \(replicas.joined(separator: ", ")) not ready", as: .warning)
+        case .serviceLost(let name, let url, let reason):
+            self.tell(
+                "\(name) at \(url) does not answer: \(reason); it runs outside the deployment, and nothing here starts it again",
+                as: .warning
+            )
+        case .serviceBack(let name, let url, let seconds):
+            self.tell("\(name) at \(url) answers again, after \(Seconds.text(seconds))")
         case .warning(let text):
             self.tell("warning: \(text)", as: .warning)
         case .failed(let reason):

@@ -172,6 +172,59 @@ import Testing
         #expect(!output.contains("frontend"), "\(output)")
     }
 
+    @Test func `a deployment whose external NATS server is lost is not ready, says why, and is ready again with it`()
+        async throws
+    {
+        let port = try freePort()
+        let url = "nats://127.0.0.1:\(port)"
+        let words = "nats at \(url) does not answer: "
+        _ = try await withTemporaryDirectory { directory in
+            let health = try freePort()
+            let file = directory.appending(path: "dynamo-launch.yaml")
+            try """
+            name: planes
+            planes: nats
+            infrastructure: {nats: "\(url)"}
+            gateway: {metrics: \(health)}
+            processes:
+              frontend: {builtin: frontend}
+              worker: {builtin: worker, restart: {initialDelay: 200ms}}
+            """.write(to: file, atomically: true, encoding: .utf8)
+            try await NATSServerFixture.run(port: port) { first in
+                _ = try await Launcher.up([file.path()]) { deployment in
+                    try await deployment.waitUntilReady()
+                    #expect(try await Self.chat(deployment).status == 200)
+                    let service = ExternalServiceStatus(name: "nats", url: url)
+                    #expect(try await Self.status(deployment).externalServices == [service])
+                    first.process.send(SIGKILL)
+                    try await eventually(within: .seconds(20), "it is not called ready") {
+                        try await Self.status(deployment).state == .degraded
+                    }
+                    let lost = try #require(try await Self.status(deployment).externalServices?.first)
+                    #expect(lost.failure?.contains("refused") == true && lost.silentFor != nil, "\(lost)")
+                    let text = try await deployment.command("status", "planes").output
+                    #expect(text.contains("nats at \(url) has not answered for "), "\(text)")
+                    #expect(deployment.program.output.contains(words), "\(deployment.program.output)")
+                    let ready = try await HTTPRequests.get("http://127.0.0.1:\(health)/ready")
+                    #expect(ready.status == 503 && ready.text.contains("nats at \(url) has not answered"), "\(ready)")
+                    let metrics = try await HTTPRequests.get("http://127.0.0.1:\(health)/metrics").text
+                    #expect(metrics.contains("dynamo_launch_external_service_up{service=\"nats\"} 0"), "\(metrics)")
+                    try await NATSServerFixture.run(port: port) { _ in
+                        try await eventually(within: .seconds(20), "it is ready again") {
+                            try await Self.status(deployment).state == .ready
+                        }
+                        try await eventually(within: .seconds(20), "it serves again") {
+                            try await Self.chat(deployment).status == 200
+                        }
+                        let events = try await deployment.command("events", "planes").output
+                        #expect(events.contains(words), "\(events)")
+                        #expect(events.contains("nats at \(url) answers again, after "), "\(events)")
+                    }
+                }
+            }
+        }
+    }
+
     @Test func `a worker that finds no NATS server ends with a code and says where it looked`() async throws {
         try await withTemporaryDirectory { directory in
             let port = try freePort()

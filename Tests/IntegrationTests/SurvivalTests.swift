@@ -139,6 +139,13 @@ import Testing
             }
             let (said, exit) = try await Launcher.run(["stop"], environment: deployment.environment)
             #expect(exit == .code(0) && said.contains("lasting: stopped"), "\(said)")
+            let events = try await Launcher.run(
+                ["events", "lasting", "--lines", "2"],
+                environment: deployment.environment
+            )
+            .output
+            #expect(events.contains("info     stopping what goes on without a launcher, by 'dynamo-launch stop'\n"))
+            #expect(events.contains("info     stopped; its launcher had ended at 20"), "\(events)")
             #expect(Self.copies(deployment).isEmpty)
         }
     }

@@ -28,6 +28,8 @@ import Testing
                     try await run("events", "--process", "worker", "--level", "warning").output
                         .contains("  warning  worker: killed by SIGKILL; restart 1 of at most 5 in ")
                 }
+                let sent = try await run("events", "--level", "notice", "--grep", "SIGKILL sent to pid").output
+                #expect(sent.hasSuffix(", by 'dynamo-launch signal'\n"), "\(sent)")
                 try await eventually(within: .seconds(10), "it is back") {
                     try await run("events", "--lines", "1").output.hasSuffix("  ready again\n")
                 }

@@ -12,6 +12,13 @@ enum DynamoModules {
         }
     }
 
+    /// The module whose name is nearly this one; nil: there is none, or it is known.
+    static func nearest(to module: String) -> String? {
+        guard self.role(of: module) == nil, module.hasPrefix("dynamo.") else { return nil }
+        let known = ["frontend", "router", "global_router", "vllm", "sglang", "trtllm", "mocker", "llama_cpp"]
+        return Spelling.nearest(to: self.component(of: module), among: known).map { "dynamo.\($0)" }
+    }
+
     /// `vllm` of `dynamo.vllm.unified_main`.
     static func component(of module: String) -> String {
         let parts = module.split(separator: ".")

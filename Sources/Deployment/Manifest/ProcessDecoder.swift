@@ -322,11 +322,11 @@ struct ProcessDecoder {
             }
         guard let node else {
             if implied == nil {
-                self.node.error(
-                    at: location,
-                    "\(label) has no role",
-                    remedy: "add 'role: worker' (or frontend, router, infrastructure)"
-                )
+                var remedy = "add 'role: worker' (or frontend, router, infrastructure)"
+                if case .module(let module, _) = program, let meant = DynamoModules.nearest(to: module) {
+                    remedy = "did you mean '\(meant)'? For a module of your own \(remedy)"
+                }
+                self.node.error(at: location, "\(label) has no role", remedy: remedy)
             }
             return implied
         }

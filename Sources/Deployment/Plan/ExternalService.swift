@@ -6,6 +6,9 @@ package struct ExternalService: Sendable, Hashable, Codable {
     package var url: String
     package var probe: Probe
 
+    /// `nats` or `etcd`.
+    package var kind: String { String(self.name.prefix { $0 != "-" }) }
+
     /// The URL without passwords, to be shown.
     package var maskedURL: String { Secrets.masking(url: self.url) }
 

@@ -36,7 +36,7 @@ package struct Planner {
     package static func plan(_ manifest: Manifest, facts: PlanFacts) throws(ManifestErrors) -> Plan {
         var planner = Self(manifest, facts)
         let plan = planner.plan()
-        guard let plan, !planner.diagnostics.contains(where: { $0.severity == .error }) else {
+        guard !planner.diagnostics.contains(where: { $0.severity == .error }) else {
             throw ManifestErrors(planner.diagnostics).masking(facts.environment)
         }
         return plan
@@ -61,11 +61,11 @@ package struct Planner {
         self.diagnostics.append(Diagnostic(at: location, message, remedy: remedy))
     }
 
-    private mutating func plan() -> Plan? {
+    private mutating func plan() -> Plan {
         let directories = self.directories().generation(self.facts.generation)
         let interpreters = self.interpreters()
         let release = self.release(of: interpreters)
-        guard let planes = self.planes(release) else { return nil }
+        let planes = self.planes(release)
         self.checkReleases(interpreters)
         self.takeManagedPublicPort()
         self.reserveFixedPorts()
@@ -182,7 +182,7 @@ package struct Planner {
 
     // MARK: Planes
 
-    private mutating func planes(_ release: DynamoRelease?) -> PlaneSet? {
+    private mutating func planes(_ release: DynamoRelease?) -> PlaneSet {
         let written = self.manifest.planes
         var events = written.events?.value
         if events == nil, let release {
@@ -195,9 +195,9 @@ package struct Planner {
                     remedy: "add 'infrastructure: {nats: managed}', or write 'planes: {request: "
                         + "\(written.request.value.rawValue), events: zmq}'"
                 )
-                return nil
+            } else {
+                events = implied
             }
-            events = implied
         }
         return PlaneSet(request: written.request.value, events: events ?? .none, response: written.response.value)
     }

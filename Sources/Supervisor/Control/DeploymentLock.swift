@@ -104,7 +104,7 @@ final class DeploymentLock: Sendable {
     /// What the keepers keep that have lost their launcher.
     private static func orphans(under directory: String) throws(Orphans.Failure) -> [Orphans] {
         var orphans: [Orphans] = []
-        for door in KeeperVisit.doors(under: directory) {
+        for (_, door) in KeeperVisit.doors(under: directory) {
             if let found = try Orphans.find(behind: door) { orphans.append(found) }
         }
         return orphans

@@ -8,7 +8,7 @@ package struct DeploymentStatus: Sendable, Hashable, Codable {
     package enum State: String, Sendable, Hashable, Codable {
         case starting
         case ready
-        /// Was ready; a replica is not any more, and is being restarted.
+        /// Was ready; a replica is not any more, and is being restarted, or a server outside the deployment does not answer.
         case degraded
         case stopping
         case stopped
@@ -34,6 +34,8 @@ package struct DeploymentStatus: Sendable, Hashable, Codable {
     /// Seconds from start to ready; nil before.
     package var readyAfter: Double?
     package var replicas: [ReplicaStatus]
+    /// The servers outside the deployment that it needs; nil: its launcher does not say.
+    package var externalServices: [ExternalServiceStatus]?
     /// What happens at the public port; nil when a frontend has it.
     package var gateway: GatewayReport?
     /// The migration that is under way, or the last one since the launcher started; nil when there was none.
@@ -106,6 +108,25 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     package var memoryBytes: Int?
     /// The KV events that the launcher publishes for it; nil when it does not.
     package var kvEvents: KVRelayStatus?
+}
+
+/// A server outside the deployment that it needs, at one moment.
+package struct ExternalServiceStatus: Sendable, Hashable, Codable {
+    /// `nats`, `etcd`, or `etcd-0`, `etcd-1` ...
+    package var name: String
+    /// Without passwords.
+    package var url: String
+    /// Why it does not answer; nil: it does.
+    package var failure: String?
+    /// Seconds since it was first seen not to answer; nil: it does.
+    package var silentFor: Double?
+
+    package init(name: String, url: String, failure: String? = nil, silentFor: Double? = nil) {
+        self.name = name
+        self.url = url
+        self.failure = failure
+        self.silentFor = silentFor
+    }
 }
 
 /// When a layer was reached.

@@ -31,6 +31,8 @@ extension DeploymentMachine {
         case publicPortClosed
         /// ``steadyTime`` is over since `watch`.
         case watched
+        /// The servers that run outside the deployment were asked.
+        case servicesSeen([ServiceAnswer])
     }
 
     enum Action: Equatable {
@@ -41,7 +43,9 @@ extension DeploymentMachine {
         case lookForContradictions
         case ready(seconds: Double)
         case recovered
-        case degraded(replicas: [String])
+        /// Replicas, and servers that run outside the deployment.
+        case degraded(missing: [String])
+        case service(ServiceWatch.Change)
         case firstExit(replica: Int, code: Int32)
         case failed(SupervisorOutcome.Failure)
         case stopping(now: Bool)

@@ -24,6 +24,7 @@ struct DeploymentMachine: Sendable {
     var confirmsWorkers = false
     /// So long a process without a probe that a change has started must last for the change to be done.
     var steadyTime = Duration.zero
+    var services = ServiceWatch()
     private(set) var phase: Phase = .starting
     private(set) var failure: SupervisorOutcome.Failure?
     /// Seconds from `begin` to ready.
@@ -113,6 +114,8 @@ struct DeploymentMachine: Sendable {
             actions += self.confirmed(name, run: run, at: now)
         case .watched:
             actions += self.watched(at: now)
+        case .servicesSeen(let answers):
+            actions += self.servicesSeen(answers, at: now)
         case .publicPortClosed:
             guard self.isPublicPortClosing else { break }
             self.isPublicPortClosing = false
@@ -212,7 +215,7 @@ struct DeploymentMachine: Sendable {
             // At the start nobody waits for what a person had stopped under an earlier launcher; it is missing after that.
             let isComplete =
                 self.phase == .starting
-                ? self.hasStarted : !self.replicas.indices.contains(where: isMissing)
+                ? self.hasStarted : !self.replicas.indices.contains(where: isMissing) && self.missingServices.isEmpty
             switch (self.phase, isComplete) {
             case (.starting, false)
             where !self.hasAskedForContradictions
@@ -225,9 +228,8 @@ struct DeploymentMachine: Sendable {
                 return [.verify]
             case (.ready, false):
                 self.phase = .degraded
-                return [
-                    .degraded(replicas: self.replicas.indices.filter(isMissing).map { self.replicas[$0].plan.name })
-                ]
+                let replicas = self.replicas.indices.filter(isMissing).map { self.replicas[$0].plan.name }
+                return [.degraded(missing: replicas + self.missingServices)]
             case (.degraded, true):
                 self.phase = .ready
                 return [.recovered]

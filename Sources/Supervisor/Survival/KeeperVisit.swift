@@ -22,8 +22,8 @@ enum KeeperVisit {
         var launcherEnded: Double
     }
 
-    /// The doors of the keepers of a deployment that there may be, those of later generations last.
-    static func doors(under runtime: String) -> [String] {
+    /// The doors of the keepers of a deployment that there may be, with the numbers of their generations, later ones last.
+    static func doors(under runtime: String) -> [(generation: Int, path: String)] {
         var folders: [(number: Int, path: String)] = [(1, runtime)]
         if let directory = opendir(runtime) {
             defer { closedir(directory) }
@@ -35,8 +35,8 @@ enum KeeperVisit {
                 folders.append((number, "\(runtime)/\(name)"))
             }
         }
-        return folders.sorted { $0.number < $1.number }.map { "\($0.path)/\(Self.name)" }.filter {
-            access($0, F_OK) == 0
+        return folders.sorted { $0.number < $1.number }.map { ($0.number, "\($0.path)/\(Self.name)") }.filter {
+            access($0.1, F_OK) == 0
         }
     }
 

@@ -7,6 +7,8 @@ package struct OrphanedDeployment: Sendable, Hashable {
     package var running: Int
     /// How many have ended since.
     package var ended: Int
+    /// The last one of which processes go on.
+    package var generation: Int
     /// When its launcher ended, in seconds since 1970.
     package var launcherEnded: Double
     private var keepers: [Int32]
@@ -24,13 +26,15 @@ package struct OrphanedDeployment: Sendable, Hashable {
         guard !name.contains("/"), !name.isEmpty, DeploymentLock.hasNoLauncher(path: lock),
             !DeploymentLock.isFree(path: lock)
         else { return nil }
-        var reports = KeeperVisit.doors(under: runtime).compactMap { KeeperVisit.look($0) }
+        let doors = KeeperVisit.doors(under: runtime)
+        var reports = doors.compactMap { KeeperVisit.look($0.path) }
         if reports.isEmpty { reports = [KeeperVisit.look(KeeperVisit.portDoor(under: runtime))].compactMap(\.self) }
         guard !reports.isEmpty else { return nil }
         return OrphanedDeployment(
             name: name,
             running: reports.reduce(0) { $0 + $1.running },
             ended: reports.reduce(0) { $0 + $1.ended },
+            generation: doors.last?.generation ?? 1,
             launcherEnded: reports.map(\.launcherEnded).max() ?? 0,
             keepers: reports.map(\.pid),
             runtime: runtime
@@ -69,7 +73,7 @@ package struct OrphanedDeployment: Sendable, Hashable {
     /// - Parameter limit: the longest wait, which ends when the task is cancelled; its keepers go on ending it then.
     /// - Returns: whether nothing of it is left.
     package func end(within limit: Duration = .seconds(15)) async -> Bool {
-        for door in KeeperVisit.doors(under: self.runtime) + [KeeperVisit.portDoor(under: self.runtime)] {
+        for door in KeeperVisit.doors(under: self.runtime).map(\.path) + [KeeperVisit.portDoor(under: self.runtime)] {
             _ = KeeperVisit.finish(door)
         }
         let deadline = ContinuousClock.now + limit

@@ -1,4 +1,6 @@
 import ArgumentParser
+import Deployment
+import FoundationEssentials
 import Supervisor
 
 /// `stop`: ends a running deployment, or single processes of it.
@@ -81,9 +83,24 @@ struct StopCommand: AsyncParsableCommand {
 
     /// Ends what goes on without a launcher.
     private func end(_ orphan: OrphanedDeployment) async throws {
+        self.keep("stopping what goes on without a launcher, by 'dynamo-launch stop'", .info, of: orphan)
         guard await orphan.end() else {
+            self.keep("some of its processes have not ended", .error, of: orphan)
             throw RunningDeployment.failure("error: deployment \(orphan.name): some of its processes have not ended")
         }
+        self.keep("stopped; its launcher had ended at \(orphan.launcherEndedWords)", .info, of: orphan)
         Terminal.print("\(orphan.name): stopped (its launcher had gone before)")
+    }
+
+    /// There is no launcher to write it.
+    private func keep(_ text: String, _ level: LaunchEvent.Level, of orphan: OrphanedDeployment) {
+        let environment = ProcessInfo.processInfo.environment
+        let root = DeploymentDirectories.stateRoot(
+            environment: environment,
+            homeDirectory: environment["HOME"] ?? "/"
+        )
+        let path = DeploymentDirectories(state: "\(root)/\(orphan.name)", runtime: "").events
+        let event = LaunchEvent(text, level: level, generation: orphan.generation)
+        if let trouble = EventLog(path: path).append(event) { Terminal.printError("warning: \(trouble)") }
     }
 }

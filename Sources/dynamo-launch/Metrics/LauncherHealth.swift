@@ -1,3 +1,4 @@
+import Deployment
 import FoundationEssentials
 import Gateway
 import Supervisor
@@ -43,6 +44,10 @@ enum LauncherHealth {
         switch status.state {
         case .ready: return nil
         case .degraded:
+            // On this plane no request reaches a worker without it.
+            if status.planes.request == .nats, let lost = status.silentServices.first(where: { $0.name == "nats" }) {
+                return lost.words
+            }
             let serving = Set(status.replicas.filter { $0.state == .ready }.map(\.process))
             return status.replicas.first { !serving.contains($0.process) }.map(Self.words)
         case .starting:

@@ -43,6 +43,10 @@ enum LauncherMetrics {
         for replica in replicas { text.sample(replica.labels, replica.status.state == .ready ? 1 : 0) }
         text.begin("dynamo_launch_replica_restarts_total", .counter, "How often the process was started again.")
         for replica in replicas { text.sample(replica.labels, replica.status.restarts) }
+        let services = deployment.externalServices ?? []
+        guard !services.isEmpty else { return }
+        text.begin("dynamo_launch_external_service_up", .gauge, "Whether the server outside the deployment answers.")
+        for service in services { text.sample([("service", service.name)], service.failure == nil ? 1 : 0) }
     }
 
     // MARK: The gateway

@@ -62,6 +62,9 @@ final class KVRelays: Sendable {
             .recovered,
             .degraded,
             .warning,
+            .serviceLost,
+            .serviceBack,
+            .signalled,
             .failed:
             break
         }

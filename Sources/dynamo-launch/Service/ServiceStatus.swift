@@ -147,7 +147,8 @@ struct ServiceStatus: Sendable {
             guard self.phase != .stopping else { return [] }
             self.phase = .stopping
             return [.stopping] + self.changedStatus(at: now) + [time]
-        case .stuck, .holding, .replicaPlanned, .portsRenewed, .planUnchanged, .ended, .exited, .firstExit, .warning:
+        case .stuck, .holding, .replicaPlanned, .portsRenewed, .planUnchanged, .ended, .exited, .firstExit, .warning,
+            .serviceLost, .serviceBack, .signalled:
             break
         }
         return self.changedStatus(at: now)

@@ -103,6 +103,7 @@ struct TopScreen: Sendable {
             lines += self.wrapped("\(trouble); this is what it said last, and it is asked again", .red)
         }
         if let failure = model.status?.failure { lines += self.wrapped("failure: \(failure)", .red) }
+        for service in model.status?.silentServices ?? [] { lines += self.wrapped(service.words, .red) }
         for warning in model.status?.warnings ?? [] { lines += self.wrapped("warning: \(warning)", .yellow) }
         if let migration = model.status?.migration, !migration.step.isEnd || migration.step == .failed {
             let words = MigrationWords.summary(migration, MigrationHints(deployment: model.deployment))

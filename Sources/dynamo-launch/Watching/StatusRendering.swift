@@ -6,6 +6,7 @@ enum StatusRendering {
     static func text(_ status: DeploymentStatus) -> String {
         var lines = [self.headline(status)]
         if let failure = status.failure { lines.append("failure: \(failure)") }
+        lines += status.silentServices.map(\.words)
         lines += status.warnings.map { "warning: \($0)" }
         lines.append(
             "planes: request \(status.planes.request.rawValue), events \(status.planes.events.rawValue), "
@@ -100,6 +101,19 @@ enum StatusRendering {
             let line = cells.joined(separator: "  ")
             return String(line.reversed().drop { $0 == " " }.reversed())
         }
+    }
+}
+
+extension DeploymentStatus {
+    /// The servers outside the deployment that do not answer.
+    var silentServices: [ExternalServiceStatus] { (self.externalServices ?? []).filter { $0.failure != nil } }
+}
+
+extension ExternalServiceStatus {
+    /// What is wrong with it, for people.
+    var words: String {
+        "\(self.name) at \(self.url) has not answered for \(Seconds.text(self.silentFor ?? 0)): "
+            + "\(self.failure ?? "no reason"); it runs outside the deployment, and nothing here starts it again"
     }
 }
 

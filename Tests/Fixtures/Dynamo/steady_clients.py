@@ -52,6 +52,7 @@ class Phase:
         return {
             "requests": len(both), "streams": len(self.times[True]), "seconds": end - self.began,
             "median": part(both, 0.5), "p99": part(both, 0.99), "longest": part(both, 1), "streamMedian": part(self.times[True], 0.5),
+            "times": both,
         }
 
 

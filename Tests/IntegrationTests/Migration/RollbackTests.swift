@@ -22,7 +22,7 @@ struct RollbackTests {
                     "waits for model-listed"
                 )
                 // The same by its own limit and policy.
-                let limited = ", ports: {system: auto}, timing: {startupTimeout: 500ms}, \(Self.quick)\(Self.impatient)"
+                let limited = ", ports: {system: auto}, timing: {startupTimeout: 2s}, \(Self.quick)\(Self.impatient)"
                 try await generations.takesBack(
                     try generations.manifest(worker: try generations.worker("silent", more: limited)),
                     because: "g3/worker: given up after 2 restarts in a row; last: layer port not reached within",

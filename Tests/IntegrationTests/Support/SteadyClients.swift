@@ -25,6 +25,8 @@ struct SteadyClients {
         var p99: Double
         var longest: Double
         var streamMedian: Double
+        /// Of each request.
+        var times: [Double]
 
         var description: String {
             let times = [self.median, self.p99, self.longest].map { "\(Int(($0 * 1000).rounded())) ms" }
@@ -102,6 +104,12 @@ struct SteadyClients {
         try await self.run(url, model: model, count: count, length: tokens ?? 12, generates: tokens != nil) { _ in
             try await body()
         }
+    }
+
+    /// What ninety-nine of a hundred requests of these phases took at the most, in seconds; 0 without requests.
+    static func p99(of phases: [Phase]) -> Double {
+        let times = phases.flatMap(\.times).sorted()
+        return times.isEmpty ? 0 : times[(times.count * 99 + 99) / 100 - 1]
     }
 
     /// What is begun from now on is told by itself.

@@ -63,7 +63,7 @@ import Testing
         )
         // systemd is told that it goes on, also while nothing is started.
         #expect(self.status.beat(at: self.at(3)) == [.extendTimeout(.seconds(60))])
-        _ = self.status.happened(.degraded(replicas: ["worker"]), at: self.at(4))
+        _ = self.status.happened(.degraded(missing: ["worker"]), at: self.at(4))
         #expect(
             self.status.happened(.planChanged(Self.plan(), isWayBack: true), at: self.at(5)).contains(.reloading)
                 == false,
@@ -154,7 +154,7 @@ import Testing
     @Test mutating func `a deployment that lost a process says so and comes back, without READY again`() {
         _ = self.status.happened(.ready(seconds: 1, model: nil), at: self.at(0))
         #expect(
-            self.status.happened(.degraded(replicas: ["worker"]), at: self.at(1))
+            self.status.happened(.degraded(missing: ["worker"]), at: self.at(1))
                 == [.status("degraded: worker not ready")]
         )
         #expect(self.status.happened(.recovered, at: self.at(2)) == [.status("ready: http://127.0.0.1:8000")])

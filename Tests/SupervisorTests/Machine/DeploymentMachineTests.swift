@@ -113,7 +113,7 @@ private struct Deployment {
         deployment.feed(.begin)
         #expect(!deployment.spawned(0).contains(.verify), "its end is not told yet")
         #expect(deployment.ends(1, .signalled(SIGTERM)).contains(.verify))
-        #expect(deployment.feed(.verified([])) == [.ready(seconds: 0), .degraded(replicas: ["b"])])
+        #expect(deployment.feed(.verified([])) == [.ready(seconds: 0), .degraded(missing: ["b"])])
         #expect(deployment.machine.phase == .degraded, "so that it can be told to start it")
         #expect(Deployment.started(deployment.feed(.rolloutRequested(Rollout(.start, ["b"])))) == [1])
         #expect(deployment.spawned(1, run: 2).contains(.recovered))
@@ -195,7 +195,7 @@ private struct Deployment {
         for index in 0...2 { deployment.spawned(index) }
         deployment.feed(.verified([]))
         let actions = deployment.ends(0, .signalled(9))
-        #expect(actions.contains(.degraded(replicas: ["nats"])))
+        #expect(actions.contains(.degraded(missing: ["nats"])))
         #expect(Deployment.signalled(actions) == [])
         #expect(Deployment.started(deployment.feed(.timerFired(replica: 0, .backoff))) == [0])
         let back = deployment.spawned(0, run: 2)

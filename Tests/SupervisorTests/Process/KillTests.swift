@@ -30,7 +30,7 @@ struct KillTests {
             kill(first, SIGKILL)
             try await eventually("restarted") { running.pids(of: "worker").count == 2 }
             try await eventually("ready again") {
-                running.notices.withLock { $0.contains(.recovered) && $0.contains(.degraded(replicas: ["worker"])) }
+                running.notices.withLock { $0.contains(.recovered) && $0.contains(.degraded(missing: ["worker"])) }
             }
             #expect(running.pids(of: "frontend").count == 1)
             let restarting = running.notices.withLock { notices in
