@@ -27,7 +27,7 @@ struct KVCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The deployment's name; not needed when only one runs.")
+    @Argument(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var name: String?
 
     @Flag(name: [.long, .short], help: "Go on until interrupted, or until the deployment ends.")

@@ -38,9 +38,14 @@ struct Preflight {
     ///   - preflight: it.
     ///   - values: of those that were run; nil: none was.
     /// - Returns: a note.
-    static func note(of preflight: PreflightManifest, _ values: [String: String]?) -> String {
+    func note(of preflight: PreflightManifest, _ values: [String: String]?) -> String {
         let name = "preflight '\(preflight.name.value)'"
         guard let values else {
+            let directory = FileManager.default.currentDirectoryPath
+            let program = preflight.command.first ?? ""
+            guard ProgramSearch.isThere(program, path: self.environment["PATH"], directory: directory) else {
+                return "\(name) is run at the start, and would refuse it here: there is no program '\(program)'"
+            }
             return "\(name) is run at the start, before anything else, and may refuse it; its value is known then"
         }
         return values[preflight.name.value].map { "\(name) agrees: \($0)" } ?? "\(name) agrees"
@@ -56,7 +61,10 @@ struct Preflight {
         )
         let result = await command.run()
         guard let failure = result.failure else { return Self.lines(result.output).last ?? "" }
-        let said = Self.lines(result.errors) + (result.errors.isEmpty ? Self.lines(result.output) : [])
+        let secrets = Secrets.values(in: self.environment)
+        let said = (Self.lines(result.errors) + (result.errors.isEmpty ? Self.lines(result.output) : [])).map {
+            Secrets.masking($0, values: secrets).printable
+        }
         let place = preflight.name.location
         throw Preparation.Failure(
             ["\(place): error: preflight '\(preflight.name.value)' refuses the start: \(failure)"]

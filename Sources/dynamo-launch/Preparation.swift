@@ -201,15 +201,15 @@ struct Preparation {
                     races += 1
                     continue
                 }
+                let commands = Preflight(
+                    environment: self.environment.merging(self.isMigration ? Preflight.migration : [:]) { $1 }
+                )
                 if ports.isHeld, preflight == nil, !self.manifest.preflight.isEmpty {
-                    let commands = Preflight(
-                        environment: self.environment.merging(self.isMigration ? Preflight.migration : [:]) { $1 }
-                    )
                     preflight = try await commands.values(self.manifest.preflight, ports)
                     continue
                 }
                 checked.notes += [machine?.note].compactMap(\.self)
-                checked.notes += self.manifest.preflight.map { Preflight.note(of: $0, preflight) }
+                checked.notes += self.manifest.preflight.map { commands.note(of: $0, preflight) }
                 if checked.survive, ports.isHeld {
                     checked.given = StartValues(preflights: ports.preflightValues, scaled: self.source.scaled)
                 }

@@ -95,6 +95,54 @@ import Testing
         }
     }
 
+    @Test func `a shell completes names of deployments, processes and replicas`() async throws {
+        try await withTemporaryDirectory { directory in
+            // What there is of a deployment is seen in its folders.
+            for name in ["chat", "ended"] {
+                let logs = directory.appending(path: "dynamo-launch/\(name)/logs")
+                try FileManager.default.createDirectory(at: logs, withIntermediateDirectories: true)
+                for log in ["frontend", "worker-0", "worker-1"] + (name == "ended" ? ["cache"] : []) {
+                    try Data().write(to: logs.appending(path: "\(log).log"))
+                }
+                let events = DeploymentDirectories(state: logs.deletingLastPathComponent().path(), runtime: "").events
+                try Data().write(to: URL(filePath: events))
+            }
+            try Data().write(to: directory.appending(path: "dynamo-launch/chat/control.sock"))
+            // As bash asks when TAB is pressed after these words.
+            let script = """
+                PATH="$(dirname "$0"):$PATH"; source <("$0" completion bash)
+                for line in "status " "events " "restart " "stop --process " "logs ended --process c" "scale w"; do
+                    COMP_LINE="dynamo-launch $line" COMP_POINT=$((14 + ${#line})) COMP_WORDS=(dynamo-launch $line)
+                    case "$line" in *" ") COMP_WORDS+=("");; esac
+                    COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+                    _dynamo-launch dynamo-launch "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+                    echo "$line:" $(printf '%s\\n' "${COMPREPLY[@]}" | grep -v '^-')
+                done
+                """
+            let environment = ["XDG_RUNTIME_DIR": directory.path(), "XDG_STATE_HOME": directory.path()]
+            let (output, exit) = try await withProgram(
+                "/bin/bash",
+                ["-c", script, Launcher.path],
+                environment: environment
+            ) { program in
+                try await program.waitForExit()
+                return program.output
+            }
+            #expect(exit == .code(0))
+            #expect(
+                output == """
+                    status : chat
+                    events : chat ended
+                    restart : frontend worker worker-0 worker-1
+                    stop --process : frontend worker worker-0 worker-1
+                    logs ended --process c: cache
+                    scale w: worker=
+
+                    """
+            )
+        }
+    }
+
     @Test func `the bash completion script parses`() async throws {
         let script =
             "\"$0\" completion bash | bash -n && \"$0\" completion zsh | grep -q compdef && \"$0\" completion fish | grep -q complete"

@@ -26,13 +26,19 @@ import Testing
         try await withTemporaryDirectory { directory in
             let file = directory.appending(path: "careful.yaml")
             let text = Self.manifest(directory)
-                .replacing("echo first;", with: "echo no room on the GPU >&2; exit 3;")
+                .replacing("echo first;", with: "echo no room on the GPU for $$HF_TOKEN >&2; exit 3;")
             try text.write(to: file, atomically: true, encoding: .utf8)
-            let environment = ["XDG_RUNTIME_DIR": directory.path(), "XDG_STATE_HOME": directory.path()]
+            let environment = [
+                "XDG_RUNTIME_DIR": directory.path(), "XDG_STATE_HOME": directory.path(), "HF_TOKEN": "hf_notForLogs",
+            ]
             let runs = directory.appending(path: "runs").path()
 
             let check = try await Launcher.run(["check", file.path()], environment: environment)
             #expect(check.exit == .code(0) && check.output.contains("preflight 'count' is run at the start"))
+            let absent = directory.appending(path: "absent.yaml")
+            try text.replacing("[sh,", with: "[no-such-tool,").write(to: absent, atomically: true, encoding: .utf8)
+            let missing = try await Launcher.run(["check", absent.path()], environment: environment)
+            #expect(missing.output.contains("would refuse it here: there is no program 'no-such-tool'"), "\(missing)")
             let plan = try await Launcher.run(["plan", file.path()], environment: environment)
             #expect(plan.output.contains("COUNT='<preflight.count>'"), "\(plan.output)")
             #expect(!FileManager.default.fileExists(atPath: runs), "they only look")
@@ -41,7 +47,7 @@ import Testing
             #expect(up.exit == .code(1))
             #expect(
                 up.output.contains(
-                    "careful.yaml:5:3: error: preflight 'count' refuses the start: exit code 3\n  no room on the GPU\n"
+                    "careful.yaml:5:3: error: preflight 'count' refuses the start: exit code 3\n  no room on the GPU for ***\n"
                         + "1 error; nothing was started\n"
                 ),
                 "\(up.output)"

@@ -121,6 +121,8 @@ import Testing
 
             let nothing = try await deployment.command("scale", "worker=0", "frontend=0")
             #expect(nothing.exit == .code(1) && nothing.output.contains("the public port needs a frontend"))
+            let none = try await deployment.command("scale", "worker=0", "--dry-run").output
+            #expect(none.contains("note    no replica of worker is left: a model that only it serves"), "\(none)")
             let wrong = try await deployment.command("scale", "worker-0=2")
             #expect(
                 wrong.exit == .code(1) && wrong.output.contains("'worker-0' is one replica; its process is 'worker'")

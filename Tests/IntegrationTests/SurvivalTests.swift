@@ -269,6 +269,17 @@ import Testing
                         && faulty.output.contains("nothing was changed"),
                     "the next program could not start with it: \(faulty.output)"
                 )
+                try (Self.manifest() + "\nnamespace: another\n").write(
+                    to: deployment.manifest,
+                    atomically: true,
+                    encoding: .utf8
+                )
+                let moved = try await Launcher.run(["upgrade"], environment: deployment.environment)
+                #expect(
+                    moved.exit == .code(1) && moved.output.contains("namespace cannot be changed")
+                        && moved.output.contains("nothing was changed"),
+                    "the next program could not adopt anything with it: \(moved.output)"
+                )
                 try Self.manifest().write(to: deployment.manifest, atomically: true, encoding: .utf8)
                 let (said, exit) = try await Launcher.run(
                     ["upgrade"],

@@ -86,9 +86,7 @@ package struct ManifestErrors: Error, Sendable, Hashable {
     /// - Parameter environment: Where the values came from.
     /// - Returns: The same errors, masked.
     func masking(_ environment: [String: String]) -> Self {
-        let secrets = environment.filter { Secrets.isSecret(name: $0.key, value: $0.value) }.map(\.value).sorted {
-            $0.count > $1.count
-        }
+        let secrets = Secrets.values(in: environment)
         var masked = self
         masked.diagnostics = self.diagnostics.map { diagnostic in
             var diagnostic = diagnostic

@@ -97,6 +97,11 @@ package enum Secrets {
         return self.masking(url: text)
     }
 
+    /// The secret values of an environment, by the names of their variables; longer ones first, since they may have shorter ones in them.
+    package static func values(in environment: [String: String]) -> [String] {
+        environment.filter { self.isSecret(name: $0.key, value: $0.value) }.map(\.value).sorted { $0.count > $1.count }
+    }
+
     /// A text without users and passwords in URLs, and nothing of it where another secret is in it.
     package static func maskingCredential(_ text: String) -> String {
         let text = self.masking(url: text)

@@ -22,6 +22,8 @@ package struct PlanChange: Sendable, Hashable, Codable {
     package var unchanged: [String] = []
     /// What differs and cannot be changed while the deployment runs, in words; nothing is changed then.
     package var refusals: [String] = []
+    /// What else comes of it, in words.
+    package var notes: [String] = []
 
     package init(from decoder: any Decoder) throws {
         let values = try decoder.container(keyedBy: CodingKeys.self)
@@ -32,6 +34,7 @@ package struct PlanChange: Sendable, Hashable, Codable {
         self.reordered = try values.decodeIfPresent([String].self, forKey: .reordered) ?? []
         self.unchanged = try values.decode([String].self, forKey: .unchanged)
         self.refusals = try values.decode([String].self, forKey: .refusals)
+        self.notes = try values.decodeIfPresent([String].self, forKey: .notes) ?? []
     }
 
     /// Whether there is nothing to do.
@@ -65,6 +68,16 @@ package struct PlanChange: Sendable, Hashable, Codable {
             }
         }
         self.removed = old.replicas.filter { !after.contains($0.name) }.map { Replica(name: $0.name) }
+        self.notes = Self.notes(from: old, to: new)
+    }
+
+    private static func notes(from old: Plan, to new: Plan) -> [String] {
+        let after = Set(new.replicas.map(\.process))
+        var gone: [String] = []
+        for replica in old.replicas where replica.role == .worker && !after.contains(replica.process) {
+            if !gone.contains(replica.process) { gone.append(replica.process) }
+        }
+        return gone.map { "no replica of \($0) is left: a model that only it serves is not there any more" }
     }
 
     /// The new plan with the names that its replicas have already.

@@ -167,9 +167,13 @@ extension DeploymentMachine {
             if case .shelve(let plan) = step { actions += self.apply(index, self.replicas[index].take(plan), at: now) }
             return actions + self.nextStep(at: now)
         case .replace, .add, .start:
-            guard let index = self.activeIndex(of: step.replica), self.replicas[index].runs > run,
-                self.replicas[index].isReadyOrDone
-            else { return [] }
+            guard let index = self.activeIndex(of: step.replica) else { return [] }
+            if let reason = self.lostDependency(of: index) {
+                if let back = self.revert(index, reason, at: now) { return back }
+                self.rollout = nil
+                return [.rolloutEnded("\(step.replica): \(reason)")]
+            }
+            guard self.replicas[index].runs > run, self.replicas[index].isReadyOrDone else { return [] }
             let replica = self.replicas[index]
             if self.confirmsWorkers, replica.plan.role == .worker, !replica.isDone {
                 self.rollout?.stage = .confirming(run: run)

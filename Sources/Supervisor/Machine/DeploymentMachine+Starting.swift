@@ -22,4 +22,18 @@ extension DeploymentMachine {
             return !members.allSatisfy { self.replicas[$0].satisfies(dependency.layer) }
         }
     }
+
+    /// Why a replica that waits will never be started: one that it waits for has done its work before it had reached the layer.
+    func lostDependency(of index: Int) -> String? {
+        guard self.replicas[index].isWaiting else { return nil }
+        for dependency in self.replicas[index].plan.dependencies {
+            for member in self.members[dependency.process] ?? []
+            where self.replicas[member].isDone && !self.replicas[member].satisfies(dependency.layer) {
+                let exit = self.replicas[member].lastExit ?? "exit code 0"
+                return "it waits for \(self.replicas[member].plan.name) to reach \(dependency.layer.rawValue), "
+                    + "and that had ended (\(exit)) before it had"
+            }
+        }
+        return nil
+    }
 }

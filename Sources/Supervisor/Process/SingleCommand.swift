@@ -128,7 +128,7 @@ package struct SingleCommand: Sendable {
 }
 
 /// Programs by name.
-enum ProgramSearch {
+package enum ProgramSearch {
     /// Looks a program up as a shell would.
     static func find(_ program: String, path: String?, directory: String) -> String? {
         if program.hasPrefix("/") { return program }
@@ -138,5 +138,10 @@ enum ProgramSearch {
             if access(candidate, X_OK) == 0 { return candidate }
         }
         return nil
+    }
+
+    /// Whether there is a program that can be executed.
+    package static func isThere(_ program: String, path: String?, directory: String) -> Bool {
+        self.find(program, path: path, directory: directory).map { access($0, X_OK) == 0 } ?? false
     }
 }

@@ -19,7 +19,7 @@ struct ApplyCommand: AsyncParsableCommand {
             """
     )
 
-    @Option(help: "The deployment's name; not needed when only one runs.")
+    @Option(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var deployment: String?
 
     @Flag(help: "Only say what would be done.")
@@ -83,6 +83,7 @@ enum ChangeRendering {
         } else if kept > 0 || change.reordered.isEmpty {
             lines.append("keep    \(kept == 0 ? "nothing" : change.unchanged.joined(separator: ", "))")
         }
+        lines += change.notes.map { "note    \($0)" }
         return lines.joined(separator: "\n")
     }
 }

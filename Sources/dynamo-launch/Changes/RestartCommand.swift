@@ -44,10 +44,10 @@ struct StartCommand: AsyncParsableCommand {
 
 /// Which processes, of which deployment: shared by `restart` and `start`.
 struct ProcessOrderOptions: ParsableArguments {
-    @Argument(help: "Processes (all their replicas) or single replicas.")
+    @Argument(help: "Processes (all their replicas) or single replicas.", completion: NameCompletion.processes)
     var processes: [String]
 
-    @Option(help: "The deployment's name; not needed when only one runs.")
+    @Option(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var deployment: String?
 
     @Flag(help: "Only say what would be done, and who depends on it.")

@@ -18,10 +18,13 @@ struct ScaleCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: ArgumentHelp("A process and its number of replicas.", valueName: "process=number"))
+    @Argument(
+        help: ArgumentHelp("A process and its number of replicas.", valueName: "process=number"),
+        completion: NameCompletion.counts
+    )
     var counts: [ReplicaCount]
 
-    @Option(help: "The deployment's name; not needed when only one runs.")
+    @Option(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var deployment: String?
 
     @Flag(help: "Only say what would be done.")

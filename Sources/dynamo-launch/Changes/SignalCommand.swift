@@ -24,10 +24,10 @@ struct SignalCommand: AsyncParsableCommand {
     )
     var signal: ProcessSignal
 
-    @Argument(help: "Processes (all their replicas) or single replicas.")
+    @Argument(help: "Processes (all their replicas) or single replicas.", completion: NameCompletion.processes)
     var processes: [String]
 
-    @Option(help: "The deployment's name; not needed when only one runs.")
+    @Option(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var deployment: String?
 
     @Flag(help: "Only say who would get it, and who depends on them.")

@@ -20,13 +20,14 @@ struct StopCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The deployment's name; not needed when only one runs.")
+    @Argument(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var name: String?
 
     @Option(
         name: .customLong("process"),
         parsing: .singleValue,
-        help: "Stop only this process (all its replicas) or replica; may be repeated."
+        help: "Stop only this process (all its replicas) or replica; may be repeated.",
+        completion: NameCompletion.processes
     )
     var processes: [String] = []
 

@@ -21,7 +21,10 @@ struct DoctorCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The deployment's name; default: all, and what no launcher runs.")
+    @Argument(
+        help: "The deployment's name; default: all, and what no launcher runs.",
+        completion: NameCompletion.running
+    )
     var name: String?
 
     @Option(name: .customLong("pid"), help: "Only this process, which no launcher runs; may be repeated.")

@@ -124,18 +124,6 @@ extension GenerationFleet: GenerationControl {
         }
     }
 
-    /// What is wrong with the manifest as it is now; nil: nothing, or nothing that can be seen before a plan is made.
-    var manifestTrouble: String? {
-        var source = self.sources.base(of: self.state.withLock { $0.active })
-        do throws(Preparation.Failure) {
-            if let path = source.manifestPath { source.manifestText = try GenerationSources.read(path) }
-            _ = try Preparation(source)
-            return nil
-        } catch {
-            return error.lines.joined(separator: "\n")
-        }
-    }
-
     /// Whether two sources differ in nothing but how the plane is said.
     private static func isSame(_ source: GenerationSource, _ target: GenerationSource) -> Bool {
         var target = target

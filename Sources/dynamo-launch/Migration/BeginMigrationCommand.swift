@@ -75,7 +75,7 @@ struct BeginMigrationCommand: AsyncParsableCommand {
     @Flag(help: "Print JSON: the status at each change and each second, one object a line.")
     var json = false
 
-    @Option(help: "The deployment's name; not needed when only one runs.")
+    @Option(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var deployment: String?
 
     @Argument(help: .hidden)

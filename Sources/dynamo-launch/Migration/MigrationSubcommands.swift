@@ -9,7 +9,7 @@ struct MigrationOptions: ParsableArguments {
     @Flag(help: "Print JSON.")
     var json = false
 
-    @Option(help: "The deployment's name; not needed when only one runs.")
+    @Option(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var deployment: String?
 
     func find() async throws -> (RunningDeployment, MigrationHints) {

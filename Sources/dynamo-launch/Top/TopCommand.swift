@@ -23,7 +23,7 @@ struct TopCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The deployment's name; not needed when only one runs.")
+    @Argument(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var name: String?
 
     @Option(

@@ -16,7 +16,7 @@ struct LauncherUpgrade: Sendable {
     func run(_ binary: String) async -> String {
         if let refusal = self.refusal { return "\(refusal); nothing was changed" }
         if let trouble = await Self.trouble(with: binary) { return "\(trouble); nothing was changed" }
-        if let trouble = self.fleet.manifestTrouble { return "\(trouble)\nnothing was changed" }
+        if let trouble = await self.manifestTrouble { return trouble }
         // Asking takes a while, in which something may have begun.
         if let refusal = self.refusal { return "\(refusal); nothing was changed" }
         self.output.say("upgrade: going on as \(binary)")
@@ -39,6 +39,21 @@ struct LauncherUpgrade: Sendable {
                 "the public port was passed by a service manager, which alone can pass it to another program: restart the service"
         }
         return nil
+    }
+
+    /// Why the other program could not go on with the manifest as it is now; nil: it could.
+    ///
+    /// It reads the manifest as `apply` does, and what cannot be changed while the deployment runs would keep it from adopting anything.
+    private var manifestTrouble: String? {
+        get async {
+            guard let supervisor = self.fleet.supervisor else { return RolloutRefusal.stopping.description }
+            do throws(RolloutRefusal) {
+                _ = try await supervisor.apply(isDryRun: true)
+                return nil
+            } catch {
+                return error.description
+            }
+        }
     }
 
     /// Why a program cannot take over; nil: it can.

@@ -22,7 +22,7 @@ struct UpgradeCommand: AsyncParsableCommand {
 
     static let keeperVersion = KeeperProtocol.version
 
-    @Argument(help: "The deployment's name; not needed when only one runs.")
+    @Argument(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var name: String?
 
     @Option(help: ArgumentHelp("The program that takes over; default: this one.", valueName: "path"))

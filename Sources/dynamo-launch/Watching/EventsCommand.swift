@@ -23,12 +23,15 @@ struct EventsCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The deployment's name; not needed when there was only one, or only one runs.")
+    @Argument(
+        help: "The deployment's name; not needed when there was only one, or only one runs.",
+        completion: NameCompletion.known
+    )
     var name: String?
 
     @OptionGroup var filter: LineFilter
 
-    @Option(help: "Only what is about this process or replica.")
+    @Option(help: "Only what is about this process or replica.", completion: NameCompletion.processes)
     var process: String?
 
     @Option(help: "Only this level and above.")

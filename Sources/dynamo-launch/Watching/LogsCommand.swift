@@ -21,10 +21,10 @@ struct LogsCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The deployment's name; not needed when only one runs.")
+    @Argument(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var name: String?
 
-    @Option(help: "Only this process or replica.")
+    @Option(help: "Only this process or replica.", completion: NameCompletion.processes)
     var process: String?
 
     @OptionGroup var filter: LineFilter

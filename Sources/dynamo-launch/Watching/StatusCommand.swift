@@ -12,7 +12,7 @@ struct StatusCommand: AsyncParsableCommand {
             "Exit code: 0 when it serves (without --wait: when it runs), 1 when it has failed, is not there, or does not serve in time."
     )
 
-    @Argument(help: "The deployment's name; not needed when only one runs.")
+    @Argument(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
     var name: String?
 
     @Flag(help: "Wait until the deployment serves or has failed.")

@@ -178,6 +178,28 @@ extension RolloutTests {
         #expect(Self.signals(running.feed(.spawned(replica: 2, run: 1, pid: 5))) == [0])
     }
 
+    @Test func `one that waits for a job which has ended too early is taken back, and not waited for`() {
+        let old =
+            Self.frontends(1) + [
+                .shell("job", "", role: .infrastructure, restart: RestartPolicy(condition: .onFailure))
+            ]
+        var running = Running(old, gateway: false)
+        running.ends(1, run: 1)
+        #expect(running.machine.replicas[1].isDone)
+        let worker = ReplicaPlan.shell("worker", "", dependencies: [Dependency(process: "job", layer: .port)])
+        let ended = running.feed(.rolloutRequested(Self.rollout(running, to: old + [worker]))).compactMap { action in
+            if case .rolloutEnded(let reason) = action { reason } else { nil }
+        }
+        #expect(
+            ended == [
+                "worker: it waits for job to reach port, and that had ended (exit code 0) before it had; everything runs as before"
+            ]
+        )
+        #expect(
+            running.machine.rollout == nil && running.machine.activePlan.replicas.map(\.name) == ["frontend-0", "job"]
+        )
+    }
+
     @Test func `a restart ends when its process is not ready in time, and the process is tried further`() {
         var replica = ReplicaPlan.shell("frontend", "", role: .frontend, readiness: [alive, listed])
         replica.timing.startupTimeout = 60
