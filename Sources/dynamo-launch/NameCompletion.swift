@@ -2,6 +2,7 @@ import ArgumentParser
 import Deployment
 import FoundationEssentials
 import Glibc
+import Supervisor
 
 /// Names that a shell completes: what runs, and what has run.
 ///
@@ -11,7 +12,7 @@ enum NameCompletion {
     static var running: CompletionKind { .custom { _, _, _ in self.runningNames } }
 
     /// Deployments of which something is kept.
-    static var known: CompletionKind { .custom { _, _, _ in self.knownNames } }
+    static var known: CompletionKind { .custom { _, _, _ in KeptDeployments.names } }
 
     /// Processes and replicas of the deployment that the words name, else of those that run.
     static var processes: CompletionKind { .custom { words, _, _ in self.replicas(words, isCount: false) } }
@@ -26,27 +27,11 @@ enum NameCompletion {
         }
     }
 
-    private static var knownNames: [String] {
-        self.folders(of: self.stateRoot) {
-            access(DeploymentDirectories(state: $0, runtime: "").events, F_OK) == 0
-        }
-    }
-
-    private static var stateRoot: String {
-        let environment = ProcessInfo.processInfo.environment
-        return DeploymentDirectories.stateRoot(environment: environment, homeDirectory: environment["HOME"] ?? "/")
-    }
-
-    /// From the names of their log files: `worker-1.log` is of a replica of `worker`.
     private static func replicas(_ words: [String], isCount: Bool) -> [String] {
-        let named = self.knownNames.filter(words.contains)
-        let files = (named.isEmpty ? self.runningNames : named).flatMap { name in
-            let folder = DeploymentDirectories(state: "\(self.stateRoot)/\(name)", runtime: "").logs
-            return (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
-        }
-        let replicas = files.filter { $0.hasSuffix(".log") }.map { String($0.dropLast(4)) }
-        let processes = replicas.map { $0.replacing(/-[0-9]+$/, with: "") }
-        return isCount ? Set(processes).sorted().map { "\($0)=" } : Set(replicas + processes).sorted()
+        let named = KeptDeployments.names.filter(words.contains)
+        let sources = (named.isEmpty ? self.runningNames : named).flatMap(KeptDeployments.logs)
+        let processes = Set(sources.map(\.process))
+        return isCount ? processes.sorted().map { "\($0)=" } : processes.union(sources.map(\.replica)).sorted()
     }
 
     private static func folders(of root: String, _ isWanted: (String) -> Bool) -> [String] {

@@ -47,6 +47,12 @@ struct RunningDeployment {
             }
         }
         if let orphan = orphans.first { throw self.failure("error: \(orphan.words)") }
+        if KeptDeployments.names.contains(name) {
+            throw self.failure(
+                "error: no deployment '\(name)' runs; it did: 'dynamo-launch events \(name)' says how it ended, "
+                    + "'dynamo-launch logs \(name)' what its processes wrote"
+            )
+        }
         let names = running.map(\.name)
         let hint =
             Spelling.nearest(to: name, among: names).map { "did you mean '\($0)'?" }

@@ -88,7 +88,8 @@ import Testing
     @Test func `commands to a deployment that does not run say so`() async throws {
         try await withTemporaryDirectory { directory in
             for command in [["status"], ["stop", "nobody"], ["logs"]] {
-                let (output, exit) = try await Launcher.run(command, environment: ["XDG_RUNTIME_DIR": directory.path()])
+                let environment = ["XDG_RUNTIME_DIR": directory.path(), "XDG_STATE_HOME": directory.path()]
+                let (output, exit) = try await Launcher.run(command, environment: environment)
                 #expect(exit == .code(1))
                 #expect(output.contains("no deployment"), "\(output)")
             }

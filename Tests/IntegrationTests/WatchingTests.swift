@@ -54,6 +54,17 @@ import Testing
             let stopped = try await run("stop")
             try result.get()
             #expect(stopped.output == "embedded: stopped\n")
+            // What was written is still shown.
+            let kept = try await run("logs", "--process", "worker", "--grep", "(?i)system server")
+            #expect(kept.exit == .code(0), "\(kept.output)")
+            #expect(kept.output.hasPrefix("embedded does not run; from its log files under \(directory.path())"))
+            #expect(kept.output.contains("\nworker | ") && kept.output.contains("server listens"), "\(kept.output)")
+            let unknown = try await run("logs", "embedded", "--process", "wroker")
+            #expect(unknown.exit == .code(1) && unknown.output.contains("did you mean 'worker'?"), "\(unknown.output)")
+            let status = try await run("status", "embedded")
+            #expect(status.exit == .code(1) && status.output.contains("'dynamo-launch events embedded' says how"))
+            let following = try await run("logs", "--follow")
+            #expect(following.exit == .code(1) && following.output.contains("there is nothing to follow"))
             // They stay, and the next start adds to them.
             let (_, exit) = try await withProgram(Launcher.path, ["up"], environment: environment) { program in
                 try await program.waitForOutput("ready in")

@@ -2,14 +2,37 @@ internal import Deployment
 internal import Glibc
 
 /// Reads the last lines of log files.
-enum LogTail {
+package enum LogTail {
+    /// A log file, and whose it is.
+    package struct Source: Sendable, Hashable {
+        package var path: String
+        package var process: String
+        package var replica: String
+        package var generation: Int
+
+        package init(path: String, process: String, replica: String, generation: Int = 1) {
+            self.path = path
+            self.process = process
+            self.replica = replica
+            self.generation = generation
+        }
+    }
+
     /// The last lines of the replicas together, oldest first.
     static func lines(of indexes: [Int], in plan: Plan, count: Int) -> [LogLine] {
+        let sources = indexes.map { index in
+            let replica = plan.replicas[index]
+            return Source(path: plan.logFile(of: replica), process: replica.process, replica: replica.name)
+        }
+        return self.lines(of: sources, count: count)
+    }
+
+    /// The last lines of some files together, oldest first.
+    package static func lines(of sources: [Source], count: Int) -> [LogLine] {
         guard count > 0 else { return [] }
         var lines: [LogLine] = []
-        for index in indexes {
-            let replica = plan.replicas[index]
-            lines += Self.records(in: plan.logFile(of: replica), count: count).compactMap { Self.parse($0, replica) }
+        for source in sources {
+            lines += Self.records(in: source.path, count: count).compactMap { Self.parse($0, source) }
         }
         // Stable for equal times within one replica: they are in order already.
         let ordered = lines.enumerated().sorted { ($0.element.order, $0.offset) < ($1.element.order, $1.offset) }
@@ -42,13 +65,14 @@ enum LogTail {
     }
 
     /// Reads one record of a log file: time, stream, `F` or `P`, text.
-    static func parse(_ record: [UInt8], _ replica: ReplicaPlan) -> LogLine? {
+    static func parse(_ record: [UInt8], _ source: Source) -> LogLine? {
         guard record.count >= 34, let time = LogTime(ascii: record[..<24]) else { return nil }
         let stream = String(decoding: record[25..<31], as: UTF8.self)
         guard let stream = LogLine.Stream(rawValue: stream) else { return nil }
         return LogLine(
-            process: replica.process,
-            replica: replica.name,
+            process: source.process,
+            replica: source.replica,
+            generation: source.generation,
             stream: stream,
             time: time,
             text: String(decoding: record[34...], as: UTF8.self),

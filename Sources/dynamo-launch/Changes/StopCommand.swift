@@ -1,6 +1,5 @@
 import ArgumentParser
 import Deployment
-import FoundationEssentials
 import Supervisor
 
 /// `stop`: ends a running deployment, or single processes of it.
@@ -95,13 +94,8 @@ struct StopCommand: AsyncParsableCommand {
 
     /// There is no launcher to write it.
     private func keep(_ text: String, _ level: LaunchEvent.Level, of orphan: OrphanedDeployment) {
-        let environment = ProcessInfo.processInfo.environment
-        let root = DeploymentDirectories.stateRoot(
-            environment: environment,
-            homeDirectory: environment["HOME"] ?? "/"
-        )
-        let path = DeploymentDirectories(state: "\(root)/\(orphan.name)", runtime: "").events
         let event = LaunchEvent(text, level: level, generation: orphan.generation)
-        if let trouble = EventLog(path: path).append(event) { Terminal.printError("warning: \(trouble)") }
+        let log = EventLog(path: KeptDeployments.directories(of: orphan.name).events)
+        if let trouble = log.append(event) { Terminal.printError("warning: \(trouble)") }
     }
 }

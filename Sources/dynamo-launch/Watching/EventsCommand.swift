@@ -57,7 +57,7 @@ struct EventsCommand: AsyncParsableCommand {
 
     func run() async throws {
         signal(SIGPIPE, SIG_DFL)
-        let path = try await self.path()
+        let path = KeptDeployments.directories(of: try await KeptDeployments.find(self.name)).events
         let isWanted = self.matcher()
         let count = self.lines ?? (self.filter.since == nil ? 100 : .max)
         var (past, reader) = EventLog.events(in: path, last: count, where: isWanted)
@@ -98,34 +98,5 @@ struct EventsCommand: AsyncParsableCommand {
         for line in event.message.split(separator: "\n", omittingEmptySubsequences: false) {
             Terminal.print("\(event.time)  \(level)  \(line)")
         }
-    }
-
-    /// The file of the deployment that is meant.
-    private func path() async throws -> String {
-        let environment = ProcessInfo.processInfo.environment
-        let root = DeploymentDirectories.stateRoot(
-            environment: environment,
-            homeDirectory: environment["HOME"] ?? "/"
-        )
-        func file(_ name: String) -> String { DeploymentDirectories(state: "\(root)/\(name)", runtime: "").events }
-        let known = ((try? FileManager.default.contentsOfDirectory(atPath: root)) ?? [])
-            .filter { FileManager.default.fileExists(atPath: file($0)) }.sorted()
-        if let name {
-            if known.contains(name) { return file(name) }
-            let hint =
-                Spelling.nearest(to: name, among: known).map { "did you mean '\($0)'?" }
-                ?? (known.isEmpty
-                    ? "nothing was started here (looked under \(root))" : "there are: \(known.joined(separator: ", "))")
-            throw RunningDeployment.failure("error: nothing is known of a deployment '\(name)'; \(hint)")
-        }
-        if known.count == 1 { return file(known[0]) }
-        if known.isEmpty {
-            throw RunningDeployment.failure("error: nothing was started here (looked under \(root))")
-        }
-        let running = await RunningDeployment.names().filter(known.contains)
-        if running.count == 1 { return file(running[0]) }
-        throw RunningDeployment.failure(
-            "error: events of several deployments are kept: \(known.joined(separator: ", ")); name one of them"
-        )
     }
 }

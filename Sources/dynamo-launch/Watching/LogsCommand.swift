@@ -1,4 +1,5 @@
 import ArgumentParser
+import Deployment
 import FoundationEssentials
 import Glibc
 import Supervisor
@@ -9,11 +10,11 @@ extension ConsoleFormatter.Format: ExpressibleByArgument {}
 struct LogsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "logs",
-        abstract: "Show what the processes of a running deployment wrote.",
+        abstract: "Show what the processes of a deployment wrote.",
         discussion:
             """
-            The log files of a deployment that does not run any more are under its state directory; 'dynamo-launch plan' names it. What the launcher \
-            itself said is shown by 'events'.
+            Of a deployment that does not run any more its log files are shown. What the launcher itself said, and why a deployment ended, is shown by \
+            'events'.
 
             Examples:
               dynamo-launch logs --process worker --follow
@@ -21,7 +22,10 @@ struct LogsCommand: AsyncParsableCommand {
             """
     )
 
-    @Argument(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
+    @Argument(
+        help: "The deployment's name; not needed when only one runs, or was ever started.",
+        completion: NameCompletion.known
+    )
     var name: String?
 
     @Option(help: "Only this process or replica.", completion: NameCompletion.processes)
@@ -53,6 +57,7 @@ struct LogsCommand: AsyncParsableCommand {
 
     func run() async throws {
         signal(SIGPIPE, SIG_DFL)
+        if let name = await self.ended { return try self.showFiles(of: name) }
         let deployment = try await RunningDeployment.find(self.name)
         let replicas = try await deployment.ask { try await $0.status() }.replicas
         let formatter = ConsoleFormatter(
@@ -77,6 +82,54 @@ struct LogsCommand: AsyncParsableCommand {
                 if isPast { past.append(line) } else { Terminal.printVerbatim(formatter.string(for: line)) }
             }
             showPast()
+        }
+    }
+
+    /// The deployment that is meant, when it has no launcher and has left log files.
+    private var ended: String? {
+        get async {
+            let running = await RunningDeployment.names()
+            let known = KeptDeployments.names
+            guard let name = self.name else { return running.isEmpty && known.count == 1 ? known[0] : nil }
+            return !running.contains(name) && known.contains(name) ? name : nil
+        }
+    }
+
+    /// What was written while the deployment had a launcher.
+    private func showFiles(of name: String) throws {
+        let all = KeptDeployments.logs(of: name)
+        let sources = all.filter { source in
+            self.process.map { $0 == source.process || $0 == source.replica } ?? true
+        }
+        let state = RunningDeployment.orphans(name).isEmpty ? "does not run" : "has no launcher"
+        let folder = KeptDeployments.directories(of: name).logs
+        guard !sources.isEmpty else {
+            let known = Set(all.map(\.process)).sorted()
+            let hint =
+                self.process.flatMap { Spelling.nearest(to: $0, among: known + all.map(\.replica)) }
+                .map { "did you mean '\($0)'?" } ?? "there are some of: \(known.joined(separator: ", "))"
+            throw RunningDeployment.failure(
+                "error: deployment \(name) \(state), and there is no log file of a process '\(self.process ?? "")' under \(folder)"
+                    + (known.isEmpty ? "" : "; \(hint)")
+            )
+        }
+        if self.follow {
+            throw RunningDeployment.failure(
+                "error: deployment \(name) \(state): there is nothing to follow; without --follow its log files are shown"
+            )
+        }
+        Terminal.printError("\(name) \(state); from its log files under \(folder):")
+        let formatter = ConsoleFormatter(
+            format: self.logFormat,
+            colour: Terminal.colour(on: STDOUT_FILENO, environment: ProcessInfo.processInfo.environment),
+            processes: sources.map(\.process),
+            replicas: sources.map { ReplicaLabel.text($0.replica, generation: $0.generation) }
+        )
+        let isWanted = self.filter.matcher()
+        let count = self.lines ?? (self.filter.since == nil ? 100 : Self.most)
+        let lines = LogTail.lines(of: sources, count: self.filter.isEmpty ? count : Self.most)
+        for line in lines.filter({ isWanted($0.text, $0.time) }).suffix(count) {
+            Terminal.printVerbatim(formatter.string(for: line))
         }
     }
 }

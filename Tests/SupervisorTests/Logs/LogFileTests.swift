@@ -191,9 +191,9 @@ import Testing
     }
 
     @Test func whatIsNoRecordIsSkipped() {
-        let replica = ReplicaPlan.shell("a", "")
+        let source = LogTail.Source(path: "", process: "a", replica: "a")
         for text in ["", "garbage", "2026-01-01T00:00:00.000Z elsewhere F x", "20xx-01-01T00:00:00.000Z stdout F x"] {
-            #expect(LogTail.parse(Array(text.utf8), replica) == nil)
+            #expect(LogTail.parse(Array(text.utf8), source) == nil)
         }
     }
 
