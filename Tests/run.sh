@@ -116,10 +116,11 @@ kubernetes="^IntegrationTests$(suites Tests/IntegrationTests/Kubernetes/*Tests.s
 logs=$(mktemp -d)
 beside() {
     local failed=0
+    export DYNAMO_TEST_PORTS=upper
     lane 3600 --skip '^IntegrationTests\.' --skip "$alone" || failed=1
     lane 3600 --filter "$kubernetes" || failed=1
     # CI needs it next, and the other lane leaves time for it.
-    [ -z "${DYNAMO_CI:-}" ] || nice -n 10 ./launch/build-release.sh || failed=1
+    [ -z "${DYNAMO_CI:-}" ] || python3 Tests/with_limits.py 1800 1800 nice -n 10 ./launch/build-release.sh || failed=1
     return $failed
 }
 set -m # a process group of its own, to end it by
@@ -128,7 +129,7 @@ beside=$!
 set +m
 trap 'kill -- "-$beside" 2>/dev/null || true; rm -rf "$logs"' EXIT
 failed=
-lane "$most" --filter '^IntegrationTests\.' --skip "$kubernetes" --skip "$alone" | tee "$logs/main" || failed=1
+DYNAMO_TEST_PORTS=lower lane "$most" --filter '^IntegrationTests\.' --skip "$kubernetes" --skip "$alone" | tee "$logs/main" || failed=1
 echo "== the lane beside it"
 tail -n +1 -f --pid="$beside" "$logs/beside"
 wait "$beside" || failed=1

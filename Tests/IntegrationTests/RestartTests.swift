@@ -88,7 +88,7 @@ import Testing
                 #expect(twice.exit == .code(1) && twice.output.contains("worker-1: stopped already"), "\(twice.output)")
                 let status = try await deployment.command("status").output
                 #expect(status.contains("embedded: degraded, 3 of 4 ready"), "\(status)")
-                #expect(status.contains("'dynamo-launch start worker-1'"), "\(status)")
+                #expect(status.contains("a person who starts it again: dynamo-launch start worker-1"), "\(status)")
 
                 let waits = try await deployment.command("restart", "frontend")
                 let reason =
@@ -123,6 +123,8 @@ import Testing
             #expect(nothing.exit == .code(1) && nothing.output.contains("the public port needs a frontend"))
             let none = try await deployment.command("scale", "worker=0", "--dry-run").output
             #expect(none.contains("note    no replica of worker is left: a model that only it serves"), "\(none)")
+            let misspelt = try await deployment.command("scale", "wrker=2").output
+            #expect(misspelt.hasSuffix("there is no process 'wrker'; did you mean 'worker'?\nnothing was changed\n"))
             let wrong = try await deployment.command("scale", "worker-0=2")
             #expect(
                 wrong.exit == .code(1) && wrong.output.contains("'worker-0' is one replica; its process is 'worker'")

@@ -145,7 +145,8 @@ extension PendingResponses {
                 waiting.address == address && !waiting.isAcknowledged && !waiting.hasCalledHome
             }
             let lost = Self.take(from: &state) { isUnheard($0) && $0.since + grace <= now }
-            return (lost, state.waiting.values.filter(isUnheard).map { $0.since + grace }.min())
+            // What is sent later is looked for, too, for as long as the instance counts as departed.
+            return (lost, state.waiting.values.filter(isUnheard).map { $0.since + grace }.min() ?? now + grace)
         }
         let reason = "the instance has left discovery, and has not acknowledged the request for \(self.deliveryGrace)"
         for waiting in lost { waiting.buffer.abandon(PlaneFailure(.unavailable, reason)) }

@@ -113,7 +113,7 @@ extension ReplicaMachine {
         case .unready(let run):
             return run.lastReason
         case .stopped where self.isHalted:
-            return "a person: 'dynamo-launch start \(self.plan.name)'"
+            return "a person who starts it again: dynamo-launch start \(self.plan.name)"
         case .ending(let run, _):
             if run.killed { return "its end after SIGKILL" }
             guard let since = run.endingSince else { return nil }

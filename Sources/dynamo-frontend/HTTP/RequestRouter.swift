@@ -122,16 +122,23 @@ struct RequestRouter: Sendable {
         var body: JSONFields = ["model": .string(listing.name), "ready": .bool(listing.isReady)]
         if !listing.isReady { body.append("reason", "no namespace has all required worker types live") }
         let namespaces = listing.namespaces.sorted { $0.key < $1.key }.map { namespace, workers in
-            JSONFields.Member(namespace, workers > 0 ? Self.ready(workers) : Self.notReady)
+            JSONFields.Member(namespace, workers > 0 ? Self.ready(workers, listing.prefills[namespace]) : Self.notReady)
         }
         body.append("namespaces", .object(JSONFields(namespaces)))
         return Answer(listing.isReady ? .ok : .serviceUnavailable, .object(body))
     }
 
-    private static func ready(_ workers: Int) -> JSONValue {
-        [
-            "ready": true, "worker_types": ["aggregated": ["workers": JSONValue(workers), "needs": []]],
-            "present": ["aggregated"], "missing_worker_types": [],
+    private static func ready(_ workers: Int, _ prefills: Int?) -> JSONValue {
+        func type(_ count: Int) -> JSONValue { ["workers": JSONValue(count), "needs": []] }
+        guard let prefills else {
+            return [
+                "ready": true, "worker_types": ["aggregated": type(workers)], "present": ["aggregated"],
+                "missing_worker_types": [],
+            ]
+        }
+        return [
+            "ready": true, "worker_types": ["decode": type(workers), "prefill": type(prefills)],
+            "present": ["decode", "prefill"], "missing_worker_types": [],
         ]
     }
 

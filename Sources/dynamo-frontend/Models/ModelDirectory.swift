@@ -15,6 +15,8 @@ struct ModelDirectory: Sendable {
         var contextLength: Int
         /// The namespaces that have a card, with the number of live workers in each.
         var namespaces: [String: Int]
+        /// Live workers that process prompts for those, by namespace, where there are any.
+        var prefills: [String: Int] = [:]
         /// Whether this frontend has all that it needs to serve the model.
         var isPrepared = true
 
@@ -196,14 +198,15 @@ struct ModelDirectory: Sendable {
     func listing(of name: String) -> Listing? {
         guard let workers = self.models[name], let card = workers.first?.card else { return nil }
         // A worker with a card for chat and one for completions is one worker.
-        let namespaces = Dictionary(grouping: workers, by: \.namespace).mapValues { workers in
-            Set(workers.compactMap { $0.instance?.id }).count
+        func counts(_ workers: [Worker]) -> [String: Int] {
+            Dictionary(grouping: workers, by: \.namespace).mapValues { Set($0.compactMap { $0.instance?.id }).count }
         }
         return Listing(
             name: name,
             created: self.created[name] ?? 0,
             contextLength: card.contextLength ?? 0,
-            namespaces: namespaces,
+            namespaces: counts(workers),
+            prefills: counts(self.prefills[name] ?? []).filter { $0.value > 0 },
             isPrepared: self.prepared.contains(name) || !workers.allSatisfy { $0.card.input == .tokens }
         )
     }

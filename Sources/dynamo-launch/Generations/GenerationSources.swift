@@ -86,7 +86,16 @@ final class GenerationSources: Sendable {
         }
         do throws(Preparation.Failure) {
             if counts.isEmpty, let path = source.manifestPath { source.manifestText = try Self.read(path) }
-            if !counts.isEmpty { source.scaled = (source.scaled ?? [:]).merging(counts) { $1 } }
+            if !counts.isEmpty {
+                let names = try Preparation(source, generation: generation).manifest.processes.map(\.name.value)
+                for process in counts.keys.sorted() where !names.contains(process) {
+                    let hint =
+                        Spelling.nearest(to: process, among: names).map { "did you mean '\($0)'?" }
+                        ?? "there are: \(names.joined(separator: ", "))"
+                    throw Preparation.Failure(["there is no process '\(process)'; \(hint)"])
+                }
+                source.scaled = (source.scaled ?? [:]).merging(counts) { $1 }
+            }
             let preparation = try self.preparation(&source, generation: generation, mayForget: counts.isEmpty)
             var plan = try await preparation.plan(ports: ports)
             plan.publicAddress = self.address ?? plan.publicAddress

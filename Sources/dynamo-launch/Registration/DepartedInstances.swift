@@ -23,6 +23,8 @@ final class DepartedInstances: Sendable {
             var number: Int
             var instance: InstanceID?
             var hasEnded = false
+            /// Somebody looks for its instance until that is known.
+            var isSought = false
         }
 
         private var workers: [String: Worker] = [:]
@@ -37,6 +39,13 @@ final class DepartedInstances: Sendable {
         func unknown(_ replica: String) -> Run? {
             guard let worker = self.workers[replica], !worker.hasEnded, worker.instance == nil else { return nil }
             return Run(replica: replica, number: worker.number)
+        }
+
+        /// The same for whoever looks until it is known: once for each run.
+        mutating func seek(_ replica: String) -> Run? {
+            guard let run = self.unknown(replica), self.workers[replica]?.isSought == false else { return nil }
+            self.workers[replica]?.isSought = true
+            return run
         }
 
         /// A look has found the instance of a run.
@@ -74,6 +83,8 @@ final class DepartedInstances: Sendable {
     /// Longer than the longest lease; and what a process has left behind may serve for a while.
     private static let patience = Duration.seconds(60)
     private static let pause = Duration.milliseconds(500)
+    /// Between looks for an instance that was not found within the patience: some workers never say it.
+    private static let latePause = Duration.seconds(10)
 
     private let current: @Sendable () -> Plan
     /// Nil when others cannot see what is in discovery.
@@ -122,7 +133,7 @@ final class DepartedInstances: Sendable {
     }
 
     private func look(for replica: String, isPatient: Bool) {
-        guard let run = self.ledger.withLock({ $0.unknown(replica) }) else { return }
+        guard let run = self.ledger.withLock({ isPatient ? $0.seek(replica) : $0.unknown(replica) }) else { return }
         self.sender.yield(.look(run, isPatient: isPatient))
     }
 
@@ -146,6 +157,7 @@ final class DepartedInstances: Sendable {
 
     private func look(for run: Ledger.Run, isPatient: Bool, _ client: any DiscoveryClient) async {
         guard let port = self.systemPort(of: run.replica) else { return }
+        let late = ContinuousClock.now + Self.patience
         repeat {
             if let instance = await RegistrationCheck.instance(systemPort: port) {
                 let departed = self.ledger.withLock { $0.found(instance, of: run) }
@@ -153,7 +165,7 @@ final class DepartedInstances: Sendable {
                 return
             }
             guard isPatient else { return }
-            try? await Task.sleep(for: Self.pause)
+            try? await Task.sleep(for: ContinuousClock.now < late ? Self.pause : Self.latePause)
         } while !Task.isCancelled && self.ledger.withLock { $0.unknown(run.replica) } == run
     }
 

@@ -103,14 +103,18 @@ struct LogsCommand: AsyncParsableCommand {
         }
         let state = RunningDeployment.orphans(name).isEmpty ? "does not run" : "has no launcher"
         let folder = KeptDeployments.directories(of: name).logs
-        guard !sources.isEmpty else {
+        guard !all.isEmpty else {
+            throw RunningDeployment.failure(
+                "error: deployment \(name) \(state), and has left no log files under \(folder)"
+            )
+        }
+        if let process = self.process, sources.isEmpty {
             let known = Set(all.map(\.process)).sorted()
             let hint =
-                self.process.flatMap { Spelling.nearest(to: $0, among: known + all.map(\.replica)) }
-                .map { "did you mean '\($0)'?" } ?? "there are some of: \(known.joined(separator: ", "))"
+                Spelling.nearest(to: process, among: known + all.map(\.replica)).map { "did you mean '\($0)'?" }
+                ?? "there are some of: \(known.joined(separator: ", "))"
             throw RunningDeployment.failure(
-                "error: deployment \(name) \(state), and there is no log file of a process '\(self.process ?? "")' under \(folder)"
-                    + (known.isEmpty ? "" : "; \(hint)")
+                "error: deployment \(name) \(state), and has left no log file of a process '\(process)'; \(hint)"
             )
         }
         if self.follow {

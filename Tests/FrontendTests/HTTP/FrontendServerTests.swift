@@ -70,6 +70,20 @@ struct FrontendServerTests {
         }
     }
 
+    @Test("workers that process prompts for the others are counted by themselves")
+    func prefillWorkers() async throws {
+        try await RunningFrontend.run(ScriptedClient { _ in [] }) { frontend in
+            let prefills = [2, 3].map { FrontendFixture.worker($0, component: "prefill", kind: .prefill) }
+            try await frontend.publish([FrontendFixture.worker(1)] + prefills)
+            try await eventually("all are known") {
+                let ready = try await HTTPRequests.get(frontend.url + "/v1/models/m/ready").text
+                return ready.contains(
+                    #""worker_types":{"decode":{"workers":1,"needs":[]},"prefill":{"workers":2,"needs":[]}}"#
+                )
+            }
+        }
+    }
+
     @Test("chunks are streamed as they are, folded when the client does not stream")
     func answers() async throws {
         let client = ScriptedClient { _ in [.chunk("a"), .item(.annotation(event: "e", comments: ["c"])), .chunk("b")] }

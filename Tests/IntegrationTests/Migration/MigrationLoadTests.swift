@@ -132,10 +132,11 @@ import Testing
         print("migration \(generation - 1), to \(move.name): done")
     }
 
-    /// Holds each shift to the steady time of the run.
+    /// Holds each shift to the steady time.
     ///
-    /// That is the p99 of all steady phases together: of one of 700 requests it is the seventh longest, and differs by half from phase to
-    /// phase while nothing is different.
+    /// Of the 700 requests of one steady phase the p99 is the seventh longest, and differs by a quarter from phase to phase while nothing is
+    /// different; so that of all steady phases together counts, too, and where the machine was slow before and during one shift, that of its
+    /// own.
     private static func checkTimes(_ totals: SteadyClients.Totals, _ moves: [Move]) {
         #expect(totals.phases.count == 3 * moves.count + 1)
         guard totals.phases.count == 3 * moves.count + 1 else { return }
@@ -147,7 +148,9 @@ import Testing
             )
             let words = "migration \(index + 1), to \(move.name): steady \(steady), shift \(shift)"
             #expect(start.requests + steady.requests + shift.requests >= Self.requests, "\(words)")
-            #expect(shift.p99 <= 2 * steadyP99, "\(words)")
+            #expect(shift.p99 <= 2 * max(steadyP99, steady.p99), "\(words)")
+            // One plane may be faster than the others.
+            #expect(shift.p99 <= 3 * steady.p99, "\(words)")
             print(words)
         }
     }

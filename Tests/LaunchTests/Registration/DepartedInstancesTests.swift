@@ -36,6 +36,15 @@ import Testing
         #expect(ledger.ended("worker") == nil)
     }
 
+    @Test func `an instance is looked for by one at a time, and again in the next run`() {
+        var ledger = Ledger()
+        ledger.started("worker")
+        #expect(ledger.seek("worker")?.number == 1)
+        #expect(ledger.seek("worker") == nil && ledger.unknown("worker") != nil)
+        ledger.started("worker")
+        #expect(ledger.seek("worker")?.number == 2)
+    }
+
     @Test func `an instance that another process is, too, stays`() throws {
         var ledger = Ledger()
         for name in ["a", "b"] {

@@ -81,6 +81,23 @@ import Testing
         }
     }
 
+    @Test func requestSentWhenNothingElseWaitsForTheDeparted() async throws {
+        try await self.withRequest(grace: .seconds(60), unacknowledged: .milliseconds(100)) {
+            loopback,
+            instance,
+            _,
+            answer in
+            loopback.manager.instanceHasLeft(instance)
+            _ = await #expect(throws: RequestPlaneError.self) { try await answer.value }
+            let sent = ContinuousClock.now
+            let late = await #expect(throws: RequestPlaneError.self) {
+                _ = try await loopback.send("{}", to: instance).texts()
+            }
+            #expect(late?.code == .unavailable)
+            #expect(ContinuousClock.now - sent < .seconds(30), "it does not wait for the whole grace")
+        }
+    }
+
     @Test func workerThatIsBackBeforeItAcknowledges() async throws {
         try await self.withRequest(grace: .seconds(60), unacknowledged: .milliseconds(100)) {
             loopback,

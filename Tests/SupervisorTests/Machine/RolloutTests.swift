@@ -127,7 +127,10 @@ import Testing
         #expect(end.contains(Self.progress("frontend-0", .stopped)) && end.contains(.rolloutEnded(nil)))
         #expect(Self.spawns(end) == [])
         #expect(running.machine.phase == .degraded && running.machine.replicas[0].shownState == .stopped)
-        #expect(running.machine.replicas[0].waitingFor(at: .now) == "a person: 'dynamo-launch start frontend-0'")
+        #expect(
+            running.machine.replicas[0].waitingFor(at: .now)
+                == "a person who starts it again: dynamo-launch start frontend-0"
+        )
         // The last one too: the deployment waits for its person, and is not done.
         running.feed(.rolloutRequested(Rollout(.stop, ["frontend-1"])))
         running.feed(.released("frontend-1"))
