@@ -33,7 +33,7 @@ extension Supervisor {
     package func status() async -> DeploymentStatus? { await self.status(.now, limit: nil) }
 
     /// Waits until the generation is ready or has failed, but not for ever.
-    package func waitUntilSettled(atMost limit: Duration) async { _ = await self.status(.readyOrEnded, limit: limit) }
+    package func waitUntilSettled(atMost limit: Duration) async { _ = await self.status(.settled, limit: limit) }
 
     /// Restarts, stops or starts processes.
     ///

@@ -43,6 +43,8 @@ struct StatusQuery: Sendable {
     enum Moment: Sendable, Hashable {
         case now
         case readyOrEnded
+        /// It was ready once, whatever it lacks by now, or has failed or ended.
+        case settled
         case ended
     }
 

@@ -18,6 +18,7 @@ extension SupervisorLoop {
                 switch query.moment {
                 case .now: true
                 case .readyOrEnded: self.machine.phase == .ready || self.machine.failure != nil || self.outcome != nil
+                case .settled: self.machine.readyAfter != nil || self.machine.failure != nil || self.outcome != nil
                 case .ended: self.outcome != nil
                 }
             guard isDue else { continue }

@@ -22,7 +22,7 @@ struct ControlRoutes: Sendable {
             "POST /v1/restart[?dryRun=true] {\"processes\": [NAME, ...]}",
             "POST /v1/stop-processes[?dryRun=true] {\"processes\": [NAME, ...]}",
             "POST /v1/start[?dryRun=true] {\"processes\": [NAME, ...]}",
-            "POST /v1/signal {\"processes\": [NAME, ...], \"signal\": NUMBER}",
+            "POST /v1/signal[?dryRun=true] {\"processes\": [NAME, ...], \"signal\": NUMBER}",
             "POST /v1/scale[?dryRun=true] {\"replicas\": {PROCESS: NUMBER, ...}}", "POST /v1/apply[?dryRun=true]",
             "GET /v1/logs[?process=NAME&lines=N&follow=true]", "GET /metrics",
             "POST /v1/upgrade {\"binary\": PATH}",

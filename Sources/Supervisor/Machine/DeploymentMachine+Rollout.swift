@@ -211,6 +211,8 @@ extension DeploymentMachine {
             // It had not been touched yet, and is about to get a new process anyway.
             if rollout.stage == .draining { return self.changeDrained(index, step, at: now) }
         } else {
+            // Given up before its turn on the way back, which gives it what it had before.
+            if rollout.willPutBack(name) { return [] }
             guard rollout.renewed.contains(name) else { return nil }
             if rollout.mustFinishStep, rollout.canGoBack {
                 self.rollout?.fault = rollout.fault ?? "\(name): \(reason)"

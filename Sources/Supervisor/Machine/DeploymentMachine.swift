@@ -184,6 +184,8 @@ struct DeploymentMachine: Sendable {
     private mutating func failDependents(of index: Int, at now: ContinuousClock.Instant) -> [Action] {
         let process = self.replicas[index].plan.process
         for waiting in self.replicas where waiting.state == .waiting {
+            // What a change has added is taken back with the change.
+            if let rollout, rollout.canGoBack, rollout.current?.replica == waiting.plan.name { continue }
             for dependency in waiting.plan.dependencies
             where dependency.process == process && !self.replicas[index].satisfies(dependency.layer) {
                 let reason =

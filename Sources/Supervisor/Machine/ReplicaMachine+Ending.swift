@@ -61,6 +61,8 @@ extension ReplicaMachine {
             case .always: false
             }
         if isDone {
+            // One that had done its work when it was adopted: others wait for what it had reached under the launcher before.
+            if self.lastLayer == nil, self.wasReady { self.lastLayer = self.schedule.layers.last?.layer }
             self.state = .stopped
             return [.stateChanged(status.words)]
         }

@@ -117,7 +117,7 @@ struct ReplicaMachine: Sendable {
     /// Of these, those that a person has asked for, or a change; and one that was being ended when its launcher died.
     var restartsAskedFor = 0
     /// The highest layer that the last run reached, kept when it has ended.
-    private(set) var lastLayer: ReadinessLayer?
+    var lastLayer: ReadinessLayer?
     /// The process of it that could not be killed.
     var survivor: Survivor?
     var wasReady = false

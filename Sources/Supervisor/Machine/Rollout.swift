@@ -153,6 +153,11 @@ struct Rollout: Sendable, Equatable {
         }
     }
 
+    /// Whether a step to come will deal with a replica anyway, on the way back.
+    func willPutBack(_ replica: String) -> Bool {
+        self.failure != nil && self.steps.contains { $0.replica == replica }
+    }
+
     /// Whether what was done can be taken back.
     var canGoBack: Bool { self.origin != nil && self.failure == nil }
 
@@ -160,13 +165,37 @@ struct Rollout: Sendable, Equatable {
     ///
     /// - Parameters:
     ///   - reason: why.
-    ///   - fallen: replicas that were renewed and are not ready: first of all, because others may wait for them.
+    ///   - fallen: replicas that were renewed and are not ready: before others, because these may wait for them; only what they need themselves, and what makes room, comes before.
     /// - Returns: nil when nothing can be taken back: a restart, or a step back that failed too.
     func reverted(_ reason: String, fallen: Set<String>) -> Rollout? {
         guard let origin, self.failure == nil else { return nil }
-        let steps =
-            self.undo.filter { !fallen.contains($0.replica) } + self.undo.filter { fallen.contains($0.replica) }
-        return Rollout(undoing: steps, to: origin, because: reason)
+        let fallenProcesses = Set(origin.replicas.filter { fallen.contains($0.name) }.map(\.process))
+        let needed = Self.dependencies(of: fallenProcesses, in: origin.replicas)
+        func rank(_ step: Step) -> Int {
+            switch step {
+            // It may be in the way of what comes back, and nothing of before needs it.
+            case .remove: 0
+            case .add(let plan) where needed.contains(plan.process): 1
+            default: fallen.contains(step.replica) ? 2 : 3
+            }
+        }
+        // Otherwise the latest first.
+        let order = self.undo.reversed().enumerated().sorted { first, second in
+            (rank(first.element), first.offset) < (rank(second.element), second.offset)
+        }
+        return Rollout(undoing: order.map(\.element).reversed(), to: origin, because: reason)
+    }
+
+    /// Processes that these wait for, directly or not.
+    private static func dependencies(of processes: Set<String>, in replicas: [ReplicaPlan]) -> Set<String> {
+        var found: Set<String> = []
+        var open = processes
+        while !open.isEmpty {
+            let next = Set(replicas.filter { open.contains($0.process) }.flatMap(\.dependencies).map(\.process))
+            open = next.subtracting(found)
+            found.formUnion(next)
+        }
+        return found
     }
 
     private init(undoing steps: [Step], to origin: Plan, because reason: String) {

@@ -27,14 +27,20 @@ package struct OrphanedDeployment: Sendable, Hashable {
             !DeploymentLock.isFree(path: lock)
         else { return nil }
         let doors = KeeperVisit.doors(under: runtime)
-        var reports = doors.compactMap { KeeperVisit.look($0.path) }
+        var generation = 1
+        var reports = doors.compactMap { door -> KeeperVisit.Report? in
+            // A door may have outlived its keeper.
+            guard let report = KeeperVisit.look(door.path) else { return nil }
+            generation = door.generation
+            return report
+        }
         if reports.isEmpty { reports = [KeeperVisit.look(KeeperVisit.portDoor(under: runtime))].compactMap(\.self) }
         guard !reports.isEmpty else { return nil }
         return OrphanedDeployment(
             name: name,
             running: reports.reduce(0) { $0 + $1.running },
             ended: reports.reduce(0) { $0 + $1.ended },
-            generation: doors.last?.generation ?? 1,
+            generation: generation,
             launcherEnded: reports.map(\.launcherEnded).max() ?? 0,
             keepers: reports.map(\.pid),
             runtime: runtime

@@ -51,6 +51,7 @@ struct LauncherUpgrade: Sendable {
                 _ = try await supervisor.apply(isDryRun: true)
                 return nil
             } catch {
+                guard error.cause == .badManifest else { return error.description }
                 return "\(error.description)\nso the launcher that runs reads the manifest: "
                     + "what only the other program understands is written into it after the upgrade"
             }

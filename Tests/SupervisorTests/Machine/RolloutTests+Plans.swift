@@ -200,6 +200,26 @@ extension RolloutTests {
         )
     }
 
+    @Test func `a job that ends too early while a change waits for it takes the change back, not the deployment down`()
+    {
+        var job = ReplicaPlan.shell("job", "", role: .infrastructure, readiness: [alive, live])
+        job.restart = RestartPolicy(condition: .onFailure)
+        let old = Self.frontends(1) + [job]
+        var running = Running(old, gateway: false)
+        running.feed(.probeFinished(replica: 1, run: 1, index: 1, .success))
+        running.feed(.verified([]))
+        running.feed(.exited(replica: 1, run: 1, .exited(3)))
+        running.feed(.cleared(replica: 1, run: 1))
+        running.feed(.timerFired(replica: 1, .backoff))
+        running.feed(.spawned(replica: 1, run: 2, pid: 5))
+        let worker = ReplicaPlan.shell("worker", "", dependencies: [Dependency(process: "job", layer: .live)])
+        let begun = running.feed(.rolloutRequested(Self.rollout(running, to: old + [worker])))
+        #expect(running.machine.rollout != nil && Self.spawns(begun) == [])
+        running.ends(1, run: 2)
+        #expect(running.machine.rollout == nil && running.machine.failure == nil && running.machine.phase == .ready)
+        #expect(running.machine.activePlan.replicas.map(\.name) == ["frontend-0", "job"])
+    }
+
     @Test func `a restart ends when its process is not ready in time, and the process is tried further`() {
         var replica = ReplicaPlan.shell("frontend", "", role: .frontend, readiness: [alive, listed])
         replica.timing.startupTimeout = 60

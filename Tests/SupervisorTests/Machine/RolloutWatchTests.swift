@@ -96,6 +96,52 @@ import Testing
         #expect(running.machine.activePlan.replicas == old && running.machine.phase == .ready)
     }
 
+    @Test func `what the one at fault needs comes back before it, and what is new goes first`() {
+        let cache = ReplicaPlan.shell("cache", "", role: .infrastructure)
+        var worker = ReplicaPlan.shell("worker", "", dependencies: [Dependency(process: "cache", layer: .alive)])
+        worker.restart = RestartPolicy(condition: .never)
+        let old = [cache, worker]
+        var running = self.running(old)
+        running.feed(.spawned(replica: 1, run: 1, pid: 11))
+        var without = RolloutTests.changed(worker)
+        without.dependencies = []
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: [without, Self.extra])))
+        running.ends(1, run: 1)
+        // The worker serves without the cache, which goes; then comes what is new, and the worker falls.
+        #expect(RolloutTests.signals(running.feed(.spawned(replica: 1, run: 2, pid: 5))) == [0])
+        #expect(RolloutTests.spawns(running.ends(0, run: 1)) == [2])
+        running.feed(.spawned(replica: 2, run: 1, pid: 6))
+        running.feed(.exited(replica: 1, run: 2, .exited(3)))
+        let begun = running.feed(.cleared(replica: 1, run: 2))
+        #expect(RolloutTests.signals(begun) == [2] && RolloutTests.spawns(begun) == [], "\(begun)")
+        #expect(RolloutTests.spawns(running.ends(2, run: 1)) == [0])
+        #expect(RolloutTests.spawns(running.feed(.spawned(replica: 0, run: 2, pid: 7))) == [1])
+        let back = running.feed(.spawned(replica: 1, run: 3, pid: 8))
+        #expect(Self.ended(back)?.hasPrefix("worker: ") == true, "\(back)")
+        #expect(running.machine.activePlan.replicas == old && running.machine.phase == .ready)
+    }
+
+    @Test func `one that falls before its turn on the way back waits for it`() {
+        var old = RolloutTests.frontends(2, role: .worker)
+        for index in old.indices { old[index].restart = RestartPolicy(condition: .never) }
+        var running = self.running(old)
+        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old.map(RolloutTests.changed))))
+        running.ends(0, run: 1)
+        running.feed(.spawned(replica: 0, run: 2, pid: 5))
+        running.ends(1, run: 1)
+        running.feed(.spawned(replica: 1, run: 2, pid: 6))
+        // Both are there and being watched; one falls, is put back, and so does the other meanwhile.
+        running.feed(.exited(replica: 1, run: 2, .exited(3)))
+        #expect(RolloutTests.spawns(running.feed(.cleared(replica: 1, run: 2))) == [1])
+        running.feed(.exited(replica: 0, run: 2, .exited(3)))
+        running.feed(.cleared(replica: 0, run: 2))
+        #expect(!running.machine.isStopping && running.machine.failure == nil)
+        #expect(RolloutTests.spawns(running.feed(.spawned(replica: 1, run: 3, pid: 7))) == [0])
+        let back = running.feed(.spawned(replica: 0, run: 3, pid: 8))
+        #expect(Self.ended(back)?.hasPrefix("frontend-1: ") == true, "\(back)")
+        #expect(running.machine.activePlan.replicas == old && running.machine.phase == .ready)
+    }
+
     @Test func `one that is another process at each look is taken back after a minute`() {
         let old = RolloutTests.frontends(1)
         var (running, extra) = (self.running(old), Self.extra)

@@ -60,6 +60,22 @@ import Testing
         #expect(driver.shown == .backingOff)
     }
 
+    @Test func `a job that had done its work meanwhile has reached what it had reached`() {
+        var note = KeptNote()
+        note.wasReady = true
+        var driver = Driver(readiness: [alive, live], restart: RestartPolicy(condition: .never))
+        _ = Self.adopt(&driver, note, pid: nil)
+        #expect(!driver.machine.satisfies(.alive), "nobody starts because of it before its end is known")
+        _ = driver.exit(.exited(0), run: 4)
+        _ = driver.cleared(4)
+        #expect(driver.machine.isDone && driver.machine.satisfies(.live))
+        var unready = Driver(readiness: [alive, live], restart: RestartPolicy(condition: .never))
+        _ = Self.adopt(&unready, pid: nil)
+        _ = unready.exit(.exited(0), run: 4)
+        _ = unready.cleared(4)
+        #expect(unready.machine.isDone && !unready.machine.satisfies(.live))
+    }
+
     @Test func `one that a person has stopped stays so, and one that was being restarted is started anew`() {
         var note = KeptNote()
         note.isHalted = true
