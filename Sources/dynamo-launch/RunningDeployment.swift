@@ -83,12 +83,11 @@ struct RunningDeployment {
         return names.compactMap { OrphanedDeployment.find($0, under: root) }
     }
 
-    /// The names of those that run.
-    static func names() async -> [String] {
-        let environment = ProcessInfo.processInfo.environment
-        return await self.all(under: DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid())).map(
-            \.name
-        )
+    /// The names of those that have a launcher, whether it answers or not; none is asked.
+    static var names: [String] {
+        let root = DeploymentDirectories.runtimeRoot(environment: ProcessInfo.processInfo.environment, userID: getuid())
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: root))?.sorted() ?? []
+        return names.filter { Self.client(of: $0, under: root).hasLauncher }
     }
 
     /// Those whose control socket answers.
@@ -101,8 +100,12 @@ struct RunningDeployment {
         return running
     }
 
+    private static func client(of name: String, under root: String) -> ControlClient {
+        ControlClient(socket: "\(root)/\(name)/control.sock")
+    }
+
     private static func look(for name: String, under root: String) async -> RunningDeployment? {
-        let client = ControlClient(socket: "\(root)/\(name)/control.sock")
+        let client = self.client(of: name, under: root)
         guard !name.contains("/"), FileManager.default.fileExists(atPath: client.socket) else { return nil }
         do {
             _ = try await client.status()

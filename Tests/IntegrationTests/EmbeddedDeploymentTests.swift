@@ -167,7 +167,9 @@ import Testing
             defer { deployment.program.send(SIGCONT) }
             let pid = deployment.program.pid
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for arguments in [["status"], ["status", "embedded", "--wait"], ["stop"], ["logs", "--follow"]] {
+                for arguments in [
+                    ["status"], ["status", "embedded", "--wait"], ["stop"], ["logs", "--follow"], ["doctor", "embedded"],
+                ] {
                     group.addTask {
                         let (output, exit) = try await Launcher.run(
                             arguments,

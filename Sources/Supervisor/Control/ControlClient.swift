@@ -1,5 +1,6 @@
 package import Deployment
 internal import FoundationEssentials
+internal import Glibc
 internal import NIOCore
 
 /// Asks a running launcher over its control socket.
@@ -27,6 +28,11 @@ package struct ControlClient: Sendable {
     /// The client of a deployment on this machine.
     package init(_ directories: DeploymentDirectories) {
         self.init(socket: directories.controlSocket)
+    }
+
+    /// Whether a launcher has the deployment, also one that does not answer; it is not asked.
+    package var hasLauncher: Bool {
+        access(self.socket, F_OK) == 0 && !DeploymentLock.hasNoLauncher(path: self.lock)
     }
 
     /// The status, at once or after a wait.

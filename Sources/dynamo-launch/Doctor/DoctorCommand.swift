@@ -48,7 +48,7 @@ struct DoctorCommand: AsyncParsableCommand {
             let orphans = RunningDeployment.orphans(self.name)
             for orphan in orphans { cases.append(await Self.orphaned(orphan)) }
             var names: [String] = []
-            if let name { names = orphans.isEmpty ? [name] : [] } else { names = await RunningDeployment.names() }
+            if let name { names = orphans.isEmpty ? [name] : [] } else { names = RunningDeployment.names }
             for name in names {
                 do { cases.append(try await self.launched(name)) } catch let code as ExitCode {
                     // It was said why; the others may be examined nevertheless.

@@ -57,7 +57,7 @@ struct EventsCommand: AsyncParsableCommand {
 
     func run() async throws {
         signal(SIGPIPE, SIG_DFL)
-        let path = KeptDeployments.directories(of: try await KeptDeployments.find(self.name)).events
+        let path = KeptDeployments.directories(of: try KeptDeployments.find(self.name)).events
         let isWanted = self.matcher()
         let count = self.lines ?? (self.filter.since == nil ? 100 : .max)
         var (past, reader) = EventLog.events(in: path, last: count, where: isWanted)

@@ -25,7 +25,7 @@ enum KeptDeployments {
     /// - Parameter name: nil: the only one of which something is kept, or that runs.
     /// - Returns: its name.
     /// - Throws: an exit code, after saying what is wrong.
-    static func find(_ name: String?) async throws -> String {
+    static func find(_ name: String?) throws -> String {
         let known = self.names
         if let name {
             if known.contains(name) { return name }
@@ -40,7 +40,7 @@ enum KeptDeployments {
         if known.isEmpty {
             throw RunningDeployment.failure("error: nothing was started here (looked under \(self.root))")
         }
-        let running = await RunningDeployment.names().filter(known.contains)
+        let running = RunningDeployment.names.filter(known.contains)
         if running.count == 1 { return running[0] }
         throw RunningDeployment.failure(
             "error: something is kept of several deployments: \(known.joined(separator: ", ")); name one of them"

@@ -57,7 +57,7 @@ struct LogsCommand: AsyncParsableCommand {
 
     func run() async throws {
         signal(SIGPIPE, SIG_DFL)
-        if let name = await self.ended { return try self.showFiles(of: name) }
+        if let name = self.ended { return try self.showFiles(of: name) }
         let deployment = try await RunningDeployment.find(self.name)
         let replicas = try await deployment.ask { try await $0.status() }.replicas
         let formatter = ConsoleFormatter(
@@ -87,12 +87,10 @@ struct LogsCommand: AsyncParsableCommand {
 
     /// The deployment that is meant, when it has no launcher and has left log files.
     private var ended: String? {
-        get async {
-            let running = await RunningDeployment.names()
-            let known = KeptDeployments.names
-            guard let name = self.name else { return running.isEmpty && known.count == 1 ? known[0] : nil }
-            return !running.contains(name) && known.contains(name) ? name : nil
-        }
+        let running = RunningDeployment.names
+        let known = KeptDeployments.names
+        guard let name = self.name else { return running.isEmpty && known.count == 1 ? known[0] : nil }
+        return !running.contains(name) && known.contains(name) ? name : nil
     }
 
     /// What was written while the deployment had a launcher.
