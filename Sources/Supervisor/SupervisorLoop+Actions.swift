@@ -25,6 +25,8 @@ extension SupervisorLoop {
             self.notices(.serviceLost(name: service.name, url: service.maskedURL, reason: reason))
         case .service(.back(let service, let seconds)):
             self.notices(.serviceBack(name: service.name, url: service.maskedURL, seconds: seconds))
+        case .askServices:
+            self.askServices(in: &group)
         case .firstExit(let index, let code):
             self.notices(.firstExit(replica: self.plan.replicas[index].name, code: code))
         case .failed(let failure):

@@ -118,7 +118,8 @@ extension SupervisorLoop {
 
     /// Asks those that the plan needs as it is now.
     func askServices(in group: inout DiscardingTaskGroup) {
-        guard !self.machine.isStopping else { return }
+        guard !self.machine.isStopping, !self.isAskingServices else { return }
+        self.isAskingServices = true
         let (check, sender) = (
             ExternalServiceCheck(services: self.plan.externalServices, probes: self.probes), self.sender
         )

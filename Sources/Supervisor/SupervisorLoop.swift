@@ -93,6 +93,8 @@ final class SupervisorLoop {
     var probeRate = RateLimit(perSecond: 400, burst: 64)
     var probeQueue: [(replica: Int, run: Int, index: Int)] = []
     var portsCheckedAt: ContinuousClock.Instant?
+    /// Whether the servers outside the deployment are being asked.
+    var isAskingServices = false
 
     var warnings: [String] = []
     var logTroubles: [Int: String] = [:]
@@ -175,6 +177,7 @@ final class SupervisorLoop {
         } else {
             // Who is in the way of the others does not end those that serve: each says it when it is started.
             self.begin(with: adopted, in: &group)
+            self.askServices(in: &group)
         }
         self.schedule()
         if self.outcome == nil {
@@ -256,6 +259,7 @@ final class SupervisorLoop {
         case .publicPortClosed:
             self.feed(.publicPortClosed, in: &group)
         case .servicesSeen(let answers):
+            self.isAskingServices = false
             self.feed(.servicesSeen(answers), in: &group)
             self.armServices()
         }

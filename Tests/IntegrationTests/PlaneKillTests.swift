@@ -209,6 +209,16 @@ import Testing
                     #expect(ready.status == 503 && ready.text.contains("nats at \(url) has not answered"), "\(ready)")
                     let metrics = try await HTTPRequests.get("http://127.0.0.1:\(health)/metrics").text
                     #expect(metrics.contains("dynamo_launch_external_service_up{service=\"nats\"} 0"), "\(metrics)")
+                    // A worker that ends without it would end again and again.
+                    let before = try #require(try await Self.replica("worker", of: deployment).pid)
+                    kill(before, SIGKILL)
+                    try await eventually("the worker waits for the server") {
+                        let worker = try await Self.replica("worker", of: deployment)
+                        return worker.state == .waiting && worker.waitingFor == "nats at \(url) to answer"
+                    }
+                    let restart = try await deployment.command("restart", "frontend", "--deployment", "planes")
+                    #expect(restart.exit == .code(1))
+                    #expect(restart.output.contains("nats at \(url) does not answer, and"), "\(restart.output)")
                     try await NATSServerFixture.run(port: port) { _ in
                         try await eventually(within: .seconds(20), "it is ready again") {
                             try await Self.status(deployment).state == .ready
@@ -216,6 +226,8 @@ import Testing
                         try await eventually(within: .seconds(20), "it serves again") {
                             try await Self.chat(deployment).status == 200
                         }
+                        let worker = try await Self.replica("worker", of: deployment)
+                        #expect(worker.restarts == 1 && worker.pid != before, "\(worker)")
                         let events = try await deployment.command("events", "planes").output
                         #expect(events.contains(words), "\(events)")
                         #expect(events.contains("nats at \(url) answers again, after "), "\(events)")

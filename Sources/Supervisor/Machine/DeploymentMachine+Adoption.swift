@@ -15,6 +15,8 @@ extension DeploymentMachine {
 
     /// To be told before `begin`; whether all are there is looked at when all are known.
     mutating func adopt(_ index: Int, _ kept: Adopted, at now: ContinuousClock.Instant) -> [Action] {
+        self.isAdopted = true
+        self.services.isUnknown = true
         let inner = self.replicas[index].adopt(
             run: kept.run,
             restarts: (all: kept.restarts, askedFor: kept.restartsAskedFor),

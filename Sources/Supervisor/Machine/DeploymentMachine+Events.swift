@@ -46,6 +46,8 @@ extension DeploymentMachine {
         /// Replicas, and servers that run outside the deployment.
         case degraded(missing: [String])
         case service(ServiceWatch.Change)
+        /// Answered by `servicesSeen`: a process that has ended may have lost them.
+        case askServices
         case firstExit(replica: Int, code: Int32)
         case failed(SupervisorOutcome.Failure)
         case stopping(now: Bool)

@@ -19,6 +19,7 @@ extension DeploymentMachine {
             return index
         }
         self.replicas.append(ReplicaMachine(plan: replica, seed: self.generator.next()))
+        self.replicas[self.replicas.count - 1].missingServer = self.serverToWaitFor(replica)
         return self.replicas.count - 1
     }
 

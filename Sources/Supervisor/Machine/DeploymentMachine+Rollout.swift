@@ -9,14 +9,20 @@ extension DeploymentMachine {
     mutating func begin(_ rollout: Rollout, at now: ContinuousClock.Instant) -> [Action] {
         if self.rollout != nil { return [.rolloutEnded("another change is under way")] }
         if self.isStopping { return [.rolloutEnded("the deployment is being stopped")] }
+        if rollout.startsProcesses,
+            let server = self.services.missingWords(of: (rollout.target ?? self.plan).externalServices)
+        {
+            return [.rolloutEnded("\(server) does not answer, and what is started needs it; start it first")]
+        }
         self.rollout = rollout
-        return self.headForTarget() + self.startWaiting(at: now) + self.nextStep(at: now)
+        return self.headForTarget(at: now) + self.startWaiting(at: now) + self.nextStep(at: now)
     }
 
-    private mutating func headForTarget() -> [Action] {
+    private mutating func headForTarget(at now: ContinuousClock.Instant) -> [Action] {
         guard let target = self.rollout?.target else { return [] }
         self.takeSettings(of: target)
-        return [.planChanged(target)]
+        // It may need others.
+        return [.planChanged(target)] + self.tellWhoIsMissing(at: now)
     }
 
     private mutating func nextStep(at now: ContinuousClock.Instant) -> [Action] {
@@ -228,7 +234,7 @@ extension DeploymentMachine {
         }
         guard let back = self.rollout?.reverted(reason, fallen: fallen ?? []) else { return nil }
         self.rollout = back
-        return [.progress(RolloutProgress(.reverting, reason: back.failure))] + self.headForTarget()
+        return [.progress(RolloutProgress(.reverting, reason: back.failure))] + self.headForTarget(at: now)
             + self.startWaiting(at: now) + self.nextStep(at: now)
     }
 

@@ -5,10 +5,14 @@ extension DeploymentMachine {
     /// Whether nothing is left that the start has to wait for.
     var hasStarted: Bool { self.replicas.allSatisfy { $0.isRetired || $0.isSettled } }
 
+    /// Whether it is ready, but for what discovery has to say.
+    var mayBeReady: Bool { self.hasStarted && self.services.answer(of: self.plan.externalServices) }
+
     mutating func startWaiting(at now: ContinuousClock.Instant) -> [Action] {
         guard !self.isStopping else { return [] }
         var actions: [Action] = []
-        for index in self.replicas.indices where self.replicas[index].isWaiting {
+        for index in self.replicas.indices
+        where self.replicas[index].isWaiting && self.replicas[index].missingServer == nil {
             guard self.missingDependency(of: index) == nil else { continue }
             actions += self.apply(index, self.replicas[index].start(at: now), at: now)
         }

@@ -25,6 +25,8 @@ struct DeploymentMachine: Sendable {
     /// So long a process without a probe that a change has started must last for the change to be done.
     var steadyTime = Duration.zero
     var services = ServiceWatch()
+    /// Whether an earlier launcher had started it.
+    var isAdopted = false
     private(set) var phase: Phase = .starting
     private(set) var failure: SupervisorOutcome.Failure?
     /// Seconds from `begin` to ready.
@@ -153,9 +155,10 @@ struct DeploymentMachine: Sendable {
                 actions.append(.lookForContradictions)
             case .planTaken:
                 self.arrange()
+            case .exited where !self.plan.externalServices.isEmpty:
+                actions.append(.askServices)
             case .spawn, .probe, .arm, .cancel, .signal, .kill, .clear, .stuck, .holding, .exited, .restarting,
-                .warning,
-                .said, .portsRenewed:
+                .warning, .said, .portsRenewed:
                 break
             }
         }
@@ -217,7 +220,7 @@ struct DeploymentMachine: Sendable {
             // At the start nobody waits for what a person had stopped under an earlier launcher; it is missing after that.
             let isComplete =
                 self.phase == .starting
-                ? self.hasStarted : !self.replicas.indices.contains(where: isMissing) && self.missingServices.isEmpty
+                ? self.mayBeReady : !self.replicas.indices.contains(where: isMissing) && self.missingServices.isEmpty
             switch (self.phase, isComplete) {
             case (.starting, false)
             where !self.hasAskedForContradictions
@@ -247,8 +250,8 @@ struct DeploymentMachine: Sendable {
 
     private mutating func verified(_ mismatches: [String], at now: ContinuousClock.Instant) -> [Action] {
         guard self.phase == .verifying else { return [] }
-        guard self.hasStarted else {
-            // It was the answer about a replica that is gone; asked again when all are ready.
+        guard self.mayBeReady else {
+            // It was the answer about a replica or a server that is gone; asked again when all are ready.
             self.phase = .starting
             return []
         }
@@ -274,7 +277,8 @@ struct DeploymentMachine: Sendable {
             replica: replica.plan.name,
             exit: replica.lastExit,
             logFile: log,
-            message: "\(ReplicaLabel.text(replica.plan.name, generation: self.plan.generation)): \(reason); log: \(log)"
+            message: "\(ReplicaLabel.text(replica.plan.name, generation: self.plan.generation)): \(reason); "
+                + (self.missingServicesWords.map { "\($0) does not answer; " } ?? "") + "log: \(log)"
         )
     }
 

@@ -75,6 +75,11 @@ extension ReplicaMachine {
         lifetime: Duration,
         at now: ContinuousClock.Instant
     ) -> [Action] {
+        if let server = self.missingServer {
+            self.restarts += 1
+            self.state = .waiting
+            return [.stateChanged("\(reason); it is started again when \(server) answers")]
+        }
         switch self.backoff.runEnded(after: lifetime) {
         case .restart(let delay, let attempt):
             self.state = .backingOff

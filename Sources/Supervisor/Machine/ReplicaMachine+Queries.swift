@@ -43,11 +43,12 @@ extension ReplicaMachine {
     var isStarting: Bool {
         switch self.state {
         case .starting, .clearing, .backingOff: true
-        case .waiting, .ready, .unready, .ending, .stopped, .failed: false
+        case .waiting: self.missingServer != nil
+        case .ready, .unready, .ending, .stopped, .failed: false
         }
     }
 
-    /// Waits for its dependencies.
+    /// Waits for its dependencies, or for servers outside the deployment.
     var isWaiting: Bool { if case .waiting = self.state { true } else { false } }
 
     /// Whether being ready means no more of it than that it was started.
@@ -123,7 +124,9 @@ extension ReplicaMachine {
                 "its end: \(self.plan.stop.signalName) \(waited.inWholeSeconds) s ago, SIGKILL in \(left.inWholeSeconds) s"
         case .clearing:
             return "the end of what its process has left: processes, GPU memory"
-        case .waiting, .ready, .backingOff, .stopped, .failed:
+        case .waiting:
+            return self.missingServer.map { "\($0) to answer" }
+        case .ready, .backingOff, .stopped, .failed:
             return nil
         }
     }

@@ -46,7 +46,8 @@ extension ReplicaMachine {
             // Started by the deployment, at once if its dependencies are there: what it needs may have ended too.
             self.restarts += 1
             self.state = .waiting
-            return [.backoffOver]
+            let wait = self.missingServer.map { [Action.stateChanged("it is started again when \($0) answers")] }
+            return (wait ?? []) + [.backoffOver]
         case (.probe, _), (.startup, _), (.stuck, _), (.holding, _), (.grace, _), (.killLimit, _),
             (.backoff, _):
             return []
@@ -55,6 +56,8 @@ extension ReplicaMachine {
 
     private mutating func startupTimedOut(_ run: Run, at now: ContinuousClock.Instant) -> [Action] {
         guard run.next < self.schedule.layers.count else { return [] }
+        // It gets its time anew when the server is back.
+        guard self.missingServer == nil else { return [] }
         let layer = self.schedule.layers[run.next].layer.rawValue
         let limit = (self.schedule.timing.startupTimeout ?? 0).shortWords
         let said = (run.lastReason ?? run.status).map { ": \($0)" } ?? ""
@@ -66,5 +69,25 @@ extension ReplicaMachine {
         // What is missing is not this process's own work, so starting it again would not help.
         return self.wasReady
             ? [.warning("\(self.plan.name): \(cause); still waiting"), .late(cause)] : [.hopeless(cause)]
+    }
+
+    /// Servers that run outside the deployment do not answer, or do again.
+    ///
+    /// What has failed meanwhile does not count against the replica.
+    mutating func tell(missingServer: String?, at now: ContinuousClock.Instant) -> [Action] {
+        let wasMissing = self.missingServer != nil
+        self.missingServer = missingServer
+        guard wasMissing, missingServer == nil else { return [] }
+        self.backoff.reset()
+        switch self.state {
+        case .starting:
+            return self.schedule.timing.startupTimeout.map { [.arm(.startup, at: now + .seconds($0))] } ?? []
+        case .ready(var run), .unready(var run):
+            run.failedOwnRounds = 0
+            self.keep(run)
+            return []
+        case .waiting, .ending, .clearing, .backingOff, .stopped, .failed:
+            return []
+        }
     }
 }

@@ -128,6 +128,8 @@ struct ReplicaMachine: Sendable {
     var renewals = 0
     /// The plan of the next run, when it is another one.
     var successor: ReplicaPlan?
+    /// Servers outside the deployment that it needs and that do not answer: starting it, or starting it again, would be of no use.
+    var missingServer: String?
     /// Was removed from the deployment; what is left of it is being ended.
     var isRetired = false
     /// A person has stopped it, and nothing but a person starts it again.
@@ -325,7 +327,9 @@ struct ReplicaMachine: Sendable {
         let wasUnready = if case .unready = self.state { true } else { false }
         self.state = .unready(run)
         let actions: [Action] = wasUnready ? [] : [.stateChanged(run.lastReason)]
-        guard run.failedOwnRounds >= threshold, self.plan.restart.condition != .never else { return actions + next }
+        guard run.failedOwnRounds >= threshold, self.plan.restart.condition != .never, self.missingServer == nil else {
+            return actions + next
+        }
         let cause = "probe \(layer) failed \(run.failedOwnRounds) times in a row: \(reason)"
         return actions + self.beginEnding(run, .restart(cause), at: now)
     }

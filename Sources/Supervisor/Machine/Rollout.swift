@@ -130,6 +130,16 @@ struct Rollout: Sendable, Equatable {
         return found
     }
 
+    /// Whether any step starts a process.
+    var startsProcesses: Bool {
+        self.steps.contains { step in
+            switch step {
+            case .replace, .add, .start: true
+            case .remove, .stop, .shelve: false
+            }
+        }
+    }
+
     /// Goes on to the next step.
     ///
     /// - Returns: nil when all are done.

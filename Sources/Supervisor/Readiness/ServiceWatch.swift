@@ -18,16 +18,18 @@ struct ServiceWatch: Sendable {
     private struct Silence: Sendable {
         var reason: String
         var since: ContinuousClock.Instant
-        var looks: Int
+        var isLost = false
     }
 
-    /// A server that is started again at once is no loss.
-    private static let looksUntilLost = 2
+    /// A server that answers again within this time was only started again.
+    private static let doubt: Duration = .seconds(1)
 
     private var silences: [ExternalService: Silence] = [:]
+    /// Whether nobody has asked yet: before a start they are asked first, before an adoption not.
+    var isUnknown = false
 
     /// Until they are asked again: soon when one is in doubt.
-    var pause: Duration { self.silences.values.contains { $0.looks < Self.looksUntilLost } ? .seconds(1) : .seconds(5) }
+    var pause: Duration { self.silences.values.contains { !$0.isLost } ? Self.doubt : .seconds(5) }
 
     /// Takes what all of them have said.
     ///
@@ -36,20 +38,22 @@ struct ServiceWatch: Sendable {
     ///   - now: when.
     /// - Returns: what is different now.
     mutating func saw(_ answers: [ServiceAnswer], at now: ContinuousClock.Instant) -> [Change] {
+        self.isUnknown = false
         let asked = Set(answers.map(\.service))
         self.silences = self.silences.filter { asked.contains($0.key) }
         return answers.compactMap { answer in
             switch answer.outcome {
             case .success:
                 guard let silence = self.silences.removeValue(forKey: answer.service) else { return nil }
-                guard silence.looks >= Self.looksUntilLost else { return nil }
+                guard silence.isLost else { return nil }
                 return .back(answer.service, seconds: (now - silence.since).inSeconds)
             case .failure(let reason):
-                var silence = self.silences[answer.service] ?? Silence(reason: reason, since: now, looks: 0)
+                var silence = self.silences[answer.service] ?? Silence(reason: reason, since: now)
+                let wasLost = silence.isLost
                 silence.reason = reason
-                silence.looks += 1
+                silence.isLost = wasLost || now - silence.since >= Self.doubt
                 self.silences[answer.service] = silence
-                return silence.looks == Self.looksUntilLost ? .lost(answer.service, reason: reason) : nil
+                return silence.isLost && !wasLost ? .lost(answer.service, reason: reason) : nil
             }
         }
     }
@@ -57,9 +61,26 @@ struct ServiceWatch: Sendable {
     /// The kinds of servers without which the deployment is not whole.
     ///
     /// Of several members of etcd a majority is enough.
-    func missing(of services: [ExternalService]) -> [String] {
+    func missing(of services: [ExternalService]) -> [String] { self.kinds(of: services, without: self.isLost) }
+
+    /// Whether all kinds of servers have answered when they were last asked.
+    func answer(of services: [ExternalService]) -> Bool {
+        !(self.isUnknown && !services.isEmpty)
+            && self.kinds(of: services) { self.silences[$0] != nil }.isEmpty
+    }
+
+    /// The servers that are missing, in words; nil when none is.
+    func missingWords(of services: [ExternalService]) -> String? {
+        let words = self.missing(of: services).map { kind in
+            let urls = services.filter { $0.kind == kind && self.isLost($0) }.map(\.maskedURL)
+            return "\(kind) at \(urls.joined(separator: ", "))"
+        }
+        return words.isEmpty ? nil : words.joined(separator: " and ")
+    }
+
+    private func kinds(of services: [ExternalService], without isSilent: (ExternalService) -> Bool) -> [String] {
         Dictionary(grouping: services, by: \.kind)
-            .filter { _, members in 2 * members.count(where: self.isLost) >= members.count }
+            .filter { _, members in 2 * members.count(where: isSilent) >= members.count }
             .keys.sorted()
     }
 
@@ -73,7 +94,5 @@ struct ServiceWatch: Sendable {
         )
     }
 
-    private func isLost(_ service: ExternalService) -> Bool {
-        (self.silences[service]?.looks ?? 0) >= Self.looksUntilLost
-    }
+    private func isLost(_ service: ExternalService) -> Bool { self.silences[service]?.isLost ?? false }
 }

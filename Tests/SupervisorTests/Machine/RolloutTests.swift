@@ -9,9 +9,9 @@ import Testing
 
     struct Running {
         var machine: DeploymentMachine
-        let now = ContinuousClock.now
+        var now = ContinuousClock.now
 
-        init(_ replicas: [ReplicaPlan], gateway: Bool) {
+        init(_ replicas: [ReplicaPlan], gateway: Bool, isVerified: Bool = true) {
             let plan = Plan(
                 deployment: "test",
                 planes: PlaneSet(request: .tcp, events: .none),
@@ -25,7 +25,7 @@ import Testing
             self.machine = DeploymentMachine(plan: plan, exitOnFirst: false, seed: 1)
             self.feed(.begin)
             for index in replicas.indices { self.feed(.spawned(replica: index, run: 1, pid: Int32(index + 10))) }
-            self.feed(.verified([]))
+            if isVerified { self.feed(.verified([])) }
         }
 
         @discardableResult

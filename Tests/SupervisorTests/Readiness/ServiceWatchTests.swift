@@ -66,18 +66,17 @@ import Testing
         #expect(self.watch.missing(of: [Self.nats]) == [])
     }
 
-    @Test func `a deployment that has lost one is degraded until it is back`() {
-        var running = RolloutTests.Running(RolloutTests.frontends(1), gateway: false)
-        running.machine.plan.externalServices = [Self.nats]
-        let (lost, back) = (Self.answers([Self.nats], silent: [Self.nats]), Self.answers([Self.nats]))
-        #expect(running.feed(.servicesSeen(lost)) == [])
-        #expect(
-            running.feed(.servicesSeen(lost)) == [
-                .service(.lost(Self.nats, reason: "refused")), .degraded(missing: ["nats"]),
-            ]
-        )
-        #expect(running.machine.phase == .degraded)
-        #expect(running.feed(.servicesSeen(back)) == [.service(.back(Self.nats, seconds: 0)), .recovered])
-        #expect(running.machine.phase == .ready)
+    @Test mutating func `one that is asked twice in a moment is not lost by that`() {
+        for _ in 1...3 { #expect(self.saw([Self.nats], silent: [Self.nats], after: 5) == []) }
+        #expect(self.watch.missing(of: [Self.nats]) == [] && self.watch.pause == .seconds(1))
+        #expect(!self.watch.answer(of: [Self.nats]))
+    }
+
+    @Test mutating func `what is missing is named with its addresses`() {
+        let all = Self.etcd + [Self.nats]
+        for turn in 1...2 { _ = self.saw(all, silent: [Self.etcd[0], Self.etcd[2], Self.nats], after: turn) }
+        #expect(self.watch.missingWords(of: all) == "etcd at http://etcd-0, http://etcd-2 and nats at http://nats")
+        #expect(self.watch.missingWords(of: Self.etcd.suffix(1)) == "etcd at http://etcd-2")
+        #expect(self.watch.missingWords(of: []) == nil)
     }
 }
