@@ -21,6 +21,8 @@ enum SupervisorEvent: Sendable {
     case portsRenewed(replica: Int, run: Int, [TakenPort], Result<Plan, ReplanFailure>)
     /// The model that serves, and what of discovery contradicts the plan.
     case verified([String], model: String?)
+    /// The model that serves after a change; nil when nobody said it.
+    case modelSeen(String?)
     case contradictionsFound([String])
     case warning(String)
     case stop(now: Bool)

@@ -47,7 +47,6 @@ extension SupervisorLoop {
         case .planChanged(let plan):
             self.sharePlan()
             self.keepPlan()
-            self.servingModel = nil
             self.notices(.planChanged(plan, isWayBack: self.machine.rollout?.failure != nil))
             // Who hears of it knows by it which devices are in use.
             self.keepLeases()
@@ -57,7 +56,7 @@ extension SupervisorLoop {
         case .progress(let progress):
             self.progress(progress)
         case .rolloutEnded(let reason):
-            self.rolloutEnded(reason)
+            self.rolloutEnded(reason, in: &group)
         }
     }
 

@@ -287,7 +287,7 @@ extension SupervisorLoop {
         }
     }
 
-    func rolloutEnded(_ reason: String?) {
+    func rolloutEnded(_ reason: String?, in group: inout DiscardingTaskGroup) {
         self.sharePlan()
         self.keepPlan()
         if !self.machine.isStopping { self.held.keep(self.machine.activePlan.replicas.flatMap(\.listens)) }
@@ -295,6 +295,9 @@ extension SupervisorLoop {
             self.notices(.changeEnded(reason))
             // Who hears of it gives back what is not needed any more.
             self.keepLeases()
+            // Its name may be another one.
+            let (sender, probe) = (self.sender, self.plan.modelProbe)
+            group.addTask { sender.yield(.modelSeen(await probe?.name())) }
         }
         self.isApplying = false
         self.rolloutWatcher?.yield(RolloutProgress(reason == nil ? .done : .failed, reason: reason))

@@ -238,6 +238,8 @@ final class SupervisorLoop {
             self.timers.cancel(.verification)
             self.servingModel = model
             self.feed(.verified(mismatches), in: &group)
+        case .modelSeen(let model):
+            self.servingModel = model ?? self.servingModel
         case .warning(let text):
             self.warn(text)
         case .stop(let now):

@@ -48,8 +48,10 @@ struct RunningDeployment {
         }
         if let orphan = orphans.first { throw self.failure("error: \(orphan.words)") }
         if KeptDeployments.names.contains(name) {
+            let end =
+                self.lostLauncher(of: name).map { "its launcher (pid \($0)) was killed, or crashed: " } ?? "it did: "
             throw self.failure(
-                "error: no deployment '\(name)' runs; it did: 'dynamo-launch events \(name)' says how it ended, "
+                "error: no deployment '\(name)' runs; \(end)'dynamo-launch events \(name)' says how it ended, "
                     + "'dynamo-launch logs \(name)' what its processes wrote"
             )
         }
@@ -98,6 +100,15 @@ struct RunningDeployment {
             if let found = await self.look(for: name, under: root) { running.append(found) }
         }
         return running
+    }
+
+    /// The launcher of a deployment that was killed, or crashed, and has no successor yet.
+    static func lostLauncher(of name: String) -> Int32? {
+        let environment = ProcessInfo.processInfo.environment
+        return self.client(
+            of: name,
+            under: DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid())
+        ).lostLauncher
     }
 
     private static func client(of name: String, under root: String) -> ControlClient {

@@ -91,6 +91,7 @@ struct UpCommand: AsyncParsableCommand {
             events: EventLog(path: start.host.directories.events),
             readiness: readiness
         )
+        if let words = start.host.lostLauncherWords { output.say(words, as: .warning) }
         output.introduce(manifest: start.preparation.description)
         for note in start.notes { output.say("note: \(note)", as: .notice) }
 

@@ -79,6 +79,7 @@ import Testing
             #expect(two["worker"] == before["worker"] && two["frontend"] == before["frontend"])
             let logs = try await place.deployment.command("logs", "--process", "worker-1").output
             #expect(!logs.isEmpty)
+            #expect(try await place.deployment.command("status").output.contains("model: echo"))
 
             try place.write(("builtin: worker", "builtin: worker\n    env: {COLOUR: green}"))
             let changed = try await place.apply()

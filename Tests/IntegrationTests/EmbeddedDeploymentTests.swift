@@ -168,7 +168,8 @@ import Testing
             let pid = deployment.program.pid
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for arguments in [
-                    ["status"], ["status", "embedded", "--wait"], ["stop"], ["logs", "--follow"], ["doctor", "embedded"],
+                    ["status"], ["status", "embedded", "--wait"], ["stop"], ["logs", "--follow"],
+                    ["doctor", "embedded"],
                 ] {
                     group.addTask {
                         let (output, exit) = try await Launcher.run(

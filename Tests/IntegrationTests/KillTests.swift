@@ -257,4 +257,42 @@ import Testing
         }
         #expect(exit == .signal(SIGKILL))
     }
+
+    @Test func `events and the next launcher say that a launcher was killed`() async throws {
+        _ = try await Self.run { deployment in
+            try await deployment.waitUntilReady()
+            deployment.program.send(SIGKILL)
+            try await deployment.program.waitForExit()
+            let pid = deployment.program.pid
+            let events = try await deployment.command("events").output
+            #expect(
+                events.hasSuffix("kill: its launcher (pid \(pid)) is gone: it was killed, or crashed\n"),
+                "\(events)"
+            )
+            let status = try await deployment.command("status", "kill").output
+            #expect(
+                status.hasPrefix(
+                    "error: no deployment 'kill' runs; its launcher (pid \(pid)) was killed, or crashed: "
+                ),
+                "\(status)"
+            )
+            let manifest = try Self.manifest(in: deployment.directory, extra: "")
+            let (output, _) = try await withProgram(
+                Launcher.path,
+                ["up", manifest],
+                environment: deployment.environment
+            ) {
+                next in
+                try await next.waitForOutput("ready in ")
+                next.send(SIGTERM)
+                try await next.waitForExit()
+                return next.output
+            }
+            let words =
+                "the launcher before this one (pid \(pid)) was killed, or crashed: what it had started ended with it"
+            #expect(output.contains(words), "\(output)")
+            let after = try await deployment.command("events").output
+            #expect(after.contains(words) && !after.contains("is gone"), "\(after)")
+        }
+    }
 }

@@ -63,12 +63,15 @@ extension Doctor {
         }
     }
 
+    /// Either of them may be what a process needs the server for.
+    private static func planes(of process: FoundProcess) -> String {
+        "request plane \(process.requestPlane.words)"
+            + (process.eventPlane.map { ", event plane \($0.words)" } ?? "")
+    }
+
     private static func idle(_ processes: [FoundProcess], url: String, _ answer: DoctorFacts.NATSAnswer) -> Finding {
         var severity = Finding.Severity.note
-        var evidence = processes.map { process in
-            "\(process.words): request plane \(process.requestPlane.words)"
-                + (process.eventPlane.map { ", event plane \($0.words)" } ?? "")
-        }
+        var evidence = processes.map { "\($0.words): \(Self.planes(of: $0))" }
         if case .silence(let reason) = answer {
             severity = .warning
             evidence.append("\(url) does not answer: \(reason)")
@@ -87,7 +90,7 @@ extension Doctor {
         url: String,
         of processes: [FoundProcess]
     ) -> [Finding] {
-        let users = processes.map { "\($0.words): \($0.natsURL ?? url), request plane \($0.requestPlane.words)" }
+        let users = processes.map { "\($0.words): \($0.natsURL ?? url), \(Self.planes(of: $0))" }
         let server: DoctorFacts.NATSServer
         switch answer {
         case .silence(let reason):

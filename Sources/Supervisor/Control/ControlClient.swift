@@ -35,6 +35,11 @@ package struct ControlClient: Sendable {
         access(self.socket, F_OK) == 0 && !DeploymentLock.hasNoLauncher(path: self.lock)
     }
 
+    /// The launcher that had the deployment last, when it did not come to an end of its own: it was killed, or crashed.
+    package var lostLauncher: Int32? {
+        DeploymentLock.hasNoLauncher(path: self.lock) ? DeploymentLock.holder(path: self.lock) : nil
+    }
+
     /// The status, at once or after a wait.
     ///
     /// - Parameters:

@@ -53,6 +53,14 @@ package final class DeploymentHost: Sendable {
         }
     }
 
+    /// That the launcher before this one did not come to an end of its own, in words; nil when it did, or there was none.
+    package var lostLauncherWords: String? {
+        self.lock.lostLauncher.map {
+            "the launcher before this one (pid \($0)) was killed, or crashed: "
+                + (self.orphans.isEmpty ? "what it had started ended with it" : "what it had started went on")
+        }
+    }
+
     /// Gives the lock back.
     package func close() { self.lock.release() }
 

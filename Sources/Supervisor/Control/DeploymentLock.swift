@@ -14,13 +14,16 @@ final class DeploymentLock: Sendable {
     static let patience: Duration = .seconds(8)
 
     let descriptor: Int32
+    /// The launcher that had the lock before and did not give it up: it was killed, or crashed.
+    let lostLauncher: Int32?
     /// The lock of launchers alone.
     private let own: Int32
     private let isHeld = Mutex(true)
 
-    private init(descriptor: Int32, own: Int32) {
+    private init(descriptor: Int32, own: Int32, lostLauncher: Int32?) {
         self.descriptor = descriptor
         self.own = own
+        self.lostLauncher = lostLauncher
     }
 
     deinit { self.release() }
@@ -58,7 +61,7 @@ final class DeploymentLock: Sendable {
                             throw Failure(description: "cannot keep \(path): \(errorText(errno))")
                         }
                         close(descriptor)
-                        return (Self.held(shared, own), orphans)
+                        return (Self.held(shared, own, path: path), orphans)
                     }
                     // A public port with nothing behind it is of no use.
                     _ = KeeperVisit.finish(KeeperVisit.portDoor(under: directory))
@@ -85,7 +88,7 @@ final class DeploymentLock: Sendable {
             }
             try? await Task.sleep(for: .milliseconds(50))
         }
-        return (Self.held(descriptor, own), [])
+        return (Self.held(descriptor, own, path: path), [])
     }
 
     private static func open(_ path: String) throws(Failure) -> Int32 {
@@ -94,11 +97,13 @@ final class DeploymentLock: Sendable {
         return descriptor
     }
 
-    private static func held(_ descriptor: Int32, _ own: Int32) -> DeploymentLock {
+    private static func held(_ descriptor: Int32, _ own: Int32, path: String) -> DeploymentLock {
+        // After an upgrade it is this process itself.
+        let last = Self.holder(path: path).flatMap { $0 == getpid() ? nil : $0 }
         let text = Array("\(getpid())\n".utf8)
         ftruncate(descriptor, 0)
         pwrite(descriptor, text, text.count, 0)
-        return DeploymentLock(descriptor: descriptor, own: own)
+        return DeploymentLock(descriptor: descriptor, own: own, lostLauncher: last)
     }
 
     /// What the keepers keep that have lost their launcher.

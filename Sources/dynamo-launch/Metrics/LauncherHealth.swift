@@ -12,6 +12,8 @@ enum LauncherHealth {
         var state: String
         /// Why it does not serve; nil when it does.
         var reason: String?
+        /// What a deployment lacks that serves nevertheless.
+        var missing: [String]?
     }
 
     /// Whether the launcher itself works: it does if it can answer.
@@ -31,10 +33,12 @@ enum LauncherHealth {
             return .json(false, self.text(Report(state: isStopping ? "stopped" : "starting", reason: reason)))
         }
         let reason = isStopping ? status.failure ?? "the deployment is being stopped" : self.trouble(of: status)
-        return .json(
-            reason == nil,
-            self.text(Report(deployment: status.deployment, state: status.state.rawValue, reason: reason))
-        )
+        var report = Report(deployment: status.deployment, state: status.state.rawValue, reason: reason)
+        if reason == nil, status.state == .degraded {
+            report.missing =
+                status.silentServices.map(\.words) + status.replicas.filter { $0.state != .ready }.map(Self.words)
+        }
+        return .json(reason == nil, self.text(report))
     }
 
     /// Why a deployment does not serve; nil when it does.
@@ -53,6 +57,7 @@ enum LauncherHealth {
         case .starting:
             let waiting = status.replicas.first { $0.state != .ready && $0.state != .waiting }
             return (waiting ?? status.replicas.first { $0.state != .ready }).map(Self.words)
+                ?? status.silentServices.first?.words
                 ?? "every process is ready, and the readiness request is under way"
         case .stopping, .stopped, .failed:
             return status.failure ?? "the deployment is being stopped"

@@ -57,12 +57,17 @@ struct EventsCommand: AsyncParsableCommand {
 
     func run() async throws {
         signal(SIGPIPE, SIG_DFL)
-        let path = KeptDeployments.directories(of: try KeptDeployments.find(self.name)).events
+        let name = try KeptDeployments.find(self.name)
+        let path = KeptDeployments.directories(of: name).events
         let isWanted = self.matcher()
         let count = self.lines ?? (self.filter.since == nil ? 100 : .max)
         var (past, reader) = EventLog.events(in: path, last: count, where: isWanted)
         if past.isEmpty, !self.follow { try self.refuseUnknownProcess(path) }
         for event in past { try self.show(event) }
+        if let pid = RunningDeployment.lostLauncher(of: name) {
+            // It could not say so itself.
+            Terminal.printError("\(name): its launcher (pid \(pid)) is gone: it was killed, or crashed")
+        }
         while self.follow {
             try await Task.sleep(for: Self.pause)
             for event in reader.next() where isWanted(event) { try self.show(event) }

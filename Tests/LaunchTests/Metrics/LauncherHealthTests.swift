@@ -62,9 +62,24 @@ import Testing
         #expect(Self.reason(nil, isStopping: true).hasPrefix("503 "))
     }
 
+    @Test func `one whose event plane has lost its server serves, and says what it lacks`() {
+        var status = Self.status(.degraded, [("worker", .ready)])
+        status.externalServices = [
+            ExternalServiceStatus(name: "nats", url: "nats://there", failure: "refused", silentFor: 3)
+        ]
+        #expect(Self.reason(status).contains(#""missing":["nats at nats://there has not answered for 3.00 s: refused"#))
+        #expect(Self.reason(status).hasPrefix("200 "))
+        // Not ready yet: that is what it waits for.
+        status.state = .starting
+        #expect(Self.reason(status).contains(#""reason":"nats at nats://there has not answered for 3.00 s: refused"#))
+    }
+
     @Test func `one that lost a replica serves as long as each process has another`() {
         let one = Self.status(.degraded, [("worker-0", .backingOff), ("worker-1", .ready), ("frontend", .ready)])
-        #expect(Self.reason(one).hasPrefix("200 "))
+        #expect(
+            Self.reason(one)
+                == "200 {\"deployment\":\"demo\",\"missing\":[\"worker-0 is backing-off, ended last with exit code 3\"],\"state\":\"degraded\"}\n"
+        )
         let none = Self.status(.degraded, [("worker-0", .backingOff), ("worker-1", .unready), ("frontend", .ready)])
         #expect(Self.reason(none).contains("worker-0 is backing-off, ended last with exit code 3"))
         #expect(Self.reason(none).hasPrefix("503 "))
