@@ -55,8 +55,8 @@ extension SupervisorLoop {
             self.closePublicPort(in: &group)
         case .progress(let progress):
             self.progress(progress)
-        case .rolloutEnded(let reason):
-            self.rolloutEnded(reason, in: &group)
+        case .rolloutEnded(let reason, let cause):
+            self.rolloutEnded(reason, cause: cause, in: &group)
         }
     }
 

@@ -271,7 +271,17 @@ extension SupervisorLoop {
         if progress.phase == .reverting, let reason = progress.reason {
             self.notices(.warning("\(reason); taking back what was changed"))
         }
-        self.rolloutWatcher?.yield(progress)
+        self.rolloutWatcher?.yield(self.quoted(progress))
+    }
+
+    /// With what the replica at fault wrote last.
+    private func quoted(_ progress: RolloutProgress) -> RolloutProgress {
+        guard let cause = progress.cause, let index = self.machine.replicas.lastIndex(where: { $0.plan.name == cause })
+        else { return progress }
+        var progress = progress
+        progress.logFile = self.plan.logFile(of: self.machine.replicas[index].plan)
+        progress.lastLines = self.pump.lines(of: index, since: self.linesBefore[index] ?? 0).suffix(5)
+        return progress
     }
 
     /// Those who only look see the plan as it is now.
@@ -287,7 +297,7 @@ extension SupervisorLoop {
         }
     }
 
-    func rolloutEnded(_ reason: String?, in group: inout DiscardingTaskGroup) {
+    func rolloutEnded(_ reason: String?, cause: String?, in group: inout DiscardingTaskGroup) {
         self.sharePlan()
         self.keepPlan()
         if !self.machine.isStopping { self.held.keep(self.machine.activePlan.replicas.flatMap(\.listens)) }
@@ -300,7 +310,8 @@ extension SupervisorLoop {
             group.addTask { sender.yield(.modelSeen(await probe?.name())) }
         }
         self.isApplying = false
-        self.rolloutWatcher?.yield(RolloutProgress(reason == nil ? .done : .failed, reason: reason))
+        let end = RolloutProgress(reason == nil ? .done : .failed, reason: reason, cause: cause)
+        self.rolloutWatcher?.yield(self.quoted(end))
         self.rolloutWatcher?.finish()
         self.rolloutWatcher = nil
     }

@@ -92,6 +92,20 @@ struct RunningDeployment {
         return names.filter { Self.client(of: $0, under: root).hasLauncher }
     }
 
+    /// Those that have a launcher that takes questions; whether it answers is another matter.
+    static func all() async -> [RunningDeployment] {
+        let environment = ProcessInfo.processInfo.environment
+        return await self.all(under: DeploymentDirectories.runtimeRoot(environment: environment, userID: getuid()))
+    }
+
+    /// Its status.
+    ///
+    /// - Throws: why its launcher does not answer.
+    func status() async throws -> DeploymentStatus {
+        if let trouble { throw trouble }
+        return try await self.client.status()
+    }
+
     /// Those whose control socket answers.
     private static func all(under root: String) async -> [RunningDeployment] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: root))?.sorted() ?? []

@@ -128,6 +128,8 @@ import Testing
             #expect(exit == .code(1))
             #expect(output.contains("taking back what was changed"), "\(output)")
             #expect(output.contains("everything runs as before"), "\(output)")
+            #expect(output.contains("worker:   > ") && output.contains("nonsense"), "\(output)")
+            #expect(output.contains("worker: its log: "), "\(output)")
             let after = try await place.pids
             #expect(after.keys.sorted() == before.keys.sorted())
             try await place.answers()

@@ -80,6 +80,37 @@ import Testing
         }
     }
 
+    @Test func `status without a name has a line for each of several deployments`() async throws {
+        _ = try await Launcher.up { first in
+            try await first.waitUntilReady()
+            let environment = first.environment.filter { $0.key.hasPrefix("XDG_") }
+            let prepare = { (directory: URL) in
+                try "name: other\nprocesses:\n  frontend: {builtin: frontend}\n  worker: {builtin: worker}\n".write(
+                    to: directory.appending(path: "dynamo-launch.yaml"),
+                    atomically: true,
+                    encoding: .utf8
+                )
+            }
+            _ = try await Launcher.up(environment: environment, prepare: prepare) { second in
+                try await second.waitUntilReady()
+                let (output, exit) = try await first.command("status")
+                #expect(exit == .code(0), "\(output)")
+                let lines = output.split(separator: "\n")
+                #expect(lines.first?.hasPrefix("DEPLOYMENT  STATE  READY  REQUEST PLANE  UPTIME") == true, "\(output)")
+                #expect(lines.contains { $0.hasPrefix("embedded    ready  2/2    tcp") }, "\(output)")
+                #expect(lines.contains { $0.hasPrefix("other       ready  2/2") }, "\(output)")
+                let json = try await first.command("status", "--json").output
+                let all = try JSONDecoder().decode([DeploymentStatus].self, from: Data(json.utf8))
+                #expect(all.map(\.deployment) == ["embedded", "other"])
+                second.program.send(SIGSTOP)
+                let (stopped, failed) = try await first.command("status")
+                second.program.send(SIGCONT)
+                #expect(failed == .code(1) && stopped.contains("other       no answer  -"), "\(stopped)")
+                #expect(stopped.contains("(pid \(second.program.pid)) is suspended"), "\(stopped)")
+            }
+        }
+    }
+
     @Test func `one in the background that is stopped before it serves was not started`() async throws {
         try await withTemporaryDirectory { directory in
             let environment: [String: String?] = [

@@ -63,7 +63,7 @@ extension DeploymentMachine {
         case progress(RolloutProgress)
         /// The deployment is on its way to this plan.
         case planChanged(Plan)
-        /// With the reason when it was not done.
-        case rolloutEnded(String?)
+        /// With the reason when it was not done, and the replica that this is about.
+        case rolloutEnded(String?, cause: String? = nil)
     }
 }

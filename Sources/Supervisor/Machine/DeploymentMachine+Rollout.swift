@@ -177,7 +177,7 @@ extension DeploymentMachine {
             if let reason = self.lostDependency(of: index) {
                 if let back = self.revert(index, reason, at: now) { return back }
                 self.rollout = nil
-                return [.rolloutEnded("\(step.replica): \(reason)")]
+                return [.rolloutEnded("\(step.replica): \(reason)", cause: step.replica)]
             }
             guard self.replicas[index].runs > run, self.replicas[index].isReadyOrDone else { return [] }
             let replica = self.replicas[index]
@@ -225,16 +225,20 @@ extension DeploymentMachine {
                 return []
             }
         }
-        return self.takeBack("\(name): \(reason)", at: now)
+        return self.takeBack("\(name): \(reason)", cause: name, at: now)
     }
 
-    private mutating func takeBack(_ reason: String, at now: ContinuousClock.Instant) -> [Action]? {
+    private mutating func takeBack(
+        _ reason: String,
+        cause: String? = nil,
+        at now: ContinuousClock.Instant
+    ) -> [Action]? {
         let fallen = self.rollout?.renewed.filter { name in
             self.activeIndex(of: name).map { !self.replicas[$0].isReadyOrDone } ?? false
         }
         guard let back = self.rollout?.reverted(reason, fallen: fallen ?? []) else { return nil }
         self.rollout = back
-        return [.progress(RolloutProgress(.reverting, reason: back.failure))] + self.headForTarget(at: now)
+        return [.progress(RolloutProgress(.reverting, reason: back.failure, cause: cause))] + self.headForTarget(at: now)
             + self.startWaiting(at: now) + self.nextStep(at: now)
     }
 
@@ -251,7 +255,7 @@ extension DeploymentMachine {
         else { return [] }
         if let back = self.revert(index, reason, at: now) { return back }
         self.rollout = nil
-        return [.rolloutEnded("\(name): \(reason); it is tried further")]
+        return [.rolloutEnded("\(name): \(reason); it is tried further", cause: name)]
     }
 
     /// The deployment is being stopped, so nothing more comes of it.

@@ -251,10 +251,17 @@ package struct RolloutProgress: Sendable, Hashable, Codable {
     package var phase: Phase
     /// Why, for `reverting` and `failed`.
     package var reason: String?
+    /// The replica that `reason` is about, when it is one.
+    package var cause: String?
+    /// The last lines that it wrote, in its last run.
+    package var lastLines: [String]?
+    /// The file of its log.
+    package var logFile: String?
 
-    package init(replica: String? = nil, _ phase: Phase, reason: String? = nil) {
+    package init(replica: String? = nil, _ phase: Phase, reason: String? = nil, cause: String? = nil) {
         self.replica = replica
         self.phase = phase
         self.reason = reason
+        self.cause = cause
     }
 }

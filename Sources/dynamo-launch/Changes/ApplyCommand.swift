@@ -95,7 +95,15 @@ enum RolloutRendering {
         if let replica = progress.replica { return Terminal.print("\(replica): \(progress.phase.rawValue)") }
         if progress.phase == .reverting {
             Terminal.printError("\(progress.reason ?? ""); taking back what was changed")
+            self.quote(progress)
         }
+    }
+
+    /// What the process at fault wrote last.
+    private static func quote(_ progress: RolloutProgress) {
+        guard let cause = progress.cause else { return }
+        for line in progress.lastLines ?? [] { Terminal.printError("\(cause):   > \(line)") }
+        if let file = progress.logFile { Terminal.printError("\(cause): its log: \(file)") }
     }
 
     /// The last step.
@@ -106,6 +114,7 @@ enum RolloutRendering {
         case .done:
             if !json { Terminal.print("\(deployment.name): \(done)") }
         case .failed:
+            if !json, let last { self.quote(last) }
             throw RunningDeployment.failure(
                 "error: deployment \(deployment.name): not \(done): \(last?.reason ?? "no reason given")"
             )

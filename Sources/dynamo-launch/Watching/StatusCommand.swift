@@ -7,12 +7,15 @@ import Supervisor
 struct StatusCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
-        abstract: "Show a running deployment.",
+        abstract: "Show a running deployment, or, when several run and none is named, a line for each.",
         discussion:
-            "Exit code: 0 when it serves (without --wait: when it runs), 1 when it has failed, is not there, or does not serve in time."
+            """
+            Exit code: 0 when it serves (without --wait: when it runs), 1 when it has failed, is not there, has lost its launcher, or does not serve in \
+            time; of several, 1 when that is so of any.
+            """
     )
 
-    @Argument(help: "The deployment's name; not needed when only one runs.", completion: NameCompletion.running)
+    @Argument(help: "The deployment's name; without it all that run are shown.", completion: NameCompletion.running)
     var name: String?
 
     @Flag(help: "Wait until the deployment serves or has failed.")
@@ -40,6 +43,12 @@ struct StatusCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
+        if self.name == nil, !self.wait, !self.watches, let overview = await StatusOverview.ofSeveral() {
+            Terminal.print(self.json ? try JSONText.pretty(overview.statuses) : overview.text)
+            if self.json { for trouble in overview.troubles { Terminal.printError(trouble) } }
+            if !overview.isWell { throw ExitCode(1) }
+            return
+        }
         let patience: Duration? = self.wait ? .seconds(self.timeout ?? 10) : nil
         let deployment = try await RunningDeployment.find(self.name, waiting: patience)
         if self.watches { return try await self.watch(deployment) }

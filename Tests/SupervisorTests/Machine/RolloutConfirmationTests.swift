@@ -61,7 +61,7 @@ import Testing
         running.ends(0, run: 2)
         running.feed(.timerFired(replica: 0, .backoff))
         let ended = running.machine.giveUpWaiting(0, "not healthy in time", at: running.now)
-        #expect(ended == [.rolloutEnded("frontend-0: not healthy in time; it is tried further")])
+        #expect(ended == [.rolloutEnded("frontend-0: not healthy in time; it is tried further", cause: "frontend-0")])
         #expect(running.machine.rollout == nil)
     }
 

@@ -188,7 +188,7 @@ extension RolloutTests {
         #expect(running.machine.replicas[1].isDone)
         let worker = ReplicaPlan.shell("worker", "", dependencies: [Dependency(process: "job", layer: .port)])
         let ended = running.feed(.rolloutRequested(Self.rollout(running, to: old + [worker]))).compactMap { action in
-            if case .rolloutEnded(let reason) = action { reason } else { nil }
+            if case .rolloutEnded(let reason, _) = action { reason } else { nil }
         }
         #expect(
             ended == [
@@ -229,7 +229,7 @@ extension RolloutTests {
         running.ends(0, run: 1)
         running.feed(.spawned(replica: 0, run: 2, pid: 5))
         let late = running.feed(.timerFired(replica: 0, .startup)).compactMap { action -> String? in
-            if case .rolloutEnded(let reason) = action { reason } else { nil }
+            if case .rolloutEnded(let reason, _) = action { reason } else { nil }
         }
         #expect(late.first?.hasSuffix("; it is tried further") == true, "\(late)")
         running.feed(.probeFinished(replica: 0, run: 2, index: 1, .success))

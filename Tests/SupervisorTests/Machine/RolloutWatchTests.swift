@@ -16,7 +16,7 @@ import Testing
     }
 
     private static func ended(_ actions: [DeploymentMachine.Action]) -> String? {
-        for case .rolloutEnded(let reason) in actions { return reason ?? "done" }
+        for case .rolloutEnded(let reason, _) in actions { return reason ?? "done" }
         return nil
     }
 
