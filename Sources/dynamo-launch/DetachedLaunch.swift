@@ -13,12 +13,14 @@ struct DetachedLaunch {
     init(arguments: [String]) {
         let own = arguments.prefix { $0 != "--" }
         self.arguments =
-            own.filter { $0 != "-d" && $0 != "--detach" } + ["--ready-fd", "\(Self.readyDescriptor)"]
+            own.filter { $0 != "-d" && $0 != "--detach" } + ["--ready-fd", "\(Self.readyDescriptor)", Self.waitsForChange]
             + arguments.dropFirst(own.count)
     }
 
     /// Where the launcher says that the deployment serves.
     private static let readyDescriptor: Int32 = 3
+    /// A person who has changed the manifest wants to know what became of that; a supervisor wants to know that it serves.
+    private static let waitsForChange = "--ready-when-changed"
 
     /// Starts it; returns when the deployment serves.
     ///
@@ -147,8 +149,14 @@ struct DetachedLaunch {
 
 /// Tells whoever started the launcher, by a line on a descriptor, that the deployment serves.
 final class ReadinessLine: Sendable {
-    /// Nil once it is written.
-    private let descriptor: Mutex<Int32?>
+    private struct State {
+        /// Nil once it is written.
+        var descriptor: Int32?
+        var isReady = false
+        var isHeld = false
+    }
+
+    private let state: Mutex<State>
 
     /// Nil when it is not open for writing.
     ///
@@ -158,16 +166,25 @@ final class ReadinessLine: Sendable {
         guard descriptor > STDERR_FILENO, flags >= 0, flags & O_ACCMODE != O_RDONLY,
             fcntl(descriptor, F_SETFD, FD_CLOEXEC) == 0
         else { return nil }
-        self.descriptor = Mutex(descriptor)
+        self.state = Mutex(State(descriptor: descriptor))
     }
 
-    /// Writes the line, the first time, and closes the descriptor.
-    func write() {
-        self.descriptor.withLock { descriptor in
-            guard let number = descriptor else { return }
+    /// Writes the line, the first time, and closes the descriptor; not before ``release()`` when it is held.
+    func write() { self.change { $0.isReady = true } }
+
+    /// Something is waited for beside that the deployment serves.
+    func hold() { self.change { $0.isHeld = true } }
+
+    /// That is there.
+    func release() { self.change { $0.isHeld = false } }
+
+    private func change(_ change: (inout State) -> Void) {
+        self.state.withLock { state in
+            change(&state)
+            guard state.isReady, !state.isHeld, let number = state.descriptor else { return }
             _ = Glibc.write(number, "\n", 1)
             close(number)
-            descriptor = nil
+            state.descriptor = nil
         }
     }
 }

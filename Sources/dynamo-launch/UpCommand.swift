@@ -62,6 +62,10 @@ struct UpCommand: AsyncParsableCommand {
     )
     var readyFd: Int32?
 
+    /// Readiness is said when a changed manifest was applied to what was adopted.
+    @Flag(help: .hidden)
+    var readyWhenChanged = false
+
     func validate() throws {
         if self.detach, self.readyFd != nil { throw ValidationError("--detach and --ready-fd exclude each other") }
         if let readyFd, readyFd < 3 { throw ValidationError("--ready-fd takes a number from 3") }
@@ -91,6 +95,7 @@ struct UpCommand: AsyncParsableCommand {
             events: EventLog(path: start.host.directories.events),
             readiness: readiness
         )
+        if start.isOutdated, self.readyWhenChanged { readiness?.hold() }
         if let words = start.host.lostLauncherWords { output.say(words, as: .warning) }
         output.introduce(manifest: start.preparation.description)
         for note in start.notes { output.say("note: \(note)", as: .notice) }
@@ -119,7 +124,7 @@ struct UpCommand: AsyncParsableCommand {
         do { try await port?.leaveWithServiceManager() } catch {
             output.complain("warning: a restart of the launcher may lose connections: \(error)")
         }
-        let outcome = await self.supervise(start, port, watch, output, queue, watchdog)
+        let outcome = await self.supervise(start, port, watch, output, readiness, queue, watchdog)
         output.conclude(outcome)
         await output.finish()
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
@@ -161,6 +166,7 @@ struct UpCommand: AsyncParsableCommand {
         _ port: PublicPort?,
         _ watch: WatchPorts,
         _ output: ForegroundOutput,
+        _ readiness: ReadinessLine?,
         _ queue: LineQueue,
         _ watchdog: Watchdog?
     ) async -> SupervisorOutcome {
@@ -198,6 +204,7 @@ struct UpCommand: AsyncParsableCommand {
                     if start.isOutdated {
                         group.addTask {
                             await Self.catchUp(fleet, output)
+                            readiness?.release()
                             return nil
                         }
                     }
@@ -303,7 +310,7 @@ struct UpCommand: AsyncParsableCommand {
         await Self.apply(fleet, output, because: "adopted")
     }
 
-    /// What becomes of it is told by the supervisor's notices.
+    /// Returns when it is done; what becomes of it is told by the supervisor's notices.
     private static func apply(
         _ fleet: GenerationFleet,
         _ output: ForegroundOutput,
@@ -312,8 +319,9 @@ struct UpCommand: AsyncParsableCommand {
         do throws(RolloutRefusal) {
             guard let supervisor = fleet.supervisor else { throw .stopping }
             if fleet.isMigrating { throw .migrating }
-            let (change, _) = try await supervisor.apply()
+            let (change, progress) = try await supervisor.apply()
             output.say(ChangeRendering.text(change))
+            if let progress { for await _ in progress {} }
         } catch {
             output.say("\(reason): \(error)")
         }

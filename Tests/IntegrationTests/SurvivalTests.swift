@@ -298,6 +298,57 @@ import Testing
         }
     }
 
+    @Test func `a changed manifest is applied before 'up -d' returns, and both it and 'upgrade' show it`() async throws
+    {
+        try await Self.withDeployment { deployment in
+            func write(_ colour: String) throws {
+                let worker = "{builtin: worker, env: {COLOUR: \(colour)}}"
+                try Self.manifest(worker: worker).write(to: deployment.manifest, atomically: true, encoding: .utf8)
+            }
+            func run(_ arguments: String...) async throws -> String {
+                let environment = deployment.environment
+                let (output, exit) = try await Launcher.run(arguments, environment: environment, within: .seconds(60))
+                #expect(exit == .code(0), "\(arguments): \(output)")
+                return output
+            }
+            var before: [String: Int32] = [:]
+            try await deployment.up { program in
+                try await program.waitForOutput("ready in ")
+                before = try await Self.pids(deployment)
+                program.send(SIGKILL)
+                try await program.waitForExit()
+            }
+            try write("green")
+            let up = try await Launcher.run(
+                ["up", "-d"] + deployment.arguments,
+                environment: deployment.environment,
+                workingDirectory: deployment.directory.path(),
+                within: .seconds(60)
+            )
+            #expect(up.exit == .code(0), "\(up.output)")
+            #expect(up.output.contains("change  worker: environment: COLOUR"), "\(up.output)")
+            #expect(up.output.hasSuffix("changed\n"), "\(up.output)")
+            let adopted = try await Self.pids(deployment)
+            #expect(adopted["worker"] != before["worker"] && adopted["frontend"] == before["frontend"])
+
+            let same = try await run("upgrade")
+            #expect(same.hasPrefix("lasting: runs under "), "\(same)")
+            try write("red")
+            let upgraded = try await run("upgrade")
+            #expect(
+                upgraded.hasPrefix(
+                    "the manifest has changed, and the upgrade applies it:\nchange  worker: environment: COLOUR\n"
+                ),
+                "\(upgraded)"
+            )
+            #expect(upgraded.hasSuffix("goes on: dynamo-launch events lasting --follow\n"), "\(upgraded)")
+            try await eventually(within: .seconds(20), "it is changed") {
+                let now = try await Self.pids(deployment)
+                return now["worker"] != nil && now["worker"] != adopted["worker"]
+            }
+        }
+    }
+
     @Test func `without 'survive' there is no upgrade`() async throws {
         try await Self.withDeployment(survive: false) { deployment in
             try await deployment.up { program in

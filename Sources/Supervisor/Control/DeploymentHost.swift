@@ -53,11 +53,12 @@ package final class DeploymentHost: Sendable {
         }
     }
 
-    /// That the launcher before this one did not come to an end of its own, in words; nil when it did, or there was none.
+    /// That the launcher before this one did not come to an end of its own, in words; nil when it did, there was none, or what it had
+    /// started went on.
     package var lostLauncherWords: String? {
-        self.lock.lostLauncher.map {
-            "the launcher before this one (pid \($0)) was killed, or crashed: "
-                + (self.orphans.isEmpty ? "what it had started ended with it" : "what it had started went on")
+        guard self.orphans.isEmpty else { return nil }
+        return self.lock.lostLauncher.map {
+            "the launcher before this one (pid \($0)) was killed, or crashed: what it had started ended with it"
         }
     }
 

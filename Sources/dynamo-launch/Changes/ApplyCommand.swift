@@ -52,21 +52,33 @@ struct ApplyCommand: AsyncParsableCommand {
 extension ApplyCommand {
     /// Shows a person the change and asks; a program, or somebody who has said so before, is not asked.
     private func mayBegin(_ deployment: RunningDeployment) async throws -> Bool {
-        guard !self.dryRun, !self.yes, !self.json, isatty(STDIN_FILENO) == 1, isatty(STDOUT_FILENO) == 1 else {
-            return true
-        }
-        var isNeeded = false
-        try await deployment.ask { client in
-            try await client.apply(dryRun: true) { change in
-                Terminal.print(ChangeRendering.text(change))
-                isNeeded = !change.isEmpty
-            } receive: { _ in
-            }
-        }
+        guard !self.dryRun, !self.yes, !self.json, ChangeQuestion.hasPerson else { return true }
+        guard let change = try await deployment.ask({ try await $0.change() }) else { return true }
+        Terminal.print(ChangeRendering.text(change))
         // Its manifest may be another one by then; the change that is made is shown again.
-        guard isNeeded else { return false }
+        return !change.isEmpty && ChangeQuestion.isAgreedTo
+    }
+}
+
+/// Whether a person wants a change that was shown.
+enum ChangeQuestion {
+    /// Whether there is one who could be asked.
+    static var hasPerson: Bool { isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1 }
+
+    static var isAgreedTo: Bool {
         Terminal.printVerbatim("change it? [y/N] ")
         return ["y", "yes"].contains(readLine()?.lowercased() ?? "")
+    }
+}
+
+extension ControlClient {
+    /// What `apply` would change; nil when the launcher did not say.
+    ///
+    /// - Throws: `Failure` when no launcher answers, or the manifest cannot be applied.
+    func change() async throws -> PlanChange? {
+        var found: PlanChange?
+        try await self.apply(dryRun: true) { found = $0 } receive: { _ in }
+        return found
     }
 }
 

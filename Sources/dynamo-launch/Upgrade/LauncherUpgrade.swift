@@ -83,7 +83,7 @@ struct LauncherUpgrade: Sendable {
         if let index = arguments.firstIndex(of: "--ready-fd") {
             arguments.removeSubrange(index...min(index + 1, arguments.count - 1))
         }
-        arguments.removeAll { $0.hasPrefix("--ready-fd=") }
+        arguments.removeAll { $0.hasPrefix("--ready-fd=") || $0 == "--ready-when-changed" }
         let before = ([SIGINT, SIGTERM, SIGPIPE, SIGXFSZ] + (UpCommand.ignoredHangup ? [] : [SIGHUP])).map {
             ($0, Glibc.signal($0, SIG_DFL))
         }

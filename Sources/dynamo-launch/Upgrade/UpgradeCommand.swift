@@ -12,6 +12,7 @@ struct UpgradeCommand: AsyncParsableCommand {
         discussion: """
             The launcher becomes the other program in place: its process stays the same one, and the processes of the deployment go on meanwhile and are \
             adopted. It is called as the launcher was, so it reads the manifest anew, and what that says otherwise is changed as by 'dynamo-launch apply'. \
+            That change is shown first, and on a terminal nothing is done before you say so. \
             The manifest must say 'survive: true'. Requests go on while the programs change, which takes about a second; KV events pause.
 
             Examples:
@@ -28,6 +29,9 @@ struct UpgradeCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The program that takes over; default: this one.", valueName: "path"))
     var binary: String?
 
+    @Flag(help: "Do not ask before a changed manifest is applied with it.")
+    var yes = false
+
     /// Asked by the launcher that is to be replaced.
     @Option(help: .hidden)
     var understands: Int?
@@ -43,6 +47,14 @@ struct UpgradeCommand: AsyncParsableCommand {
         }
         let deployment = try await RunningDeployment.find(self.name)
         let binary = try self.program()
+        // Why the manifest cannot be applied is said by the launcher, which refuses then.
+        let change = (try? await deployment.client.change()).flatMap { $0.isEmpty ? nil : $0 }
+        if let change {
+            Terminal.print("the manifest has changed, and the upgrade applies it:\n" + ChangeRendering.text(change))
+            guard self.yes || !ChangeQuestion.hasPerson || ChangeQuestion.isAgreedTo else {
+                return Terminal.print("nothing was changed")
+            }
+        }
         let launcher = try await deployment.ask { try await $0.status() }.launcherPID
         try await deployment.ask { try await $0.upgrade(to: binary) }
         let deadline = ContinuousClock.now + .seconds(60)
@@ -53,7 +65,13 @@ struct UpgradeCommand: AsyncParsableCommand {
                         "error: deployment \(deployment.name) is \(status.state.rawValue) under \(binary)\(status.failure.map { ": \($0)" } ?? "")"
                     )
                 }
-                return Terminal.print("\(deployment.name): runs under \(binary), launcher pid \(status.launcherPID)")
+                Terminal.print("\(deployment.name): runs under \(binary), launcher pid \(status.launcherPID)")
+                if change != nil {
+                    Terminal.print(
+                        "the change of the manifest goes on: dynamo-launch events \(deployment.name) --follow"
+                    )
+                }
+                return
             }
             try await Task.sleep(for: .milliseconds(50))
             // It ended before it had adopted anything: it would be the same process.
