@@ -94,7 +94,7 @@ extension SupervisorLoop {
             let state = self.machine.replicas[index].shownState
             self.notices(.replicaState(replica: replica.name, state: state, detail: detail))
         case .stuck(let layer, let seconds, let reason):
-            let lines = self.pump.lastLines(of: index, 10)
+            let lines = self.lastLines(of: index, 10)
             self.notices(
                 .stuck(replica: replica.name, layer: layer, seconds: seconds, reason: reason, lastLines: lines)
             )
@@ -135,10 +135,15 @@ extension SupervisorLoop {
         }
     }
 
+    /// What a replica wrote last, in its last run.
+    func lastLines(of index: Int, _ count: Int) -> [String] {
+        self.pump.lines(of: index, since: self.linesBefore[index] ?? 0).suffix(count)
+    }
+
     private func completed(_ outcome: SupervisorOutcome) -> SupervisorOutcome {
         var outcome = outcome
         if let name = outcome.failure?.replica, let index = self.plan.replicas.firstIndex(where: { $0.name == name }) {
-            outcome.failure?.lastLines = self.pump.lastLines(of: index, 20)
+            outcome.failure?.lastLines = self.lastLines(of: index, 20)
         }
         for (replica, stray) in self.survivors where stray.isThere {
             outcome.survivors.append(Survivor(replica: replica, pid: stray.pid, command: stray.command))

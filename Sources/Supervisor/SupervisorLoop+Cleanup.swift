@@ -99,7 +99,7 @@ extension SupervisorLoop {
             let isUnasked = self.exits[index] != nil
             if let status = self.exits.removeValue(forKey: index) {
                 let name = self.plan.replicas[index].name
-                let lines = self.pump.lastLines(of: index, 10)
+                let lines = self.lastLines(of: index, 10)
                 self.notices(.exited(replica: name, exit: status.words, lastLines: lines))
             }
             if self.renewAfterExit(index, run: run, isUnasked: isUnasked, in: &group) { return }

@@ -280,7 +280,7 @@ extension SupervisorLoop {
         else { return progress }
         var progress = progress
         progress.logFile = self.plan.logFile(of: self.machine.replicas[index].plan)
-        progress.lastLines = self.pump.lines(of: index, since: self.linesBefore[index] ?? 0).suffix(5)
+        progress.lastLines = self.lastLines(of: index, 5)
         return progress
     }
 

@@ -127,6 +127,11 @@ struct UpCommand: AsyncParsableCommand {
         let outcome = await self.supervise(start, port, watch, output, readiness, queue, watchdog)
         output.conclude(outcome)
         await output.finish()
+        if outcome.reason == .completed {
+            // All work is done, which is as much as being ready.
+            readiness?.release()
+            readiness?.write()
+        }
         if outcome.exitCode != 0 { throw ExitCode(outcome.exitCode) }
     }
 

@@ -128,6 +128,34 @@ import Testing
         }
     }
 
+    @Test func `one in the background whose work is done at once has been started, and quotes its last run only`()
+        async throws
+    {
+        try await withTemporaryDirectory { directory in
+            let environment: [String: String?] = [
+                "XDG_STATE_HOME": directory.path(), "XDG_RUNTIME_DIR": directory.path(), "NO_COLOR": "1",
+            ]
+            let manifest = directory.appending(path: "jobs.yaml")
+            let command = "if [ -e done ]; then echo second; else touch done; echo first; exit 1; fi"
+            try """
+            name: jobs
+            processes:
+              job: {role: infrastructure, command: [/bin/sh, -c, "\(command)"], workingDirectory: \(directory.path()), restart: {initialDelay: 50ms}}
+            """.write(to: manifest, atomically: true, encoding: .utf8)
+            let (output, exit) = try await Launcher.run(["up", "-d", manifest.path()], environment: environment)
+            #expect(exit == .code(0), "\(output)")
+            try await eventually(within: .seconds(10), "it has ended") {
+                try await Launcher.run(["status", "jobs"], environment: environment).exit == .code(1)
+            }
+            let again = try await Launcher.run(["up", manifest.path()], environment: environment)
+            #expect(again.exit == .code(0) && again.output.contains("job:   > second\n"), "\(again.output)")
+            try FileManager.default.removeItem(at: directory.appending(path: "done"))
+            let twice = try await Launcher.run(["up", manifest.path()], environment: environment).output
+            let quoted = twice.split(separator: "\n").filter { $0.contains("job:   > ") }
+            #expect(quoted.map { $0.suffix(8) } == ["> first", "> second"].map { ":   \($0)".suffix(8) }, "\(twice)")
+        }
+    }
+
     @Test func `a launcher that cannot start in the background says why, and its code is passed on`() async throws {
         try await withTemporaryDirectory { directory in
             let environment: [String: String?] = [

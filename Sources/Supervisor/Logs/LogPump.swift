@@ -94,10 +94,6 @@ final class LogPump: Sendable {
         self.send(.introduce(replica))
     }
 
-    func lastLines(of replica: Int, _ count: Int) -> [String] {
-        self.shared.withLock { $0.rings[replica].last(count) }
-    }
-
     /// How many lines a replica has written.
     func lineCount(of replica: Int) -> Int { self.shared.withLock { $0.rings[replica].total } }
 
