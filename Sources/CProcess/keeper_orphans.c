@@ -193,6 +193,8 @@ pid_t keeper_keep_orphans(void) {
         kill(keeper_leaders[index].pid, SIGKILL);
         keeper_drop(&keeper_leaders[index]);
     }
+    // Everything may have ended before, and no end of a process tells that any more.
+    if (running() == 0 && !has_children()) keeper_drop_leases();
     int poller = begin_waiting(DOOR);
     if (poller < 0) return 0;
     int visitor = -1;

@@ -13,7 +13,9 @@ struct DetachedLaunch {
     init(arguments: [String]) {
         let own = arguments.prefix { $0 != "--" }
         self.arguments =
-            own.filter { $0 != "-d" && $0 != "--detach" } + ["--ready-fd", "\(Self.readyDescriptor)", Self.waitsForChange]
+            own.filter { $0 != "-d" && $0 != "--detach" } + [
+                "--ready-fd", "\(Self.readyDescriptor)", Self.waitsForChange,
+            ]
             + arguments.dropFirst(own.count)
     }
 

@@ -92,6 +92,26 @@ import Testing
     private static let remedy =
         "whose launcher is gone and whose processes go on ('dynamo-launch up MANIFEST' adopts them, 'dynamo-launch stop first' ends them)"
 
+    @Test func `nothing is kept for a deployment of which nothing runs when its launcher is killed`() async throws {
+        try await Self.within { place in
+            try place.first.write(
+                """
+                name: first
+                survive: true
+                processes:
+                  worker: {role: worker, command: [/bin/sh, -c, "exit 1"], gpus: 1, restart: {initialDelay: 60s}}
+                """
+            )
+            try await place.first.up(environment: place.environment) { program in
+                try await program.waitForOutput("restart 1 of at most ")
+                #expect(!place.devices.isEmpty)
+                program.send(SIGKILL)
+                try await program.waitForExit()
+            }
+            try await eventually(within: .seconds(10), "its GPU is free") { place.devices.isEmpty }
+        }
+    }
+
     @Test func `a GPU is nobody else's while the processes that have it go on, and free when they are ended`()
         async throws
     {

@@ -45,6 +45,14 @@ extension DeploymentMachine {
                 + self.apply(index, self.replicas[index].resume(), at: now)
         case .replace, .remove, .stop, .shelve:
             guard let index = self.activeIndex(of: name) else { return self.nextStep(at: now) }
+            if case .replace(_, with: let successor) = step, self.rollout?.failure == nil,
+                let reason = self.lostDependency(of: successor ?? self.replicas[index].plan)
+            {
+                // Better found before its process is ended.
+                if let back = self.takeBack("\(name): \(reason)", cause: name, at: now) { return back }
+                self.rollout = nil
+                return [.rolloutEnded("\(name): \(reason); it was left as it is", cause: name)]
+            }
             // A process that serves the public port answers what it was given before it is told to end.
             guard self.servesPublicPort(index), self.replicas[index].hasServingProcess else {
                 return self.change(index, step, at: now)
@@ -238,7 +246,8 @@ extension DeploymentMachine {
         }
         guard let back = self.rollout?.reverted(reason, fallen: fallen ?? []) else { return nil }
         self.rollout = back
-        return [.progress(RolloutProgress(.reverting, reason: back.failure, cause: cause))] + self.headForTarget(at: now)
+        return [.progress(RolloutProgress(.reverting, reason: back.failure, cause: cause))]
+            + self.headForTarget(at: now)
             + self.startWaiting(at: now) + self.nextStep(at: now)
     }
 

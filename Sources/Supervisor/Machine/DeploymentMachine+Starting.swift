@@ -29,8 +29,12 @@ extension DeploymentMachine {
 
     /// Why a replica that waits will never be started: one that it waits for has done its work before it had reached the layer.
     func lostDependency(of index: Int) -> String? {
-        guard self.replicas[index].isWaiting else { return nil }
-        for dependency in self.replicas[index].plan.dependencies {
+        self.replicas[index].isWaiting ? self.lostDependency(of: self.replicas[index].plan) : nil
+    }
+
+    /// The same of one that is to be started by a plan.
+    func lostDependency(of replica: ReplicaPlan) -> String? {
+        for dependency in replica.dependencies {
             for member in self.members[dependency.process] ?? []
             where self.replicas[member].isDone && !self.replicas[member].satisfies(dependency.layer) {
                 let exit = self.replicas[member].lastExit ?? "exit code 0"

@@ -139,8 +139,11 @@ struct DeploymentMachine: Sendable {
         var actions = inner.map { Action.replica(index, $0) }
         for action in inner {
             switch action {
-            case .layerReached, .backoffOver:
+            case .layerReached:
                 actions += self.startWaiting(at: now)
+            case .backoffOver:
+                actions += self.startWaiting(at: now)
+                actions += self.giveUpIfLost(index, at: now)
             case .stateChanged:
                 actions += self.stateChanged(index, at: now)
             case .hopeless(let reason):
@@ -198,6 +201,16 @@ struct DeploymentMachine: Sendable {
             }
         }
         return []
+    }
+
+    /// A process that has ended waits for what others have done since, or were told to do, and may wait in vain.
+    ///
+    /// What a change is about at the moment is looked at by the change.
+    private mutating func giveUpIfLost(_ index: Int, at now: ContinuousClock.Instant) -> [Action] {
+        guard !self.isStopping, self.rollout?.current?.replica != self.replicas[index].plan.name,
+            let reason = self.lostDependency(of: index)
+        else { return [] }
+        return self.revert(index, reason, at: now) ?? self.fail(self.failure(of: index, reason), at: now)
     }
 
     // MARK: Ready

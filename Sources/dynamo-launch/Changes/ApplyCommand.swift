@@ -77,7 +77,10 @@ extension ControlClient {
     /// - Throws: `Failure` when no launcher answers, or the manifest cannot be applied.
     func change() async throws -> PlanChange? {
         var found: PlanChange?
-        try await self.apply(dryRun: true) { found = $0 } receive: { _ in }
+        try await self.apply(dryRun: true) {
+            found = $0
+        } receive: { _ in
+        }
         return found
     }
 }

@@ -200,6 +200,46 @@ extension RolloutTests {
         )
     }
 
+    /// A frontend that has come to wait for a layer that a job has not reached, and never will.
+    private static var waitingInVain: Running {
+        let job = ReplicaPlan.shell("job", "", role: .infrastructure, restart: RestartPolicy(condition: .onFailure))
+        var running = Running(Self.frontends(1) + [job], gateway: false)
+        running.ends(1, run: 1)
+        running.machine.replicas[0].plan.dependencies = [Dependency(process: "job", layer: .port)]
+        return running
+    }
+
+    private static let vain =
+        "frontend-0: it waits for job to reach port, and that had ended (exit code 0) before it had"
+
+    @Test func `a restart that would wait in vain for a job is refused, and nothing is ended`() {
+        var running = Self.waitingInVain
+        #expect(
+            running.feed(.rolloutRequested(Rollout(.restart, ["frontend-0"]))) == [
+                .rolloutEnded("\(Self.vain); it was left as it is", cause: "frontend-0")
+            ]
+        )
+        #expect(running.machine.rollout == nil && running.machine.phase == .ready)
+    }
+
+    @Test func `a change that would wait in vain for a job is taken back before anything is ended`() {
+        var running = Self.waitingInVain
+        var changed = running.machine.replicas.map(\.plan)
+        changed[0].arguments.append("--other")
+        let actions = running.feed(.rolloutRequested(Self.rollout(running, to: changed)))
+        #expect(Self.signals(actions) == [])
+        #expect(actions.contains(.rolloutEnded("\(Self.vain); everything runs as before")), "\(actions)")
+    }
+
+    @Test func `what has ended and would wait in vain for a job is given up with that reason`() throws {
+        var running = Self.waitingInVain
+        running.feed(.exited(replica: 0, run: 1, .exited(1)))
+        running.feed(.cleared(replica: 0, run: 1))
+        running.feed(.timerFired(replica: 0, .backoff))
+        let message = try #require(running.machine.failure?.message)
+        #expect(message.hasPrefix(Self.vain), "\(message)")
+    }
+
     @Test func `a job that ends too early while a change waits for it takes the change back, not the deployment down`()
     {
         var job = ReplicaPlan.shell("job", "", role: .infrastructure, readiness: [alive, live])
