@@ -99,7 +99,8 @@ extension SupervisorLoop {
         if self.rolloutWatcher != nil { throw .underWay }
         if self.machine.isStopping { throw .stopping }
         if order != .restart {
-            guard self.machine.phase == .ready || self.machine.phase == .degraded else {
+            // What a person had stopped under an earlier launcher may be what the start waits for.
+            guard order == .start || self.machine.phase == .ready || self.machine.phase == .degraded else {
                 throw RolloutRefusal(
                     cause: .conflict,
                     description:

@@ -298,6 +298,40 @@ import Testing
         }
     }
 
+    @Test func `what a person had stopped is started after an adoption, also when another one waits for it`()
+        async throws
+    {
+        let more = """
+              helper: {role: infrastructure, command: [/bin/sleep, '600']}
+              waiter: {role: infrastructure, command: [/bin/sleep, '600'], dependsOn: [helper], restart: {initialDelay: 50ms}}
+            """
+        try await Self.withDeployment(more: more) { deployment in
+            var waiter: Int32 = 0
+            try await deployment.up { program in
+                try await program.waitForOutput("ready in ")
+                waiter = try #require(try await Self.pids(deployment)["waiter"])
+                let stop = try await deployment.command("stop", "lasting", "--process", "helper")
+                #expect(stop.exit == .code(0), "\(stop.output)")
+                program.send(SIGKILL)
+                try await program.waitForExit()
+            }
+            kill(waiter, SIGKILL)
+            try await deployment.up { program in
+                try await program.waitForOutput("ready in ")
+                try await eventually("it waits for a person") {
+                    let status = try await deployment.client.status()
+                    return status.state == .degraded
+                        && status.replicas.contains { $0.name == "waiter" && $0.waitingFor == "helper to reach alive" }
+                }
+                let start = try await deployment.command("start", "helper", "--deployment", "lasting")
+                #expect(start.exit == .code(0), "\(start.output)")
+                try await eventually("all run again") { try await deployment.client.status().state == .ready }
+                program.send(SIGTERM)
+                try await program.waitForExit()
+            }
+        }
+    }
+
     @Test func `a changed manifest is applied before 'up -d' returns, and both it and 'upgrade' show it`() async throws
     {
         try await Self.withDeployment { deployment in

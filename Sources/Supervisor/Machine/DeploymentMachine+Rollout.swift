@@ -27,7 +27,7 @@ extension DeploymentMachine {
 
     private mutating func nextStep(at now: ContinuousClock.Instant) -> [Action] {
         if let fault = self.rollout?.fault, let actions = self.takeBack(fault, at: now) { return actions }
-        guard let step = self.rollout?.next() else { return self.watch() ?? self.endRollout() }
+        guard let step = self.rollout?.next() else { return self.watch() ?? self.endRollout(at: now) }
         let name = step.replica
         switch step {
         case .add(let plan):
@@ -40,18 +40,21 @@ extension DeploymentMachine {
             return self.apply(index, self.replicas[index].halt(at: now), at: now) + self.nextStep(at: now)
         case .start:
             guard let index = self.activeIndex(of: name) else { return self.nextStep(at: now) }
-            self.rollout?.stage = .changing(run: self.replicas[index].runs)
+            // One that was put back before its turn has its new process, or is about to.
+            let isBack = !self.replicas[index].isHalted
+            self.rollout?.stage = .changing(run: self.replicas[index].runs - (isBack ? 1 : 0))
+            if isBack { return [] }
             return [.progress(RolloutProgress(replica: name, .starting))]
                 + self.apply(index, self.replicas[index].resume(), at: now)
         case .replace, .remove, .stop, .shelve:
             guard let index = self.activeIndex(of: name) else { return self.nextStep(at: now) }
             if case .replace(_, with: let successor) = step, self.rollout?.failure == nil,
-                let reason = self.lostDependency(of: successor ?? self.replicas[index].plan)
+                let lost = self.lostDependency(of: successor ?? self.replicas[index].plan)
             {
                 // Better found before its process is ended.
-                if let back = self.takeBack("\(name): \(reason)", cause: name, at: now) { return back }
+                if let back = self.takeBack("\(name): \(lost.words)", cause: name, at: now) { return back }
                 self.rollout = nil
-                return [.rolloutEnded("\(name): \(reason); it was left as it is", cause: name)]
+                return [.rolloutEnded("\(name): \(lost.words); it was left as it is", cause: name)]
             }
             // A process that serves the public port answers what it was given before it is told to end.
             guard self.servesPublicPort(index), self.replicas[index].hasServingProcess else {
@@ -87,7 +90,7 @@ extension DeploymentMachine {
         let lasts = runs.allSatisfy { name, run in
             self.activeIndex(of: name).map { self.replicas[$0].isReadyOrDone && self.replicas[$0].runs == run } ?? true
         }
-        if lasts { return self.endRollout() }
+        if lasts { return self.endRollout(at: now) }
         // One that is being started again has the time that it has after a crash, and is given up as then.
         let isStarting = runs.keys.contains { self.activeIndex(of: $0).map { self.replicas[$0].isStarting } ?? false }
         if !isStarting { self.rollout?.watches += 1 }
@@ -101,13 +104,14 @@ extension DeploymentMachine {
             let reason = "\(names.sorted().joined(separator: ", ")): not ready for long enough"
             if let actions = self.takeBack(reason, at: now) { return actions }
         }
-        return self.watch() ?? self.endRollout()
+        return self.watch() ?? self.endRollout(at: now)
     }
 
-    private mutating func endRollout() -> [Action] {
+    private mutating func endRollout(at now: ContinuousClock.Instant) -> [Action] {
         let failure = self.rollout?.failure
         self.rollout = nil
         return [.rolloutEnded(failure.map { "\($0); everything runs as before" })]
+            + self.replicas.indices.flatMap { self.giveUpIfLost($0, at: now) }
     }
 
     /// The public port has let go of a replica.
@@ -182,12 +186,27 @@ extension DeploymentMachine {
             return actions + self.nextStep(at: now)
         case .replace, .add, .start:
             guard let index = self.activeIndex(of: step.replica) else { return [] }
-            if let reason = self.lostDependency(of: index) {
+            if let lost = self.lostDependency(of: index) {
+                if let back = self.revert(index, lost.words, at: now) { return back }
+                // On the way back that may have its turn yet; what waits in vain then is looked at when all is done.
+                if let member = self.activeIndex(of: lost.name), let back = self.putBack(member, at: now),
+                    !back.isEmpty
+                {
+                    return back
+                }
+                if rollout.failure != nil { return self.nextStep(at: now) }
+                self.rollout = nil
+                return [.rolloutEnded("\(step.replica): \(lost.words)", cause: step.replica)]
+            }
+            // On the way back: as a person had left it.
+            if rollout.failure != nil, self.waitsForPerson(index) { return self.nextStep(at: now) }
+            guard self.replicas[index].runs > run, self.replicas[index].isReadyOrDone else { return [] }
+            if let reason = self.brokenPromise(of: index) {
                 if let back = self.revert(index, reason, at: now) { return back }
+                if rollout.failure != nil { return self.nextStep(at: now) }
                 self.rollout = nil
                 return [.rolloutEnded("\(step.replica): \(reason)", cause: step.replica)]
             }
-            guard self.replicas[index].runs > run, self.replicas[index].isReadyOrDone else { return [] }
             let replica = self.replicas[index]
             if self.confirmsWorkers, replica.plan.role == .worker, !replica.isDone {
                 self.rollout?.stage = .confirming(run: run)
@@ -225,8 +244,7 @@ extension DeploymentMachine {
             // It had not been touched yet, and is about to get a new process anyway.
             if rollout.stage == .draining { return self.changeDrained(index, step, at: now) }
         } else {
-            // Given up before its turn on the way back, which gives it what it had before.
-            if rollout.willPutBack(name) { return [] }
+            if let back = self.putBack(index, at: now) { return back }
             guard rollout.renewed.contains(name) else { return nil }
             if rollout.mustFinishStep, rollout.canGoBack {
                 self.rollout?.fault = rollout.fault ?? "\(name): \(reason)"
@@ -234,6 +252,20 @@ extension DeploymentMachine {
             }
         }
         return self.takeBack("\(name): \(reason)", cause: name, at: now)
+    }
+
+    /// Gives a replica what it had before, before its turn on the way back: whose turn it is may wait for it.
+    ///
+    /// - Returns: nil when it has no turn to come.
+    private mutating func putBack(_ index: Int, at now: ContinuousClock.Instant) -> [Action]? {
+        let name = self.replicas[index].plan.name
+        switch self.rollout?.takeTurn(of: name) {
+        case nil: return nil
+        case .away: return []
+        case .back(let plan):
+            return [.progress(RolloutProgress(replica: name, .restarting))]
+                + self.apply(index, self.replicas[index].replace(with: plan, at: now), at: now)
+        }
     }
 
     private mutating func takeBack(
@@ -246,9 +278,15 @@ extension DeploymentMachine {
         }
         guard let back = self.rollout?.reverted(reason, fallen: fallen ?? []) else { return nil }
         self.rollout = back
-        return [.progress(RolloutProgress(.reverting, reason: back.failure, cause: cause))]
-            + self.headForTarget(at: now)
-            + self.startWaiting(at: now) + self.nextStep(at: now)
+        var actions: [Action] = [.progress(RolloutProgress(.reverting, reason: back.failure, cause: cause))]
+        // What waits would be started once more as it was to be, when its turn is not the next.
+        for index in self.replicas.indices where self.replicas[index].isWaiting && !self.replicas[index].isRetired {
+            if case .back(let plan) = self.rollout?.takeTurn(of: self.replicas[index].plan.name) {
+                actions += self.replicas[index].take(plan).map { .replica(index, $0) }
+            }
+        }
+        self.arrange()
+        return actions + self.headForTarget(at: now) + self.startWaiting(at: now) + self.nextStep(at: now)
     }
 
     /// A replica that was started anew does not become ready, and is tried for ever.
@@ -257,6 +295,7 @@ extension DeploymentMachine {
     mutating func giveUpWaiting(_ index: Int, _ reason: String, at now: ContinuousClock.Instant) -> [Action] {
         let name = self.replicas[index].plan.name
         guard let rollout else { return [] }
+        if rollout.current?.replica != name, let back = self.putBack(index, at: now) { return back }
         if rollout.renewed.contains(name), rollout.current?.replica != name {
             return self.revert(index, reason, at: now) ?? []
         }

@@ -206,9 +206,9 @@ struct DeploymentMachine: Sendable {
     /// A process that has ended waits for what others have done since, or were told to do, and may wait in vain.
     ///
     /// What a change is about at the moment is looked at by the change.
-    private mutating func giveUpIfLost(_ index: Int, at now: ContinuousClock.Instant) -> [Action] {
+    mutating func giveUpIfLost(_ index: Int, at now: ContinuousClock.Instant) -> [Action] {
         guard !self.isStopping, self.rollout?.current?.replica != self.replicas[index].plan.name,
-            let reason = self.lostDependency(of: index)
+            let reason = self.lostDependency(of: index)?.words
         else { return [] }
         return self.revert(index, reason, at: now) ?? self.fail(self.failure(of: index, reason), at: now)
     }

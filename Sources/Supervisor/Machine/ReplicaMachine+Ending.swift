@@ -36,7 +36,7 @@ extension ReplicaMachine {
             self.state = .stopped
             return [.stateChanged(self.lastExit)]
         case .exit(let status):
-            return self.decide(afterExit: status, lifetime: lifetime, at: now)
+            return self.decide(after: run, status, lifetime: lifetime, at: now)
         case .restart(let reason):
             return self.decideRestart(reason: reason, lifetime: lifetime, at: now)
         case .replace:
@@ -50,7 +50,8 @@ extension ReplicaMachine {
     }
 
     private mutating func decide(
-        afterExit status: ProcessExit,
+        after run: Run,
+        _ status: ProcessExit,
         lifetime: Duration,
         at now: ContinuousClock.Instant
     ) -> [Action] {
@@ -63,11 +64,26 @@ extension ReplicaMachine {
         if isDone {
             // One that had done its work when it was adopted: others wait for what it had reached under the launcher before.
             if self.lastLayer == nil, self.wasReady { self.lastLayer = self.schedule.layers.last?.layer }
+            self.countSaid(by: run)
             self.state = .stopped
             return [.stateChanged(status.words)]
         }
         if self.plan.restart.condition == .never { return self.fail(status.words) }
         return self.decideRestart(reason: status.words, lifetime: lifetime, at: now)
+    }
+
+    /// Layers that a run had reached by what it said, also when that was read after its end.
+    private mutating func countSaid(by run: Run) {
+        for index in self.schedule.layers.indices.dropFirst(run.next) {
+            let layer = self.schedule.layers[index]
+            switch layer.probe {
+            case .process: break
+            case .logLine where run.matched.contains(index): break
+            case .notify where run.isNotified: break
+            default: return
+            }
+            self.lastLayer = max(self.lastLayer ?? layer.layer, layer.layer)
+        }
     }
 
     private mutating func decideRestart(

@@ -339,6 +339,12 @@ struct ReplicaMachine: Sendable {
     }
 
     mutating func logMatched(run number: Int, index: Int, at now: ContinuousClock.Instant) -> [Action] {
+        if case .clearing(var run, .exit(let status), let lifetime) = self.state, run.number == number {
+            // What it wrote last was read after its end.
+            run.matched.insert(index)
+            self.state = .clearing(run, .exit(status), lifetime: lifetime)
+            return []
+        }
         guard case .starting(var run) = self.state, run.number == number else { return [] }
         run.matched.insert(index)
         self.state = .starting(run)
@@ -366,6 +372,9 @@ struct ReplicaMachine: Sendable {
         case .ready, .unready:
             self.keep(run)
             return actions
+        case .clearing(_, .exit(let status), let lifetime):
+            self.state = .clearing(run, .exit(status), lifetime: lifetime)
+            return []
         case .waiting, .ending, .clearing, .backingOff, .stopped, .failed:
             return []
         }

@@ -163,9 +163,30 @@ struct Rollout: Sendable, Equatable {
         }
     }
 
-    /// Whether a step to come will deal with a replica anyway, on the way back.
-    func willPutBack(_ replica: String) -> Bool {
-        self.failure != nil && self.steps.contains { $0.replica == replica }
+    /// What the way back will do with a replica when its turn comes.
+    enum Turn: Sendable, Equatable {
+        /// It gets what it had before.
+        case back(ReplicaPlan)
+        /// It is to go.
+        case away
+    }
+
+    /// Takes the turn of a replica on the way back, which is only waited for from then on.
+    ///
+    /// - Returns: nil when it has none to come.
+    mutating func takeTurn(of replica: String) -> Turn? {
+        guard self.failure != nil, let index = self.steps.firstIndex(where: { $0.replica == replica }) else {
+            return nil
+        }
+        switch self.steps[index] {
+        case .replace(_, with: let plan?):
+            self.steps[index] = .start(replica)
+            return .back(plan)
+        case .remove, .stop, .shelve:
+            return .away
+        case .replace, .add, .start:
+            return nil
+        }
     }
 
     /// Whether what was done can be taken back.
@@ -181,17 +202,25 @@ struct Rollout: Sendable, Equatable {
         guard let origin, self.failure == nil else { return nil }
         let fallenProcesses = Set(origin.replicas.filter { fallen.contains($0.name) }.map(\.process))
         let needed = Self.dependencies(of: fallenProcesses, in: origin.replicas)
+        let frontends = Set(self.target?.replicas.filter { $0.role == .frontend }.map(\.name) ?? [])
+        let hasGateway = origin.gateway != nil
         func rank(_ step: Step) -> Int {
             switch step {
+            // Behind a gateway one may go when another has come.
+            case .remove(let name) where hasGateway && frontends.contains(name): 4
             // It may be in the way of what comes back, and nothing of before needs it.
             case .remove: 0
             case .add(let plan) where needed.contains(plan.process): 1
             default: fallen.contains(step.replica) ? 2 : 3
             }
         }
-        // Otherwise the latest first.
+        // Otherwise the latest first; but what has fallen in the order in which it was changed: some of it may wait for the rest.
         let order = self.undo.reversed().enumerated().sorted { first, second in
-            (rank(first.element), first.offset) < (rank(second.element), second.offset)
+            func place(_ step: (offset: Int, element: Step)) -> (Int, Int) {
+                let rank = rank(step.element)
+                return (rank, rank == 2 ? -step.offset : step.offset)
+            }
+            return place(first) < place(second)
         }
         return Rollout(undoing: order.map(\.element).reversed(), to: origin, because: reason)
     }

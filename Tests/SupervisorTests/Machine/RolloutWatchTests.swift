@@ -121,27 +121,6 @@ import Testing
         #expect(running.machine.activePlan.replicas == old && running.machine.phase == .ready)
     }
 
-    @Test func `one that falls before its turn on the way back waits for it`() {
-        var old = RolloutTests.frontends(2, role: .worker)
-        for index in old.indices { old[index].restart = RestartPolicy(condition: .never) }
-        var running = self.running(old)
-        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old.map(RolloutTests.changed))))
-        running.ends(0, run: 1)
-        running.feed(.spawned(replica: 0, run: 2, pid: 5))
-        running.ends(1, run: 1)
-        running.feed(.spawned(replica: 1, run: 2, pid: 6))
-        // Both are there and being watched; one falls, is put back, and so does the other meanwhile.
-        running.feed(.exited(replica: 1, run: 2, .exited(3)))
-        #expect(RolloutTests.spawns(running.feed(.cleared(replica: 1, run: 2))) == [1])
-        running.feed(.exited(replica: 0, run: 2, .exited(3)))
-        running.feed(.cleared(replica: 0, run: 2))
-        #expect(!running.machine.isStopping && running.machine.failure == nil)
-        #expect(RolloutTests.spawns(running.feed(.spawned(replica: 1, run: 3, pid: 7))) == [0])
-        let back = running.feed(.spawned(replica: 0, run: 3, pid: 8))
-        #expect(Self.ended(back)?.hasPrefix("frontend-1: ") == true, "\(back)")
-        #expect(running.machine.activePlan.replicas == old && running.machine.phase == .ready)
-    }
-
     @Test func `one that is another process at each look is taken back after a minute`() {
         let old = RolloutTests.frontends(1)
         var (running, extra) = (self.running(old), Self.extra)
