@@ -79,6 +79,21 @@ import Testing
         #expect(output.contains("stubborn"), "\(output)")
     }
 
+    @Test func `stop says who had to be killed`() async throws {
+        let extra = """
+            stubborn:
+              role: infrastructure
+              command: [/bin/sh, -c, "trap '' TERM; while :; do sleep 1; done"]
+              stop: {grace: 1s}
+            """
+        _ = try await Self.run(with: extra) { deployment in
+            try await deployment.waitUntilReady()
+            let (output, exit) = try await deployment.command("stop")
+            #expect(exit == .code(0))
+            #expect(output.contains("warning: stubborn did not end within 1 s of SIGTERM; killing it\n"), "\(output)")
+        }
+    }
+
     @Test func `a second interrupt ends everything at once`() async throws {
         let extra = """
             stubborn:

@@ -65,9 +65,11 @@ struct StopCommand: AsyncParsableCommand {
             )
         }
         let survivors = try await deployment.ask { client in
-            let survivors = try await StopWatch.sayingWhoHolds(client) {
-                try await client.stop(now: self.now).survivors
-            }
+            let before = Set(try await client.status().warnings)
+            let end = try await StopWatch.sayingWhoHolds(client) { try await client.stop(now: self.now) }
+            // Who had to be killed, for one.
+            for warning in end.warnings where !before.contains(warning) { Terminal.printError("warning: \(warning)") }
+            let survivors = end.survivors
             // With some that cannot be killed the launcher goes on trying for a while; there is no use in waiting for that.
             if survivors.isEmpty { try await client.waitUntilReleased() }
             return survivors
