@@ -128,6 +128,8 @@ package final class MigrationRunner: MigrationControl {
     }
 
     package func migrate(_ request: MigrationRequest) async throws(MigrationRefusal) -> AsyncStream<MigrationStatus> {
+        let kept = self.last.withLock { $0 }.flatMap { $0.step == .warm ? $0.from : nil }
+        if kept != nil { try await self.refuseInTime(request) }
         let refusal = await withCheckedContinuation { continuation in
             let reply: @Sendable (MigrationRefusal?) -> Void = { continuation.resume(returning: $0) }
             if case .terminated = self.sender.yield(.reserve(reply)) { reply(.stopping) }
@@ -146,7 +148,23 @@ package final class MigrationRunner: MigrationControl {
             return statuses
         } catch {
             self.sender.yield(.release)
-            throw error
+            guard let kept else { throw error }
+            var refusal = error
+            refusal.description +=
+                "; but generation \(kept.number), which was kept for a return, had been stopped for this migration"
+            throw refusal
+        }
+    }
+
+    /// A migration that could not begin must not take the way back of the one before.
+    ///
+    /// What a manifest lacks is not looked at: the generation that is still kept may have what the next one needs.
+    private func refuseInTime(_ request: MigrationRequest) async throws(MigrationRefusal) {
+        let number = self.journal.history.nextGeneration
+        do throws(MigrationRefusal) {
+            _ = try await self.control.plan(request, generation: number, isOutline: true)
+        } catch {
+            if error.cause == .conflict { throw error }
         }
     }
 

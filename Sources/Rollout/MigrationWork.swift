@@ -308,6 +308,11 @@ final class MigrationWork: Sendable {
     // MARK: The way back
 
     private func rollBack() async throws {
+        if self.migration.plan.strategy == .recreate, self.control.isLost(self.from.generation) {
+            // It was given up before it was to be stopped: what is left of it does not serve.
+            await self.stop(self.from)
+            self.state.withLock { $0.old = nil }
+        }
         let (old, new) = self.state.withLock { ($0.old, $0.new) }
         var isOldComplete = old == self.from
         if old == nil {

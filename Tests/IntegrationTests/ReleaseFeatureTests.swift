@@ -89,4 +89,54 @@ import Testing
         let responses = try choices("--response-plane")
         #expect((responses.isEmpty ? ["tcp"] : responses) == Set(row.responsePlanes.map(\.rawValue)))
     }
+
+    /// Prints the flags of the parser that a module makes, and ends before anything else is done.
+    private static let flagsOfModule = """
+        import argparse, os, runpy, sys
+        def show(parser, *_, **__):
+            flags = {o for a in parser._actions for o in a.option_strings if o.startswith('--')}
+            print('flags ' + ' '.join(sorted(flags)), flush=True)
+            os._exit(0)
+        argparse.ArgumentParser.parse_args = argparse.ArgumentParser.parse_known_args = show
+        module = sys.argv[1]
+        sys.argv = [module]
+        runpy.run_module(module, run_name='__main__', alter_sys=True)
+        """
+
+    @Test(
+        arguments: [(TestEnvironment.DynamoPeer.v121, "1.2.1"), (.v161, "1.6.1")],
+        ["frontend", "mocker", "router"]
+    )
+    func flagsAreThoseOfTheParser(_ peer: (TestEnvironment.DynamoPeer, String), _ component: String) async throws {
+        try await withTemporaryDirectory { directory in
+            let (output, _) = try await withProgram(
+                try TestEnvironment.python(peer.0),
+                ["-c", Self.flagsOfModule, "dynamo.\(component)"],
+                environment: [
+                    "DYN_DISCOVERY_BACKEND": "file", "DYN_FILE_KV": directory.path(), "DYN_REQUEST_PLANE": "tcp",
+                    "DYN_EVENT_PLANE": "zmq",
+                ]
+            ) { program in
+                try await program.waitForExit(within: .seconds(60))
+                return program.output
+            }
+            let line = try #require(output.split(separator: "\n").first { $0.hasPrefix("flags ") }, "\(output)")
+            let release = try #require(DynamoRelease(peer.1))
+            #expect(
+                KnownFlags.flags(of: component, in: release)
+                    == Set(line.split(separator: " ").dropFirst().map(String.init))
+            )
+        }
+    }
+
+    @Test(arguments: ProcessManifest.Builtin.allCases)
+    func flagsOfOurProgramsAreKnown(_ builtin: ProcessManifest.Builtin) async throws {
+        let program = TestEnvironment.products.appending(path: builtin.program).path()
+        let (output, _) = try await withProgram(program, ["--help-hidden"]) { program in
+            try await program.waitForExit()
+            return program.output
+        }
+        let flags = output.matches(of: /(?:^|[ ,\/])(--[a-z][a-z0-9-]*)/.anchorsMatchLineEndings()).map { String($0.1) }
+        #expect(Set(flags) == KnownFlags.flags(of: builtin))
+    }
 }

@@ -67,6 +67,7 @@ package struct Planner {
         let release = self.release(of: interpreters)
         let planes = self.planes(release)
         self.checkReleases(interpreters)
+        self.checkBuiltinFlags()
         self.takeManagedPublicPort()
         self.reserveFixedPorts()
         let services = ServicePlanner(planner: &self, planes: planes, directories: directories)

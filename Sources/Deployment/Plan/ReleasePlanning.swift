@@ -111,6 +111,57 @@ extension Planner {
         for process in self.manifest.processes where process.isDynamo {
             guard let release = interpreters[process.name.value]?.release else { continue }
             self.checkFeatures(of: process, release)
+            self.checkFlags(of: process, release)
+        }
+    }
+
+    /// Misspelt flags of our own programs, which would end with an error.
+    mutating func checkBuiltinFlags() {
+        for process in self.manifest.processes {
+            guard case .builtin(let builtin) = process.program else { continue }
+            self.checkFlags(process, KnownFlags.flags(of: builtin), of: builtin.program, takesPrefixes: false)
+        }
+    }
+
+    /// Misspelt flags of Dynamo's programs, where all of them are known.
+    private mutating func checkFlags(of process: ProcessManifest, _ release: DynamoRelease) {
+        guard let module = process.module else { return }
+        let component = DynamoModules.component(of: module)
+        guard module == "dynamo.\(component)", var known = KnownFlags.flags(of: component, in: release) else { return }
+        // With one of these a frontend takes the flags of an engine, too.
+        let takesMore =
+            self.words(of: process).contains { $0.value.literal?.contains("chat-processor") == true }
+            || (process.environment + self.manifest.environment).contains { $0.name.value.contains("CHAT_PROCESSOR") }
+        if takesMore { return }
+        // Of those it has been said what has become of them.
+        for feature in ReleaseFeature.all {
+            if case .flag(let flag) = feature.kind { known.insert(flag) }
+        }
+        self.checkFlags(process, known, of: "\(module) \(release)", takesPrefixes: true)
+    }
+
+    private mutating func checkFlags(
+        _ process: ProcessManifest,
+        _ known: Set<String>,
+        of program: String,
+        takesPrefixes: Bool
+    ) {
+        let words = self.words(of: process)
+        // What comes before the module is for the interpreter.
+        let module = words.firstIndex { $0.value.literal == process.module }
+        for word in words[(module ?? words.startIndex)...] {
+            guard let text = word.value.literal else { continue }
+            if text == "--" { break }
+            guard text.hasPrefix("--") else { continue }
+            let flag = String(text.prefix { $0 != "=" })
+            if known.contains(flag) || takesPrefixes && known.contains(where: { $0.hasPrefix(flag) }) { continue }
+            // What is like none of them is left to the program.
+            guard let nearest = Spelling.nearest(to: flag, among: known.sorted()) else { continue }
+            self.error(
+                at: word.location,
+                "\(program) has no flag '\(Spelling.excerpt(flag))'",
+                remedy: "did you mean '\(nearest)'?"
+            )
         }
     }
 

@@ -74,6 +74,13 @@ extension MigrationMachine {
                 to: .rollingBack,
                 does: [.reason("the new generation was given up")]
             ),
+            // The old one cannot come back any more.
+            Transition(
+                [.retiring],
+                .newEnded,
+                to: .failed,
+                does: [.reason("the new generation was given up while the old one was being stopped")]
+            ),
         ]
     }()
 

@@ -170,6 +170,7 @@ extension GenerationFleet: GenerationControl {
             return (state.active, Set(state.running.keys))
         }
         self.host.setMigrating(isMigrating)
+        self.port?.setMigrating(isMigrating)
         guard !isMigrating else { return }
         // One that still runs is being stopped with the deployment, and answers what it has.
         for generation in self.sources.generations where generation != active && !running.contains(generation) {

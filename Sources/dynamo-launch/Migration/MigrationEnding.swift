@@ -63,14 +63,23 @@ struct MigrationEnding: Sendable, Hashable {
 
     /// The launcher ended before the migration did.
     ///
+    /// - Parameters:
+    ///   - status: where the migration was.
+    ///   - hints: the deployment's name.
+    ///   - goesOn: whether the processes go on without it.
     /// - Returns: the words of what the next `up` does.
-    static func launcherGone(_ status: MigrationStatus?, hints: MigrationHints) -> String {
+    static func launcherGone(_ status: MigrationStatus?, hints: MigrationHints, goesOn: Bool = false) -> String {
         let head = "error: deployment \(hints.deployment): its launcher ended "
         guard let status else {
             return head
                 + "before it said whether it migrates; 'dynamo-launch migrate history' says so after the next 'up'"
         }
         if status.step.isEnd { return head + "after the migration did (\(status.step.rawValue))" }
+        let isResumed = ![.preparing, .retiring, .rollingBack].contains(status.step)
+        if goesOn, isResumed {
+            return head + "in mid-migration (\(MigrationWords.step(status))), and its processes go on; "
+                + "the next 'dynamo-launch up' adopts them and goes on with the migration"
+        }
         let isCommitted = [.draining, .warm, .retiring].contains(status.step)
         return head + "in mid-migration (\(MigrationWords.step(status))); the next 'dynamo-launch up' "
             + (isCommitted

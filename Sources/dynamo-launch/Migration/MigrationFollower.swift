@@ -188,8 +188,13 @@ struct MigrationFollower: Sendable {
             state.output.say("whether \(what) goes on is not known: \(failure)")
         } catch {
             state.output.end()
-            throw RunningDeployment.failure(MigrationEnding.launcherGone(state.last, hints: self.hints))
+            throw RunningDeployment.failure(self.launcherGone(state))
         }
+    }
+
+    private func launcherGone(_ state: State) -> String {
+        let goesOn = !RunningDeployment.orphans(self.deployment.name).isEmpty
+        return MigrationEnding.launcherGone(state.last, hints: self.hints, goesOn: goesOn)
     }
 
     private func typed(_ line: String?, _ state: inout State, _ obey: (MigrationCommand) -> Void) throws {
@@ -228,7 +233,7 @@ struct MigrationFollower: Sendable {
             throw RunningDeployment.failure("error: deployment \(name): \(failure)")
         }
         guard await self.isLauncherThere() else {
-            throw RunningDeployment.failure(MigrationEnding.launcherGone(state.last, hints: self.hints))
+            throw RunningDeployment.failure(self.launcherGone(state))
         }
         guard failure != nil else {
             throw RunningDeployment.failure(

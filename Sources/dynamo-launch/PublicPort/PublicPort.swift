@@ -22,6 +22,8 @@ final class PublicPort: Sendable {
         var shares: [Int: Int]?
         /// No generation will serve any more.
         var isClosing = false
+        /// Another generation is on its way, or back: the port stays open without any.
+        var isMigrating = false
         /// Of generations that ran before this launcher, and that nobody has taken over yet: they go on getting requests.
         var inherited: [Backend] = []
 
@@ -259,6 +261,9 @@ final class PublicPort: Sendable {
     /// What was counted of a generation.
     func figures(of generation: Int) async -> TrafficFigures { await self.gateway.figures(of: generation) }
 
+    /// Whether a generation may go without being the last one.
+    func setMigrating(_ isMigrating: Bool) { self.state.withLock { $0.isMigrating = isMigrating } }
+
     /// All of the deployment is about to be stopped.
     func prepareToClose() { self.state.withLock { $0.isClosing = true } }
 
@@ -266,7 +271,8 @@ final class PublicPort: Sendable {
     func close(_ generation: Int) async {
         let isLast = self.state.withLock { state in
             let isAlone = Array(state.generations.keys) == [generation]
-            return state.isClosing || isAlone && state.generations[generation]?.isClosed == false
+            return state.isClosing
+                || !state.isMigrating && isAlone && state.generations[generation]?.isClosed == false
         }
         guard !isLast else { return await self.gateway.drain(within: self.grace) }
         self.retire(generation)

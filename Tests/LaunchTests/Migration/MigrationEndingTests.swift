@@ -111,6 +111,21 @@ import Testing
                 "starts generation 3 (tcp): the migration counts as taken back"
             )
         )
+        // Processes that go on are adopted, and the migration goes on where there is something to go on with.
+        for step in [MigrationStep.starting, .observing, .warm] {
+            #expect(
+                MigrationEnding.launcherGone(MigrationViewTests.status(step), hints: self.hints, goesOn: true)
+                    .hasSuffix(
+                        "and its processes go on; the next 'dynamo-launch up' adopts them and goes on with the migration"
+                    )
+            )
+        }
+        #expect(
+            MigrationEnding.launcherGone(MigrationViewTests.status(.retiring), hints: self.hints, goesOn: true)
+                .hasSuffix(
+                    "starts generation 4 (nats): the migration counts as done"
+                )
+        )
     }
 
     @Test func `one line for each change, with the time`() {

@@ -13,12 +13,13 @@ import Testing
         let inherited: GatewayTraffic?
         let last: Mutex<GatewayTraffic?> = Mutex(nil)
         let waited: Mutex<[Int]> = Mutex([])
+        let drains = Mutex(0)
 
         init(_ inherited: GatewayTraffic?) { self.inherited = inherited }
 
         func bind() async throws(GatewayError) {}
         func serve() async -> String? { nil }
-        func drain(within limit: Duration) async {}
+        func drain(within limit: Duration) async { self.drains.withLock { $0 += 1 } }
         func pause(ifIdleFor idle: Duration) async -> Bool { false }
         func setBackends(_ backends: [Backend], shares: [Int: Int]?) {
             self.last.withLock { $0 = GatewayTraffic(backends: backends, shares: shares) }
@@ -124,6 +125,26 @@ import Testing
         port.add(Self.plan())
         port.observe(.ready(seconds: 1, model: nil), of: 1)
         #expect(gateway.last.withLock { $0 } == GatewayTraffic(backends: [Self.backend(1)], shares: nil))
+    }
+
+    @Test func `a generation that gives up in mid-migration does not close the port, and the last one of all does`()
+        async throws
+    {
+        let (port, gateway) = try await Self.port(nil)
+        port.add(Self.plan())
+        port.observe(Self.state(.ready), of: 1)
+        port.setMigrating(true)
+        await port.close(1)
+        #expect(gateway.drains.withLock { $0 } == 0 && gateway.waited.withLock { $0 } == [1])
+        // The next one gets what waits.
+        port.add(Self.plan(2, port: 6000))
+        port.observe(Self.state(.ready), of: 2)
+        port.setShares([2: 100])
+        port.remove(1)
+        #expect(gateway.last.withLock { $0 }?.backends == [Self.backend(2, port: 6000)])
+        port.setMigrating(false)
+        await port.close(2)
+        #expect(gateway.drains.withLock { $0 } == 1)
     }
 
     @Test func `a generation that is started beside one that goes on gets nothing until it has a share`() async throws {

@@ -194,6 +194,12 @@ struct MigrationSpaceTests {
         }
     }
 
+    @Test func `what is given up while the old generation is being stopped is no success`() {
+        let given = moves.filter { $0.before.step == .retiring && $0.event == .newEnded("new") }
+        #expect(!given.isEmpty)
+        for move in given { #expect(move.after.step == .failed) }
+    }
+
     @Test func `a lost old generation is never waited for`() {
         for move in moves where move.event == .oldEnded("old") && move.before.hasBegun && !move.before.step.isEnd {
             switch move.before.step {
