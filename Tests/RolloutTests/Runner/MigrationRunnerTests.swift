@@ -175,6 +175,19 @@ import Testing
         }
     }
 
+    @Test func `a migration that cannot begin leaves the generation that is kept for a return`() async throws {
+        try await Rehearsal.run { rehearsal in
+            let follower = try await rehearsal.begin(MigrationRequest(rollbackWindow: 60))
+            try await rehearsal.waitUntil(.warm)
+            rehearsal.control.fail("plan 3", "runs on the http plane already")
+            await #expect(throws: MigrationRefusal.self) { try await rehearsal.begin(MigrationRequest()) }
+            #expect(await rehearsal.runner.status()?.step == .warm)
+            #expect(rehearsal.control.running == [1, 2])
+            _ = try await rehearsal.runner.command(.promote)
+            #expect(await follower.end()?.step == .done)
+        }
+    }
+
     @Test func `three in quick succession are each done, and the one that is kept gives way`() async throws {
         try await Rehearsal.run { rehearsal in
             let request = MigrationRequest(rollbackWindow: 60)

@@ -99,7 +99,8 @@ final class ScriptedControl: GenerationControl {
         isOutline: Bool
     ) async throws(MigrationRefusal) -> PlannedMigration {
         do { try await self.take("plan \(generation)") } catch {
-            throw MigrationRefusal(cause: .badManifest, description: "\(error)")
+            let isConflict = "\(error)".contains("already")
+            throw MigrationRefusal(cause: isConflict ? .conflict : .badManifest, description: "\(error)")
         }
         let from = Generations.side(self.active, self.workers) { $0.generation = self.active }
         let to = Generations.side(generation, self.workers, plane: .http) { $0.generation = generation }
