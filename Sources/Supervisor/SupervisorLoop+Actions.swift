@@ -189,7 +189,9 @@ extension SupervisorLoop {
         guard taken.isEmpty else {
             if self.renew(taken, of: index, run: run, in: &group) { return }
             let reason = taken.map(\.words).joined(separator: "; ")
-            return self.feed(.notStarted(replica: index, run: run, reason: reason, permanent: run == 1), in: &group)
+            // Of an earlier launcher something may be about to end, and others serve.
+            let isPermanent = run == 1 && !self.machine.isAdopted
+            return self.feed(.notStarted(replica: index, run: run, reason: reason, permanent: isPermanent), in: &group)
         }
         do {
             // One that opens its ports itself now must be able to.

@@ -332,6 +332,48 @@ import Testing
         }
     }
 
+    @Test
+    func `one that was not started yet, and whose port is taken after an adoption, ends nobody and is tried again`()
+        async throws
+    {
+        let port = try freePort()
+        let more = """
+              helper:
+                role: infrastructure
+                command: [/bin/sh, -c, "while ! [ -e go ]; do sleep 0.05; done; echo going; exec sleep 600"]
+                probes: {health: {log: ^going}}
+              late:
+                role: infrastructure
+                command: [/bin/sleep, '600']
+                ports: {side: \(port)}
+                dependsOn: {helper: health}
+                restart: {initialDelay: 100ms, maxDelay: 200ms, maxRestarts: 500}
+            """
+        try await Self.withDeployment(more: more) { deployment in
+            try await deployment.up { program in
+                try await program.waitForOutput("helper: started, pid ")
+                program.send(SIGKILL)
+                try await program.waitForExit()
+            }
+            let holder =
+                "import socket,time\ns=socket.create_server(('127.0.0.1',\(port)))\nprint('held',flush=True)\ntime.sleep(600)"
+            _ = try await withProgram("/usr/bin/env", ["python3", "-c", holder]) { other in
+                try await other.waitForOutput("held")
+                try await deployment.up { program in
+                    try await program.waitForOutput("helper: adopted, pid ")
+                    try Data().write(to: deployment.directory.appending(path: "go"))
+                    try await program.waitForOutput("; restart 1 of at most 500 in ")
+                    #expect(program.output.contains("late: ") && program.output.contains("pid \(other.pid)"))
+                    other.send(SIGKILL)
+                    try await program.waitForOutput("late: started, pid ")
+                    try await program.waitForOutput("ready in ")
+                    program.send(SIGTERM)
+                    try await program.waitForExit()
+                }
+            }
+        }
+    }
+
     @Test func `a changed manifest is applied before 'up -d' returns, and both it and 'upgrade' show it`() async throws
     {
         try await Self.withDeployment { deployment in
