@@ -11,10 +11,11 @@ struct StatusOverview {
 
     /// All there are, also those without a launcher; nil when there are fewer than two.
     static func ofSeveral() async -> Self? {
-        let (running, orphans) = await (RunningDeployment.all(), RunningDeployment.orphans(nil))
-        guard running.count + orphans.count > 1 else { return nil }
+        let orphans = RunningDeployment.orphans(nil)
+        // Seen without asking: one that does not answer is waited for once.
+        guard RunningDeployment.names.count + orphans.count > 1 else { return nil }
         var overview = Self()
-        for deployment in running {
+        for deployment in await RunningDeployment.all() {
             do { overview.add(try await deployment.status()) } catch {
                 overview.add(deployment.name, "no answer", "deployment \(deployment.name): \(error)")
             }
