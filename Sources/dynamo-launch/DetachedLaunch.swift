@@ -96,7 +96,8 @@ struct DetachedLaunch {
         var status: Int32 = 0
         while waitpid(launcher, &status, 0) < 0, errno == EINTR {}
         let code = status & 0x7f == 0 ? status >> 8 & 0xff : 128 + status & 0x7f
-        guard code == 0 else { return code }
+        // One whose work is done at once is ready and ends.
+        guard code == 0, !isReady else { return code }
         Terminal.printError(
             "error: the launcher was stopped before the deployment served; 'dynamo-launch events' shows what happened"
         )

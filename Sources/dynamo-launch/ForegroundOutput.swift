@@ -149,11 +149,14 @@ struct ForegroundOutput: Sendable {
                 "changing what runs to match \(plan.manifestPath ?? "the manifest"): \(plan.replicas.count) "
                     + (plan.replicas.count == 1 ? "process" : "processes")
             )
-        case .planChanged(_, isWayBack: true), .replicaPlanned, .planUnchanged:
+        case .planChanged(_, isWayBack: true), .replicaPlanned:
             // The warning that says why has said it.
             break
+        case .planUnchanged:
+            self.readiness?.release()
         case .changeEnded(let failure):
             self.tell(failure.map { "the change failed: \($0)" } ?? "changed")
+            self.readiness?.release()
         case .recovered:
             self.tell("ready again")
         case .degraded(let replicas):

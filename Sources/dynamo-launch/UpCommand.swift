@@ -208,8 +208,8 @@ struct UpCommand: AsyncParsableCommand {
                     }
                     if start.isOutdated {
                         group.addTask {
-                            await Self.catchUp(fleet, output)
-                            readiness?.release()
+                            // Else the line that says how it ended lets go.
+                            if await !Self.catchUp(fleet, output) { readiness?.release() }
                             return nil
                         }
                     }
@@ -305,30 +305,36 @@ struct UpCommand: AsyncParsableCommand {
     }
 
     /// What an earlier launcher has started is changed to what the manifest says now, once it is known how it is.
-    private static func catchUp(_ fleet: GenerationFleet, _ output: ForegroundOutput) async {
+    ///
+    /// - Returns: whether it was begun, and a notice tells how it ended.
+    private static func catchUp(_ fleet: GenerationFleet, _ output: ForegroundOutput) async -> Bool {
         // It is begun by another task.
         while fleet.supervisor == nil, !Task.isCancelled { try? await Task.sleep(for: .milliseconds(10)) }
         await fleet.supervisor?.waitUntilSettled(atMost: .seconds(86_400))
         while !Task.isCancelled, fleet.isMigrating || fleet.supervisor?.isChanging ?? false {
             try? await Task.sleep(for: .milliseconds(200))
         }
-        await Self.apply(fleet, output, because: "adopted")
+        return await Self.apply(fleet, output, because: "adopted")
     }
 
-    /// Returns when it is done; what becomes of it is told by the supervisor's notices.
+    /// What becomes of it is told by the supervisor's notices.
+    ///
+    /// - Returns: whether it was begun.
+    @discardableResult
     private static func apply(
         _ fleet: GenerationFleet,
         _ output: ForegroundOutput,
         because reason: String = "SIGHUP"
-    ) async {
+    ) async -> Bool {
         do throws(RolloutRefusal) {
             guard let supervisor = fleet.supervisor else { throw .stopping }
             if fleet.isMigrating { throw .migrating }
-            let (change, progress) = try await supervisor.apply()
+            let (change, _) = try await supervisor.apply()
             output.say(ChangeRendering.text(change))
-            if let progress { for await _ in progress {} }
+            return true
         } catch {
             output.say("\(reason): \(error)")
+            return false
         }
     }
 }
