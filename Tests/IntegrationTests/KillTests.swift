@@ -62,14 +62,16 @@ import Testing
         #expect(exit == .code(0))
     }
 
+    /// A process that does not end when it is told to.
+    private static let stubborn = """
+        stubborn:
+          role: infrastructure
+          command: [/bin/sh, -c, "trap '' TERM; while :; do sleep 1; done"]
+          stop: {grace: 1s}
+        """
+
     @Test func `a process that ignores SIGTERM is killed after its grace, and named`() async throws {
-        let extra = """
-            stubborn:
-              role: infrastructure
-              command: [/bin/sh, -c, "trap '' TERM; while :; do sleep 1; done"]
-              stop: {grace: 1s}
-            """
-        let (output, exit) = try await Self.run(with: extra) { deployment in
+        let (output, exit) = try await Self.run(with: Self.stubborn) { deployment in
             try await deployment.waitUntilReady()
             deployment.program.send(SIGTERM)
             try await deployment.program.waitForExit(within: .seconds(15))
@@ -80,13 +82,7 @@ import Testing
     }
 
     @Test func `stop says who had to be killed`() async throws {
-        let extra = """
-            stubborn:
-              role: infrastructure
-              command: [/bin/sh, -c, "trap '' TERM; while :; do sleep 1; done"]
-              stop: {grace: 1s}
-            """
-        _ = try await Self.run(with: extra) { deployment in
+        _ = try await Self.run(with: Self.stubborn) { deployment in
             try await deployment.waitUntilReady()
             let (output, exit) = try await deployment.command("stop")
             #expect(exit == .code(0))

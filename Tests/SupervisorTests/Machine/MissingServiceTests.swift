@@ -115,16 +115,24 @@ import Testing
         #expect(RolloutTests.signals(running.feed(.rolloutRequested(Rollout(.stop, ["frontend-0"])))) == [0])
     }
 
-    @Test func `probes that fail without the server restart nothing`() {
-        var replica = ReplicaPlan.shell("worker", "", role: .worker)
-        replica.readiness = [
-            LayerProbe(layer: .alive, probe: .process), LayerProbe(layer: .port, probe: .tcp(host: "::1", port: 1)),
-        ]
-        replica.timing.failureThreshold = 2
+    private static let probed = ReplicaPlan.shell(
+        "worker",
+        "",
+        readiness: [alive, LayerProbe(layer: .port, probe: .tcp(host: "::1", port: 1))]
+    )
+
+    private static func started(_ replica: ReplicaPlan, at now: ContinuousClock.Instant) -> ReplicaMachine {
         var machine = ReplicaMachine(plan: replica, seed: 1)
-        let now = ContinuousClock.now
         _ = machine.start(at: now)
         _ = machine.spawned(run: 1, pid: 10, at: now)
+        return machine
+    }
+
+    @Test func `probes that fail without the server restart nothing`() {
+        var replica = Self.probed
+        replica.timing.failureThreshold = 2
+        let now = ContinuousClock.now
+        var machine = Self.started(replica, at: now)
         _ = machine.probeFinished(run: 1, index: 1, outcome: .success, at: now)
         func failsOnce() -> [ReplicaMachine.Action] {
             _ = machine.timerFired(.probe, at: now)
@@ -139,15 +147,10 @@ import Testing
     }
 
     @Test func `the time to become ready begins anew with the server`() {
-        var replica = ReplicaPlan.shell("worker", "", role: .worker)
-        replica.readiness = [
-            LayerProbe(layer: .alive, probe: .process), LayerProbe(layer: .port, probe: .tcp(host: "::1", port: 1)),
-        ]
+        var replica = Self.probed
         replica.timing.startupTimeout = 60
-        var machine = ReplicaMachine(plan: replica, seed: 1)
         let now = ContinuousClock.now
-        _ = machine.start(at: now)
-        _ = machine.spawned(run: 1, pid: 10, at: now)
+        var machine = Self.started(replica, at: now)
         _ = machine.tell(missingServer: "nats", at: now)
         #expect(machine.timerFired(.startup, at: now + .seconds(60)) == [])
         let back = now + .seconds(100)

@@ -31,13 +31,19 @@ import Testing
         running.feed(.exited(replica: index, run: run, .exited(3))) + running.feed(.cleared(replica: index, run: run))
     }
 
-    @Test func `one that falls before its turn is put back at once, and waited for at the end`() {
+    /// Two workers that are not restarted by themselves; both are changed, and the new processes are there.
+    private static func changedPair() -> (Running, [ReplicaPlan]) {
         var old = RolloutTests.frontends(2, role: .worker)
         for index in old.indices { old[index].restart = Self.never }
         var running = Self.watched(old)
         running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old.map(RolloutTests.changed))))
         _ = Self.renew(0, run: 1, &running)
         _ = Self.renew(1, run: 1, &running)
+        return (running, old)
+    }
+
+    @Test func `one that falls before its turn is put back at once, and waited for at the end`() {
+        var (running, old) = Self.changedPair()
         // Both are there and being watched; one falls, is put back, and so does the other meanwhile.
         #expect(RolloutTests.spawns(Self.falls(1, run: 2, &running)) == [1])
         #expect(RolloutTests.spawns(Self.falls(0, run: 2, &running)) == [0])
@@ -49,12 +55,7 @@ import Testing
     }
 
     @Test func `one that was put back before its turn and fails again ends the deployment, as without a change`() {
-        var old = RolloutTests.frontends(2, role: .worker)
-        for index in old.indices { old[index].restart = Self.never }
-        var running = Self.watched(old)
-        running.feed(.rolloutRequested(RolloutTests.rollout(running, to: old.map(RolloutTests.changed))))
-        _ = Self.renew(0, run: 1, &running)
-        _ = Self.renew(1, run: 1, &running)
+        var (running, _) = Self.changedPair()
         _ = Self.falls(1, run: 2, &running)
         _ = Self.falls(0, run: 2, &running)
         _ = Self.falls(0, run: 3, &running)
